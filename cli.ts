@@ -1,0 +1,9 @@
+/**
+ * The command line: `deno run -A cli.ts --config cfg.json`.
+ *
+ * @module
+ */
+
+import { runCommand } from "./src/deno/command.ts";
+
+if (import.meta.main) Deno.exit(await runCommand(Deno.args));

@@ -1,0 +1,48 @@
+/**
+ * Copies container images between registries: many to many, through memory and network only, digest for digest.
+ *
+ * This is the core. It is built on `fetch` and WHATWG streams alone, so it runs wherever those exist; the command line
+ * (`cli.ts`) and the stores on disk are built on top of it.
+ *
+ * The walk, each step a module below: the words (references, digests, manifests) → the wire ({@linkcode Transport},
+ * {@linkcode Repository}) → {@linkcode parseConfig} → {@linkcode expandRule} → {@linkcode makePlan} →
+ * {@linkcode copyTask} → {@linkcode mirror} → {@linkcode Report}.
+ *
+ * @example Mirror one image
+ * ```ts
+ * import { mirror, Transport } from "@image-syncer/image-syncer";
+ *
+ * const credentials = () => Promise.resolve({ username: "robot", password: "secret" });
+ * const transport = new Transport({ credentials });
+ * const rules = [{ source: "alpine:3.20", destinations: ["registry.example.com/mirror/alpine"] }];
+ * const report = await mirror(rules, { transport });
+ * console.log(report.totals);
+ * ```
+ *
+ * @module
+ */
+
+export * from "./src/oci/descriptor.ts";
+export * from "./src/oci/manifest.ts";
+export * from "./src/oci/reference.ts";
+export * from "./src/registry/auth.ts";
+export * from "./src/registry/blob_source.ts";
+export * from "./src/registry/body.ts";
+export * from "./src/registry/challenge.ts";
+export * from "./src/registry/clock.ts";
+export * from "./src/registry/credential.ts";
+export * from "./src/registry/fetch.ts";
+export * from "./src/registry/gate.ts";
+export * from "./src/registry/registry_error.ts";
+export * from "./src/registry/repository.ts";
+export * from "./src/registry/transport.ts";
+export * from "./src/mirror/config.ts";
+export * from "./src/mirror/json_lines.ts";
+export * from "./src/mirror/rules.ts";
+export * from "./src/mirror/plan.ts";
+export * from "./src/mirror/presence.ts";
+export * from "./src/mirror/transfer.ts";
+export * from "./src/mirror/copy.ts";
+export * from "./src/mirror/run.ts";
+export * from "./src/mirror/report.ts";
+export * from "./src/mirror/store.ts";

@@ -1,0 +1,206 @@
+/** The store in Deno KV, on a machine or on Deno Deploy: facts as JSON bytes, written in the background in batches. */
+
+import {
+  encodeKey,
+  type Fact,
+  hasPrefix,
+  isExpired,
+  makeFact,
+  type Store,
+  type StoreEntry,
+  type StoreKey,
+  type StoreSetOptions,
+  type StoreValue,
+  valueOf,
+} from "../mirror/store.ts";
+import {
+  decodeFact,
+  isStorableKey,
+  type KvChange,
+  makeChange,
+  takeBatch,
+  writeChanges,
+} from "./kv_change.ts";
+
+/** Options of {@linkcode openKvStore}. */
+export interface KvStoreOptions {
+  /** Path of the database file, `:memory:`, or URL of a remote database; the default database of Deno without it. */
+  path?: string;
+  /** A database that is open already, instead of a path; it is not closed with the store. */
+  kv?: Deno.Kv;
+  /** First parts of every key in the database; `["image-syncer"]` unless told. */
+  prefix?: string[];
+  /** Told at most once, in a sentence, that the database does not answer and facts last for this run only. */
+  onWarning?: (message: string) => void;
+  /** The clock that expiry is measured by, in milliseconds since 1970; `Date.now` unless told. */
+  now?: () => number;
+}
+
+/** A Deno KV database could not be opened. */
+export class KvStoreError extends Error {
+  /** Name of the class, as messages show it. */
+  override name = "KvStoreError";
+}
+
+/**
+ * Opens the store in a Deno KV database.
+ *
+ * Once open it never fails: what cannot be stored (a value over 64 KiB, a key over 2 KiB, anything once the database
+ * has failed) is remembered for this run only.
+ *
+ * @throws {KvStoreError} when this Deno was started without Deno KV, or the database cannot be opened.
+ */
+export async function openKvStore(options: KvStoreOptions = {}): Promise<KvStore> {
+  return new KvStore(options.kv ?? await openKv(options.path), options);
+}
+
+async function openKv(path: string | undefined): Promise<Deno.Kv> {
+  const name = path === undefined ? "the default Deno KV store" : `Deno KV store "${path}"`;
+  if (typeof Deno.openKv !== "function") {
+    const advice = 'Deno KV is off; run with --unstable-kv or put "unstable": ["kv"] into deno.json';
+    throw new KvStoreError(`Cannot open ${name}: ${advice}`);
+  }
+  try {
+    return await Deno.openKv(path);
+  } catch (cause) {
+    throw new KvStoreError(`Cannot open ${name}: ${reasonOf(cause)}`, { cause });
+  }
+}
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}
+
+/** A store in Deno KV; made by {@linkcode openKvStore}. */
+export class KvStore implements Store {
+  #kv: Deno.Kv;
+  #isOwner: boolean;
+  #prefix: readonly string[];
+  #now: () => number;
+  #onWarning: (message: string) => void;
+  /** What the database does not hold yet, or cannot hold: it goes before what the database says. */
+  #unwritten = new Map<string, KvChange>();
+  #queue = new Map<string, KvChange>();
+  #writing: Promise<void> | undefined;
+  #canWrite = true;
+  #hasWarned = false;
+
+  /** A store in an open database. */
+  constructor(kv: Deno.Kv, options: KvStoreOptions = {}) {
+    this.#kv = kv;
+    this.#isOwner = options.kv === undefined;
+    this.#prefix = options.prefix ?? ["image-syncer"];
+    this.#now = options.now ?? Date.now;
+    this.#onWarning = options.onWarning ?? (() => {});
+  }
+
+  /** The value at a key; what was just set here is seen before it is written. */
+  async get(key: StoreKey): Promise<StoreValue | undefined> {
+    const unwritten = this.#unwritten.get(encodeKey(this.#fullKey(key)));
+    const fact = unwritten === undefined ? await this.#read(key) : unwritten.fact;
+    return fact === undefined || isExpired(fact, this.#now()) ? undefined : valueOf(fact);
+  }
+
+  /** Sets the value at a key; it is written in the background, unless the very same fact is there already. */
+  set(key: StoreKey, value: StoreValue, options: StoreSetOptions = {}): Promise<void> {
+    this.#change(makeChange(this.#fullKey(key), makeFact({ key, value }, this.#now(), options)));
+    return Promise.resolve();
+  }
+
+  /** Forgets the value at a key. */
+  delete(key: StoreKey): Promise<void> {
+    this.#change(makeChange(this.#fullKey(key)));
+    return Promise.resolve();
+  }
+
+  /** Every entry whose key starts with `prefix`. */
+  async *list(prefix: StoreKey): AsyncGenerator<StoreEntry> {
+    const unwritten = new Map(this.#unwritten);
+    for await (const fact of this.#listWritten(prefix)) {
+      if (!unwritten.has(encodeKey(this.#fullKey(fact.key)))) yield { key: fact.key, value: valueOf(fact) };
+    }
+    for (const { fact } of unwritten.values()) {
+      const isListed = fact !== undefined && hasPrefix(fact.key, prefix) && !isExpired(fact, this.#now());
+      if (isListed) yield { key: fact.key, value: valueOf(fact) };
+    }
+  }
+
+  /** Waits until everything set so far is in the database. */
+  async flush(): Promise<void> {
+    await this.#writing;
+  }
+
+  /** Flushes, and closes the database if the store has opened it. */
+  async close(): Promise<void> {
+    await this.flush();
+    this.#canWrite = false;
+    if (this.#isOwner) this.#kv.close();
+    this.#isOwner = false;
+  }
+
+  #fullKey(key: StoreKey): string[] {
+    return [...this.#prefix, ...key];
+  }
+
+  async #read(key: StoreKey): Promise<Fact | undefined> {
+    const full = this.#fullKey(key);
+    if (!isStorableKey(full)) return undefined;
+    try {
+      return decodeFact([...key], (await this.#kv.get(full)).value);
+    } catch (error) {
+      this.#warn("read", error);
+      return undefined;
+    }
+  }
+
+  /** The facts in the database under a prefix that have not expired. */
+  async *#listWritten(prefix: StoreKey): AsyncGenerator<Fact> {
+    const start = this.#fullKey(prefix);
+    if (!isStorableKey(start)) return;
+    try {
+      // A `prefix` selector leaves out the key that is the prefix itself; `true` sorts after every text.
+      for await (const entry of this.#kv.list({ start, end: [...start, true] }, { batchSize: 500 })) {
+        const key = entry.key.slice(this.#prefix.length);
+        const fact = key.every((part) => typeof part === "string") ? decodeFact(key, entry.value) : undefined;
+        if (fact !== undefined && !isExpired(fact, this.#now())) yield fact;
+      }
+    } catch (error) {
+      this.#warn("read", error);
+    }
+  }
+
+  #change(change: KvChange): void {
+    const key = encodeKey(change.key);
+    this.#unwritten.set(key, change);
+    if (!this.#canWrite || !isStorableKey(change.key)) return;
+    this.#queue.set(key, change);
+    this.#writing ??= this.#drain();
+  }
+
+  /** Writes until nothing is left; what is set meanwhile makes the next batch. */
+  async #drain(): Promise<void> {
+    try {
+      while (this.#queue.size > 0) await this.#writeBatch(takeBatch(this.#queue));
+    } catch (error) {
+      this.#canWrite = false;
+      this.#queue.clear();
+      this.#warn("write", error);
+    } finally {
+      this.#writing = undefined;
+    }
+  }
+
+  async #writeBatch(batch: Map<string, KvChange>): Promise<void> {
+    await writeChanges(this.#kv, [...batch.values()], this.#now());
+    for (const [key, change] of batch) {
+      const isWritten = change.fact === undefined || change.bytes !== undefined;
+      if (isWritten && this.#unwritten.get(key) === change) this.#unwritten.delete(key);
+    }
+  }
+
+  #warn(action: "read" | "write", error: unknown): void {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    this.#onWarning(`Cannot ${action} Deno KV store: ${reasonOf(error)}; new facts last for this run only`);
+  }
+}

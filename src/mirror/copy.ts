@@ -1,0 +1,290 @@
+/** Step 6 of the walk, the copy: one image to all of its destinations, children before parents, the tag last. */
+
+import type { Descriptor } from "../oci/descriptor.ts";
+import { childrenOf, type Content, ManifestError } from "../oci/manifest.ts";
+import { formatReference, parseReference } from "../oci/reference.ts";
+import { RegistryError } from "../registry/registry_error.ts";
+import type { Repository } from "../registry/repository.ts";
+import { isPermanent, messageOf } from "./failure.ts";
+import type { CopyTask } from "./plan.ts";
+import { tagKey } from "./store.ts";
+import { copyBlob, type CopyContext, Destination } from "./transfer.ts";
+
+/** Indexes inside indexes, at most: deeper is nothing a person made. */
+const DEPTH_LIMIT = 16;
+
+/** One image on its way. */
+interface ImageCopy {
+  task: string;
+  source: Repository;
+}
+
+/**
+ * Copies one image to those of its destinations that are to have it. What fails is told by an event, not thrown.
+ *
+ * A tag is put last, so it never points at something incomplete.
+ */
+export async function copyTask(context: CopyContext, task: CopyTask): Promise<void> {
+  const reference = parseReference(task.source);
+  const source = context.open(reference.registry, reference.repository, "pull");
+  const destinations = task.destinations.filter(({ action }) => action === "copy").map((planned) => {
+    const to = parseReference(planned.reference);
+    return new Destination(to, context.open(to.registry, to.repository, "pull,push"));
+  });
+  context.emit({ type: "task-started", task: task.id });
+  const copy = { task: task.id, source };
+  try {
+    const content = await source.getManifest(task.root.digest, context.signal);
+    await copyRoot(context, copy, content, destinations);
+  } catch (error) {
+    for (const destination of destinations) destination.fail(error);
+  }
+  finishTask(context, task, destinations);
+}
+
+function finishTask(context: CopyContext, task: CopyTask, destinations: readonly Destination[]): void {
+  // An image that was interrupted has not failed: it is pending, and the next run goes on with it.
+  if (context.signal?.aborted && destinations.some((one) => one.failure !== undefined)) return;
+  for (const { name, failure } of destinations) {
+    if (failure === undefined) context.emit({ type: "destination-copied", task: task.id, destination: name });
+    else {
+      const error = messageOf(failure);
+      const type = "destination-failed";
+      context.emit({ type, task: task.id, destination: name, error, isPermanent: isPermanent(failure) });
+    }
+  }
+  const hasFailed = destinations.some((one) => one.failure !== undefined);
+  context.emit({ type: "task-finished", task: task.id, status: hasFailed ? "failed" : "copied" });
+}
+
+async function copyRoot(
+  context: CopyContext,
+  copy: ImageCopy,
+  content: Content,
+  destinations: readonly Destination[],
+): Promise<void> {
+  await copyManifest(context, copy, { content, depth: 0 }, destinations);
+  await Promise.all(
+    live(destinations).map(async (destination) => {
+      const { reference, repository } = destination;
+      if (reference.tag === undefined) return;
+      try {
+        await put(context, copy, { content, depth: 0 }, { destination, name: reference.tag });
+        const { registry, repository: name, tag } = reference;
+        const value = { digest: content.descriptor.digest, source: copy.task, copiedAt: context.now() };
+        await context.store.set(tagKey(registry, name, tag), value);
+        context.presence.add(repository, content.descriptor.digest);
+      } catch (error) {
+        destination.fail(error);
+      }
+    }),
+  );
+}
+
+/** A manifest in hand, and how deep in its image it is. */
+interface Node {
+  content: Content;
+  depth: number;
+}
+
+/**
+ * Sees to it that everything a manifest points at is at the destinations; a root that goes under a tag is not put here,
+ * everything else is put by digest.
+ */
+async function copyManifest(
+  context: CopyContext,
+  copy: ImageCopy,
+  node: Node,
+  destinations: readonly Destination[],
+): Promise<void> {
+  const { digest } = node.content.descriptor;
+  const missing = await lacking(context, node, destinations);
+  await copyChildren(context, copy, node, missing);
+  await Promise.all(
+    live(missing).map(async (destination) => {
+      if (node.depth === 0 && destination.reference.tag !== undefined) return;
+      try {
+        await put(context, copy, node, { destination, name: digest });
+        context.presence.add(destination.repository, digest);
+      } catch (error) {
+        destination.fail(error);
+      }
+    }),
+  );
+}
+
+/** Destinations that are not known to have a manifest; one HEAD may save its blobs a HEAD each. */
+async function lacking(
+  context: CopyContext,
+  { content }: Node,
+  destinations: readonly Destination[],
+): Promise<Destination[]> {
+  const { digest } = content.descriptor;
+  const found = await Promise.all(
+    live(destinations).map(async (destination) => {
+      return await holdsManifest(context, destination, digest) ? [] : [destination];
+    }),
+  );
+  return found.flat();
+}
+
+async function holdsManifest(
+  context: CopyContext,
+  destination: Destination,
+  digest: string,
+): Promise<boolean> {
+  const { repository } = destination;
+  if (context.presence.has(repository, digest)) return true;
+  if (context.presence.isEmpty(repository, digest)) return false;
+  try {
+    const isThere = await repository.resolve(digest, context.signal) !== undefined;
+    if (isThere) context.presence.add(repository, digest);
+    return isThere;
+  } catch (error) {
+    // As with tags: who may not look may still push, and is told so in the registry's own words if not.
+    if (!(error instanceof RegistryError) || ![401, 403].includes(error.status)) destination.fail(error);
+    return false;
+  }
+}
+
+async function copyChildren(
+  context: CopyContext,
+  copy: ImageCopy,
+  { content, depth }: Node,
+  destinations: readonly Destination[],
+): Promise<void> {
+  if (live(destinations).length === 0) return;
+  const { manifests, blobs } = childrenOf(content);
+  if (manifests.length > 0 && depth >= DEPTH_LIMIT) {
+    throw new ManifestError(
+      `"${content.descriptor.digest}"`,
+      `its index is nested more than ${DEPTH_LIMIT} deep`,
+    );
+  }
+  await Promise.all([
+    ...manifests.map((child) =>
+      copyChild(context, copy, { descriptor: child, depth: depth + 1 }, destinations)
+    ),
+    ...blobs.map((blob) => copyLayer(context, copy, blob, destinations)),
+  ]);
+}
+
+/** A layer with `urls` belongs to somebody who forbids to distribute it; it is copied only where the source serves it itself. */
+async function copyLayer(
+  context: CopyContext,
+  copy: ImageCopy,
+  blob: Descriptor,
+  destinations: readonly Destination[],
+): Promise<void> {
+  const isForeign = blob.urls !== undefined && blob.urls.length > 0;
+  if (isForeign && !await copy.source.hasBlob(blob.digest, context.signal)) {
+    for (const { name } of live(destinations)) {
+      const { digest, size } = blob;
+      context.emit({
+        type: "blob-skipped",
+        task: copy.task,
+        digest,
+        size,
+        destination: name,
+        reason: "foreign",
+      });
+    }
+    return;
+  }
+  await copyBlob(context, { ...copy, blob }, live(destinations));
+}
+
+/** A child of an index: brought to each destination once, however many indexes share it. */
+async function copyChild(
+  context: CopyContext,
+  copy: ImageCopy,
+  child: { descriptor: Descriptor; depth: number },
+  destinations: readonly Destination[],
+): Promise<void> {
+  const { digest } = child.descriptor;
+  const mine: Destination[] = [];
+  const waiting: Promise<void>[] = [];
+  const end = Promise.withResolvers<void>();
+  for (const destination of live(destinations)) {
+    const { registry, name } = destination.repository;
+    const key = `manifest ${registry}/${name} ${digest}`;
+    const flight = context.presence.flight(key);
+    if (context.presence.has(destination.repository, digest)) continue;
+    if (flight !== undefined) waiting.push(joinChild(context, copy, child, { destination, flight }));
+    else {
+      mine.push(destination);
+      context.presence.setFlight(key, end.promise);
+    }
+  }
+  await Promise.all([bringChild(context, copy, child, mine).finally(() => end.resolve()), ...waiting]);
+}
+
+/** Waits for another image that brings the same child; if that came to nothing, this one tries by itself. */
+async function joinChild(
+  context: CopyContext,
+  copy: ImageCopy,
+  child: { descriptor: Descriptor; depth: number },
+  { destination, flight }: { destination: Destination; flight: Promise<void> },
+): Promise<void> {
+  await flight;
+  if (context.presence.has(destination.repository, child.descriptor.digest)) return;
+  context.signal?.throwIfAborted();
+  await copyChild(context, copy, child, [destination]);
+}
+
+async function bringChild(
+  context: CopyContext,
+  copy: ImageCopy,
+  { descriptor, depth }: { descriptor: Descriptor; depth: number },
+  destinations: readonly Destination[],
+): Promise<void> {
+  if (destinations.length === 0) return;
+  try {
+    const probe: Node = { content: { descriptor, bytes: new Uint8Array() }, depth };
+    const missing = await lacking(context, probe, destinations);
+    if (missing.length === 0) return;
+    const content = await copy.source.getManifest(descriptor.digest, context.signal);
+    await copyManifest(context, copy, { content, depth }, missing);
+  } catch (error) {
+    for (const destination of destinations) destination.fail(error);
+  }
+}
+
+/**
+ * Puts a manifest. A registry that says something is missing is believed over what was known: its repository is forgotten,
+ * everything below the manifest is looked at again and sent, and the manifest put once more.
+ */
+async function put(
+  context: CopyContext,
+  copy: ImageCopy,
+  node: Node,
+  { destination, name }: { destination: Destination; name: string },
+): Promise<void> {
+  const { repository } = destination;
+  try {
+    await repository.putManifest(name, node.content, context.signal);
+  } catch (error) {
+    if (!isIncomplete(error)) throw error;
+    context.presence.forget(repository);
+    await copyChildren(context, copy, node, [destination]);
+    if (destination.failure !== undefined) throw destination.failure;
+    await repository.putManifest(name, node.content, context.signal);
+  }
+  const { digest } = node.content.descriptor;
+  const to = formatReference({ registry: repository.registry, repository: repository.name });
+  context.emit({
+    type: "manifest-pushed",
+    task: copy.task,
+    digest,
+    destination: `${to}${name === digest ? "@" : ":"}${name}`,
+  });
+}
+
+function isIncomplete(error: unknown): boolean {
+  const codes = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
+  return error instanceof RegistryError && codes.some((code) => error.hasCode(code));
+}
+
+function live(destinations: readonly Destination[]): Destination[] {
+  return destinations.filter((one) => one.failure === undefined);
+}

@@ -1,0 +1,218 @@
+/** Step 2 of the walk, the wire: how many requests and transfers a registry is given at once, and when it wants none. */
+
+import type { Clock } from "./clock.ts";
+
+/** How a request ended, as far as the registry's load goes. */
+export type Outcome = "ok" | "overloaded" | "failed";
+
+/** Requests a registry is given at once before anything is known of it. */
+const INITIAL_REQUESTS = 16;
+/** The most requests a registry is ever given at once. */
+const MAXIMUM_REQUESTS = 64;
+
+interface Waiter {
+  admit: () => void;
+}
+
+/**
+ * The door of one registry. The number of requests it lets in rises by one per round of good answers and halves on
+ * 429 and 503; a `Retry-After` seen by one request is obeyed by all of them.
+ */
+export class Gate {
+  #clock: Clock;
+  #limit = INITIAL_REQUESTS;
+  #inside = 0;
+  #waiters: Waiter[] = [];
+  #notBefore = 0;
+  #lastDecrease = -Infinity;
+
+  /** Makes an open gate. */
+  constructor(clock: Clock) {
+    this.#clock = clock;
+  }
+
+  /** Requests let in at once right now. */
+  get limit(): number {
+    return Math.max(1, Math.floor(this.#limit));
+  }
+
+  /** Milliseconds since 1970 before which nothing is sent. */
+  get notBefore(): number {
+    return this.#notBefore;
+  }
+
+  /**
+   * Waits for a place, and until the registry wants requests again.
+   *
+   * @returns A function that gives the place back and says how it went; only its first call counts.
+   * @throws The signal's reason when it aborts first.
+   */
+  async enter(signal?: AbortSignal): Promise<(outcome: Outcome) => void> {
+    await this.#takePlace(signal);
+    const enteredAt = this.#clock.now();
+    try {
+      await this.waitUntilWanted(signal);
+    } catch (error) {
+      this.#leave();
+      throw error;
+    }
+    let isInside = true;
+    return (outcome) => {
+      if (!isInside) return;
+      isInside = false;
+      this.#learn(outcome, enteredAt);
+      this.#leave();
+    };
+  }
+
+  /** Waits until the registry wants requests again, without taking a place. */
+  async waitUntilWanted(signal?: AbortSignal): Promise<void> {
+    signal?.throwIfAborted();
+    for (let wait = this.#wait(); wait > 0; wait = this.#wait()) await this.#clock.delay(wait, signal);
+  }
+
+  /** Lets nothing in until a point in time (milliseconds since 1970); an earlier point changes nothing. */
+  pauseUntil(time: number): void {
+    this.#notBefore = Math.max(this.#notBefore, time);
+  }
+
+  #wait(): number {
+    return this.#notBefore - this.#clock.now();
+  }
+
+  #takePlace(signal: AbortSignal | undefined): Promise<void> | void {
+    signal?.throwIfAborted();
+    if (this.#inside < this.limit) {
+      this.#inside++;
+      return;
+    }
+    return new Promise((resolve, reject) => {
+      const onAbort = () => {
+        this.#waiters = this.#waiters.filter((other) => other !== waiter);
+        reject(signal?.reason);
+      };
+      const waiter: Waiter = {
+        admit: () => {
+          signal?.removeEventListener("abort", onAbort);
+          resolve();
+        },
+      };
+      signal?.addEventListener("abort", onAbort, { once: true });
+      this.#waiters.push(waiter);
+    });
+  }
+
+  #leave(): void {
+    this.#inside--;
+    while (this.#inside < this.limit && this.#waiters.length > 0) {
+      this.#inside++;
+      this.#waiters.shift()?.admit();
+    }
+  }
+
+  #learn(outcome: Outcome, enteredAt: number): void {
+    if (outcome === "ok") {
+      this.#limit = Math.min(MAXIMUM_REQUESTS, this.#limit + 1 / this.#limit);
+    } else if (outcome === "overloaded" && enteredAt > this.#lastDecrease) {
+      // Requests that were under way at the last decrease say nothing new about the smaller number.
+      this.#limit = Math.max(1, this.#limit / 2);
+      this.#lastDecrease = this.#clock.now();
+    }
+  }
+}
+
+/** A place for one blob under way. */
+interface TransferWaiter {
+  registries: readonly string[];
+  admit: () => void;
+}
+
+/** How many blobs are under way at once: never more than `--proc` in all, and fewer at a registry that is overloaded. */
+export class TransferSlots {
+  #maximum: number;
+  #gateOf: (registry: string) => Gate;
+  #total = 0;
+  #perRegistry = new Map<string, number>();
+  #waiters: TransferWaiter[] = [];
+
+  /**
+   * @param maximum The most blobs under way at once.
+   * @param gateOf The gate whose limit also holds for the transfers of a registry.
+   */
+  constructor(maximum: number, gateOf: (registry: string) => Gate) {
+    this.#maximum = maximum;
+    this.#gateOf = gateOf;
+  }
+
+  /**
+   * Waits for a place at all of `registries`, which are taken together, so that two transfers never wait for each other.
+   *
+   * @returns A function that gives the place back; only its first call counts.
+   * @throws The signal's reason when it aborts first.
+   */
+  async acquire(registries: readonly string[], signal?: AbortSignal): Promise<() => void> {
+    signal?.throwIfAborted();
+    const unique = [...new Set(registries)].sort();
+    if (this.#waiters.length === 0 && this.#isFree(unique)) this.#take(unique);
+    else await this.#wait(unique, signal);
+    let isHeld = true;
+    return () => {
+      if (!isHeld) return;
+      isHeld = false;
+      this.#give(unique);
+    };
+  }
+
+  #wait(registries: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const onAbort = () => {
+        this.#waiters = this.#waiters.filter((other) => other !== waiter);
+        reject(signal?.reason);
+      };
+      const waiter: TransferWaiter = {
+        registries,
+        admit: () => {
+          signal?.removeEventListener("abort", onAbort);
+          resolve();
+        },
+      };
+      signal?.addEventListener("abort", onAbort, { once: true });
+      this.#waiters.push(waiter);
+      this.#admit();
+    });
+  }
+
+  #isFree(registries: readonly string[]): boolean {
+    if (this.#total >= this.#maximum) return false;
+    return registries.every((registry) =>
+      (this.#perRegistry.get(registry) ?? 0) < this.#gateOf(registry).limit
+    );
+  }
+
+  #take(registries: readonly string[]): void {
+    this.#total++;
+    for (const registry of registries) {
+      this.#perRegistry.set(registry, (this.#perRegistry.get(registry) ?? 0) + 1);
+    }
+  }
+
+  #give(registries: readonly string[]): void {
+    this.#total--;
+    for (const registry of registries) {
+      this.#perRegistry.set(registry, (this.#perRegistry.get(registry) ?? 1) - 1);
+    }
+    this.#admit();
+  }
+
+  /** First come, first served, but who waits for a busy registry does not hold up who does not. */
+  #admit(): void {
+    for (let index = 0; index < this.#waiters.length && this.#total < this.#maximum;) {
+      const waiter = this.#waiters[index];
+      if (waiter !== undefined && this.#isFree(waiter.registries)) {
+        this.#waiters.splice(index, 1);
+        this.#take(waiter.registries);
+        waiter.admit();
+      } else index++;
+    }
+  }
+}

@@ -1,0 +1,73 @@
+/** Step 2 of the walk, the wire: what went wrong below HTTP, in words. */
+
+import { RedirectError, TimeLimitError } from "./fetch.ts";
+
+/** The messages and codes of an error and its causes, innermost last. Runtimes hide the real reason at different depths. */
+function messagesOf(error: unknown): string {
+  const parts: string[] = [];
+  for (
+    let cause: unknown = error, depth = 0;
+    cause instanceof Error && depth < 8;
+    cause = cause.cause, depth++
+  ) {
+    parts.push(cause.message);
+    const code: unknown = (cause as { code?: unknown }).code;
+    if (typeof code === "string") parts.push(code);
+    if (cause instanceof AggregateError) {
+      for (const inner of cause.errors.slice(0, 4)) parts.push(messagesOf(inner));
+    }
+  }
+  return parts.join(" ");
+}
+
+const CERTIFICATE =
+  /certificate|UnknownIssuer|NotValidForName|CERT_|SELF_SIGNED|UNABLE_TO_VERIFY|ERR_TLS_CERT/i;
+
+/** Whether a failure is the registry's certificate, which trying again does not mend. */
+export function isCertificateFailure(error: unknown): boolean {
+  return CERTIFICATE.test(messagesOf(error));
+}
+
+const WITHOUT_TLS = `it does not speak TLS; for a registry without it set "insecure": true in its auth entry`;
+
+const WORDS: readonly [RegExp, string][] = [
+  [/connection refused|ECONNREFUSED|ConnectionRefused/i, "connection refused"],
+  [/dns error|ENOTFOUND|EAI_AGAIN|failed to lookup|name resolution/i, "the host name cannot be resolved"],
+  [/reset by peer|ECONNRESET|EPIPE|broken pipe/i, "the connection was reset"],
+  [/unreachable|ENETUNREACH|EHOSTUNREACH/i, "the network cannot be reached"],
+  [/timed out|ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT/i, "the connection timed out"],
+  [
+    /corrupt message|InvalidContentType|wrong version number|HandshakeFailure|tls handshake eof|EPROTO/i,
+    WITHOUT_TLS,
+  ],
+  [
+    /closed before|early end|early eof|unexpected EOF|other side closed|error reading a body|UND_ERR_SOCKET|terminated/i,
+    "the connection was closed too early",
+  ],
+];
+
+/**
+ * Why a fetch failed, in words a user can act on.
+ *
+ * @param error What fetch rejected with.
+ * @param url Where it was going.
+ */
+export function describeFailure(error: unknown, url: URL): string {
+  if (error instanceof TimeLimitError || error instanceof RedirectError) return error.message;
+  const text = messagesOf(error);
+  if (CERTIFICATE.test(text)) {
+    return `the certificate of ${url.host} is not trusted (${certificateReason(text)}); ` +
+      `give its authority as "caFile" in the registry's auth entry, or set "insecure": true to accept any`;
+  }
+  const found = WORDS.find(([pattern]) => pattern.test(text));
+  if (found !== undefined) return `${found[1]} (${url.host})`;
+  const innermost = error instanceof Error && error.cause instanceof Error ? error.cause : error;
+  return `${innermost instanceof Error ? innermost.message : String(innermost)} (${url.host})`;
+}
+
+function certificateReason(text: string): string {
+  if (/UnknownIssuer|UNABLE_TO_VERIFY|SELF_SIGNED|CaUsedAsEndEntity/i.test(text)) return "unknown issuer";
+  if (/NotValidForName|ERR_TLS_CERT_ALTNAME/i.test(text)) return "it is for another name";
+  if (/expired/i.test(text)) return "it has expired";
+  return "it was refused";
+}

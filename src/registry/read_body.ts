@@ -1,0 +1,36 @@
+/** Step 2 of the walk, the wire: reads small answers whole, within limits on size and time. */
+
+import { LimitedBytesTransformStream } from "@std/streams/limited-bytes-transform-stream";
+import { toBytes } from "@std/streams/to-bytes";
+import { TimeLimitError } from "./fetch.ts";
+
+/**
+ * Reads a body that must be small.
+ *
+ * @param response Its body is used up, or cancelled on failure.
+ * @param limit Bytes the body may have.
+ * @param time Milliseconds reading may take.
+ * @throws {RangeError} when the body is longer than the limit.
+ * @throws {TimeLimitError} when it takes too long.
+ */
+export async function readBytes(
+  response: Response,
+  limit: number,
+  time: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  if (response.body === null) return new Uint8Array();
+  const controller = new AbortController();
+  const timer = setTimeout(() => controller.abort(new TimeLimitError(time)), time);
+  try {
+    const limited = new LimitedBytesTransformStream(limit, { error: true });
+    const bytes = await toBytes(response.body.pipeThrough(limited, { signal: controller.signal }));
+    return new Uint8Array(bytes);
+  } finally {
+    clearTimeout(timer);
+  }
+}
+
+/** Like {@linkcode readBytes}, for text in UTF-8. */
+export async function readText(response: Response, limit: number, time: number): Promise<string> {
+  return new TextDecoder().decode(await readBytes(response, limit, time));
+}

@@ -1,0 +1,123 @@
+/** Step 2 of the walk, the wire: what a registry answered when it did not do what it was asked. */
+
+/** One entry of a registry's error list (OCI distribution-spec 1.1, Error codes). */
+export interface RegistryErrorDetail {
+  /** For example `DENIED` or `MANIFEST_UNKNOWN`. */
+  code: string;
+  /** The registry's own words. */
+  message: string;
+  /** Anything more the registry said. */
+  detail?: unknown;
+}
+
+/** What a {@linkcode RegistryError} is made of. */
+export interface RegistryErrorOptions {
+  /** What could not be done, to what: `push manifest "sha256:…" to "ghcr.io/acme/nginx:1.27"`. */
+  action: string;
+  /** Method of the request. */
+  method: string;
+  /** URL of the request without its query, which may hold a secret. */
+  url: string;
+  /** Status of the answer; 0 when there was none. */
+  status: number;
+  /** The registry's own errors. */
+  errors?: readonly RegistryErrorDetail[];
+  /** Milliseconds the registry asked to wait. */
+  retryAfter?: number | undefined;
+  /** What was wrong in plain words, when it is not the registry's own list that says it. */
+  why?: string;
+  /** Whether asking again cannot help. */
+  isPermanent?: boolean;
+  /** The underlying failure. */
+  cause?: unknown;
+}
+
+/** Statuses after which the same request may succeed (RFC 9110, and 52x as CDNs use them). */
+export function isRetryableStatus(status: number): boolean {
+  return [408, 425, 429, 500, 502, 503, 504].includes(status) || status >= 520 && status <= 530;
+}
+
+/** A registry refused, or could not be reached, after every retry that made sense. */
+export class RegistryError extends Error {
+  /** Method of the request. */
+  readonly method: string;
+  /** URL of the request, without query. */
+  readonly url: string;
+  /** Status of the answer; 0 when there was none. */
+  readonly status: number;
+  /** The registry's own errors; empty when it gave none. */
+  readonly errors: readonly RegistryErrorDetail[];
+  /** Milliseconds the registry asked to wait. */
+  readonly retryAfter: number | undefined;
+  /** Whether asking again cannot help. */
+  readonly isPermanent: boolean;
+
+  /** Puts the sentence together: what could not be done, to what, why. */
+  constructor(options: RegistryErrorOptions) {
+    super(`Cannot ${options.action}: ${whyOf(options)}`, { cause: options.cause });
+    this.name = "RegistryError";
+    this.method = options.method;
+    this.url = options.url;
+    this.status = options.status;
+    this.errors = options.errors ?? [];
+    this.retryAfter = options.retryAfter;
+    this.isPermanent = options.isPermanent ?? (options.status !== 0 && !isRetryableStatus(options.status));
+  }
+
+  /** Whether the registry gave this code (for example `MANIFEST_BLOB_UNKNOWN`). */
+  hasCode(code: string): boolean {
+    return this.errors.some((error) => error.code === code);
+  }
+}
+
+function whyOf({ status, errors = [], why }: RegistryErrorOptions): string {
+  const said = errors.map(({ code, message }) => message === "" ? code : `${code}: ${message}`).join("; ");
+  return [status === 0 ? "" : String(status), said, why ?? ""].filter((part) => part !== "").join(" ");
+}
+
+/** How much of an error answer is read, in bytes. */
+export const ERROR_BODY_LIMIT = 64 * 1024;
+
+/** How much of a registry's message is repeated, in characters: a hostile one gets no more of the log. */
+const MESSAGE_LIMIT = 500;
+
+/** Reads the error list of an answer (OCI distribution-spec 1.1, Error codes); anything else gives an empty list. */
+export function parseErrors(text: string): RegistryErrorDetail[] {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return [];
+  }
+  const errors: unknown = (value as { errors?: unknown } | null)?.errors;
+  if (!Array.isArray(errors)) return [];
+  return errors.slice(0, 10).filter((error) => typeof error === "object" && error !== null).map(toDetail);
+}
+
+function toDetail(error: Record<string, unknown>): RegistryErrorDetail {
+  const code = typeof error.code === "string" ? printable(error.code) : "UNKNOWN";
+  const message = typeof error.message === "string" ? printable(error.message) : "";
+  return error.detail === undefined ? { code, message } : { code, message, detail: error.detail };
+}
+
+/** Text from outside as it may be printed: one line, no control characters (a terminal obeys them), not endless. */
+export function printable(text: string): string {
+  const plain = text.slice(0, 4 * MESSAGE_LIMIT).replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ").trim();
+  return plain.length > MESSAGE_LIMIT ? `${plain.slice(0, MESSAGE_LIMIT)}…` : plain;
+}
+
+/**
+ * Milliseconds a `Retry-After` header asks to wait (RFC 9110, section 10.2.3: seconds or a date), or `undefined`.
+ *
+ * @param header Value of the header.
+ * @param now Milliseconds since 1970.
+ */
+export function parseRetryAfter(header: string | null, now: number): number | undefined {
+  if (header === null) return undefined;
+  const text = header.trim();
+  if (/^\d+(?:\.\d+)?$/.test(text)) return Number(text) * 1000;
+  // Date.parse takes far more than a date: "-5" is a year to it. An HTTP date starts with a day's name.
+  if (!/^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(text)) return undefined;
+  const time = Date.parse(text);
+  return Number.isNaN(time) ? undefined : Math.max(0, time - now);
+}

@@ -1,0 +1,389 @@
+/** Step 2 of the walk, the wire: the verbs of the OCI distribution-spec for one repository, and nothing else. */
+
+import {
+  type Descriptor,
+  type Digest,
+  DigestError,
+  isDigest,
+  isIndexType,
+  isManifestType,
+  isSchema1Type,
+  MANIFEST_MEDIA_TYPES,
+} from "../oci/descriptor.ts";
+import { type Content, MANIFEST_SIZE_LIMIT, parseContent } from "../oci/manifest.ts";
+import type { UploadBody } from "./body.ts";
+import { readBytes, readText } from "./read_body.ts";
+import { RegistryError } from "./registry_error.ts";
+import type { RegistryRequest, Transport } from "./transport.ts";
+
+/** A place in a registry that takes a blob (OCI distribution-spec 1.1, Pushing blobs). */
+export interface UploadSession {
+  /** Where to send the bytes; changes with every answer. */
+  location: string;
+  /** Bytes a chunk must at least have, if the registry says so (`OCI-Chunk-Min-Length`). */
+  chunkMinimum: number | undefined;
+}
+
+/** What became of asking for an upload. */
+export type UploadOpening = { type: "mounted" } | { type: "opened"; session: UploadSession };
+
+/** How an upload is asked for. */
+export interface OpenUploadOptions {
+  /** A repository of the same registry that holds the blob, to mount it from. */
+  mountFrom?: string | undefined;
+  /** Ends the request. */
+  signal?: AbortSignal | undefined;
+}
+
+/** What is wanted of a blob. */
+export interface GetBlobOptions {
+  /** First byte wanted; 0 unless told. */
+  offset?: number;
+  /** Attempts, where the caller retries by itself. */
+  attempts?: number;
+  /** Ends the request. */
+  signal?: AbortSignal | undefined;
+}
+
+/** Tags on one page of a listing, at most; registries give fewer as they like (ECR: 1000). */
+const TAG_PAGE_SIZE = 1000;
+/** Pages of a listing that are read: ten million tags are a listing that never ends. */
+const TAG_PAGE_LIMIT = 10_000;
+/** Bytes of one page of a listing. */
+const TAG_PAGE_BYTES = 8 * 1024 * 1024;
+
+const ACCEPT_MANIFESTS = MANIFEST_MEDIA_TYPES.join(", ");
+
+/** One repository of one registry. */
+export class Repository {
+  /** Canonical registry. */
+  readonly registry: string;
+  /** Name in the registry. */
+  readonly name: string;
+  #transport: Transport;
+  #actions: string;
+
+  /**
+   * @param transport Shared by all repositories of a run.
+   * @param actions What tokens are asked for: `pull` for a source, `pull,push` for a destination.
+   */
+  constructor(transport: Transport, registry: string, name: string, actions: "pull" | "pull,push") {
+    this.#transport = transport;
+    this.registry = registry;
+    this.name = name;
+    this.#actions = actions;
+  }
+
+  /** The transport this repository is reached through. */
+  get transport(): Transport {
+    return this.#transport;
+  }
+
+  /** How users write a thing in this repository. */
+  describe(reference: string): string {
+    return `${this.registry}/${this.name}${isDigest(reference) ? "@" : ":"}${reference}`;
+  }
+
+  /**
+   * What a tag or digest stands for, by HEAD (OCI distribution-spec 1.1, Pulling manifests), or `undefined` when there is none.
+   * Registries that leave out the digest are asked with GET.
+   *
+   * @throws {RegistryError} when the registry refuses.
+   */
+  async resolve(reference: string, signal?: AbortSignal): Promise<Descriptor | undefined> {
+    const action = `read manifest of "${this.describe(reference)}"`;
+    const response = await this.#send({
+      ...this.#manifestRequest("HEAD", reference, action),
+      expect: [200, 404],
+      signal,
+    });
+    await response.body?.cancel();
+    if (response.status === 404) return undefined;
+    const mediaType = response.headers.get("content-type")?.split(";")[0]?.trim() ?? "";
+    const digest = response.headers.get("docker-content-digest") ?? "";
+    const isKnown = isIndexType(mediaType) || isManifestType(mediaType) || isSchema1Type(mediaType);
+    if (!isDigest(digest) || !isKnown) return (await this.getManifest(reference, signal)).descriptor;
+    if (isDigest(reference) && digest !== reference) {
+      throw new DigestError(`"${this.describe(reference)}"`, reference, digest);
+    }
+    return { mediaType, digest, size: lengthOf(response) ?? -1 };
+  }
+
+  /**
+   * The manifest behind a tag or digest (OCI distribution-spec 1.1, Pulling manifests), its digest checked here.
+   *
+   * @throws {RegistryError} when there is none or the registry refuses.
+   * @throws {DigestError} when the bytes are not what was asked for.
+   * @throws {ManifestError} when they are no manifest.
+   */
+  async getManifest(reference: string, signal?: AbortSignal): Promise<Content> {
+    const action = `read manifest of "${this.describe(reference)}"`;
+    const response = await this.#send({
+      ...this.#manifestRequest("GET", reference, action),
+      expect: [200],
+      signal,
+    });
+    const bytes = await this.#read(response, MANIFEST_SIZE_LIMIT, action);
+    const contentType = response.headers.get("content-type") ?? undefined;
+    const announced = response.headers.get("docker-content-digest") ?? "";
+    const expected = isDigest(reference) ? reference : isDigest(announced) ? announced : undefined;
+    return await parseContent(bytes, contentType, expected);
+  }
+
+  /**
+   * Puts a manifest under a tag or its digest (OCI distribution-spec 1.1, Pushing manifests).
+   *
+   * @throws {RegistryError} when the registry refuses.
+   * @throws {DigestError} when the registry says it stored something else.
+   */
+  async putManifest(reference: string, content: Content, signal?: AbortSignal): Promise<void> {
+    const action = `push manifest "${content.descriptor.digest}" to "${this.describe(reference)}"`;
+    const response = await this.#send({
+      ...this.#manifestRequest("PUT", reference, action),
+      headers: { "content-type": content.descriptor.mediaType },
+      body: content.bytes,
+      expect: [200, 201, 202],
+      signal,
+    });
+    await response.body?.cancel();
+    const stored = response.headers.get("docker-content-digest") ?? "";
+    if (isDigest(stored) && stored !== content.descriptor.digest) {
+      throw new DigestError(
+        `what "${this.describe(reference)}" was stored as`,
+        content.descriptor.digest,
+        stored,
+      );
+    }
+  }
+
+  /** Whether a blob is there (OCI distribution-spec 1.1, Checking if content exists in the registry). */
+  async hasBlob(digest: Digest, signal?: AbortSignal): Promise<boolean> {
+    const action = `check blob "${digest}" in "${this.registry}/${this.name}"`;
+    const response = await this.#send({
+      ...this.#blobRequest("HEAD", digest, action),
+      expect: [200, 404],
+      signal,
+    });
+    await response.body?.cancel();
+    return response.status === 200;
+  }
+
+  /**
+   * A blob, or the rest of it from an offset (OCI distribution-spec 1.1, Pulling blobs). Redirects are followed without credentials.
+   *
+   * @returns The answer: 206 when the registry keeps to the offset, 200 when it sends everything.
+   * @throws {RegistryError} when there is none or the registry refuses.
+   */
+  getBlob(digest: Digest, options: GetBlobOptions = {}): Promise<Response> {
+    const action = `read blob "${digest}" from "${this.registry}/${this.name}"`;
+    const { offset = 0, attempts, signal } = options;
+    return this.#send({
+      ...this.#blobRequest("GET", digest, action),
+      ...(offset > 0 ? { headers: { range: `bytes=${offset}-` } } : {}),
+      ...(attempts === undefined ? {} : { attempts }),
+      expect: offset > 0 ? [200, 206] : [200],
+      signal,
+    });
+  }
+
+  /**
+   * Opens an upload, or mounts the blob from another repository of the registry
+   * (OCI distribution-spec 1.1, Pushing a blob monolithically; Mounting a blob from another repository).
+   *
+   * @throws {RegistryError} when the registry refuses.
+   */
+  async openUpload(digest: Digest, options: OpenUploadOptions = {}): Promise<UploadOpening> {
+    const { mountFrom, signal } = options;
+    const scopes = this.#scopes();
+    let query = "";
+    if (mountFrom !== undefined) {
+      query = `?mount=${encodeURIComponent(digest)}&from=${encodeURIComponent(mountFrom)}`;
+      if (mountFrom !== this.name) scopes.push(`repository:${mountFrom}:pull`);
+    }
+    const response = await this.#send({
+      action: `push blob "${digest}" to "${this.registry}/${this.name}"`,
+      scopes,
+      method: "POST",
+      path: `/v2/${this.name}/blobs/uploads/${query}`,
+      headers: { "content-length": "0" },
+      body: new Uint8Array(),
+      expect: mountFrom === undefined ? [202] : [201, 202],
+      signal,
+    });
+    await response.body?.cancel();
+    if (response.status === 201) return { type: "mounted" };
+    const minimum = Number(response.headers.get("oci-chunk-min-length") ?? "");
+    const session: UploadSession = {
+      location: this.#location(response, digest),
+      chunkMinimum: minimum > 0 ? minimum : undefined,
+    };
+    return { type: "opened", session };
+  }
+
+  /**
+   * Sends a blob in one piece (OCI distribution-spec 1.1, Pushing a blob monolithically). The registry checks the digest.
+   * A streamed body is sent once: the caller tries again with a new source and a new session.
+   *
+   * @throws {RegistryError} when the registry refuses.
+   * @throws {unknown} The source's own failure, when that is what ended the upload.
+   */
+  async putBlob(
+    session: UploadSession,
+    digest: Digest,
+    body: UploadBody | Uint8Array<ArrayBuffer>,
+    signal?: AbortSignal,
+  ): Promise<void> {
+    const action = `push blob "${digest}" to "${this.registry}/${this.name}"`;
+    const url = new URL(session.location);
+    url.searchParams.set("digest", digest);
+    const response = await this.#send({
+      action,
+      scopes: this.#scopes(),
+      method: "PUT",
+      path: url.href,
+      headers: { "content-type": "application/octet-stream" },
+      ...(body instanceof Uint8Array ? { body, attempts: 1 } : { upload: body }),
+      expect: [200, 201, 202, 204],
+      signal,
+    });
+    await response.body?.cancel();
+    const stored = response.headers.get("docker-content-digest") ?? "";
+    if (isDigest(stored) && stored !== digest) {
+      throw new DigestError(`blob "${digest}" as stored`, digest, stored);
+    }
+  }
+
+  /** Gives up an upload (OCI distribution-spec, Canceling an upload); a registry that does not know how is left alone. */
+  async cancelUpload(session: UploadSession): Promise<void> {
+    try {
+      const response = await this.#send({
+        action: `cancel an upload to "${this.registry}/${this.name}"`,
+        scopes: this.#scopes(),
+        method: "DELETE",
+        path: session.location,
+        expect: [200, 202, 204, 404],
+        attempts: 1,
+      });
+      await response.body?.cancel();
+    } catch (error) {
+      if (!(error instanceof RegistryError)) throw error;
+    }
+  }
+
+  /**
+   * Every tag, page by page (OCI distribution-spec 1.1, Listing tags; RFC 8288 `Link` headers, relative or absolute).
+   *
+   * @throws {RegistryError} when the repository is not there, the registry refuses, or the listing does not end.
+   */
+  async *listTags(signal?: AbortSignal): AsyncIterable<string[]> {
+    const action = `list tags of "${this.registry}/${this.name}"`;
+    let path: string | undefined = `/v2/${this.name}/tags/list?n=${TAG_PAGE_SIZE}`;
+    const seen = new Set<string>();
+    for (let page = 0; path !== undefined; page++) {
+      if (seen.has(path) || page >= TAG_PAGE_LIMIT) {
+        throw this.#wrong(action, "its list of tags does not end");
+      }
+      seen.add(path);
+      const response: Response = await this.#send({
+        action,
+        scopes: this.#scopes(),
+        method: "GET",
+        path,
+        headers: { accept: "application/json" },
+        expect: [200],
+        signal,
+      });
+      yield this.#tagsOf(await this.#readText(response, TAG_PAGE_BYTES, action), action);
+      path = this.#nextPage(path, response, action);
+    }
+  }
+
+  #tagsOf(text: string, action: string): string[] {
+    let tags: unknown;
+    try {
+      tags = (JSON.parse(text) as { tags?: unknown } | null)?.tags ?? [];
+    } catch (cause) {
+      throw this.#wrong(action, "the answer is not JSON", cause);
+    }
+    if (!Array.isArray(tags)) throw this.#wrong(action, "the answer has no list of tags");
+    return tags.filter((tag) => typeof tag === "string");
+  }
+
+  /** A `Link` may name any path, but only of the registry itself: credentials go there. */
+  #nextPage(path: string, response: Response, action: string): string | undefined {
+    const link = response.headers.get("link");
+    const target = link === null ? undefined : /<([^>]*)>\s*;[^,]*\brel\s*=\s*"?next\b/i.exec(link)?.[1];
+    if (target === undefined) return undefined;
+    const base = new URL(path, "https://registry.invalid");
+    if (!URL.canParse(target, base.href)) throw this.#wrong(action, "the link to its next page is not a URL");
+    const next = new URL(target, base);
+    if (!next.pathname.startsWith(`/v2/`)) {
+      throw this.#wrong(action, "the link to its next page leads elsewhere");
+    }
+    return `${next.pathname}${next.search}`;
+  }
+
+  /** Where an upload goes on; a registry behind a proxy may name itself with http or without its port. */
+  #location(response: Response, digest: Digest): string {
+    const action = `push blob "${digest}" to "${this.registry}/${this.name}"`;
+    const location = response.headers.get("location");
+    if (location === null) throw this.#wrong(action, "the answer says not where to upload to");
+    const base = this.#transport.urlOf(this.registry);
+    if (!URL.canParse(location, base.href)) throw this.#wrong(action, "where to upload to is not a URL");
+    const url = new URL(location, base);
+    if (url.hostname === base.hostname) {
+      if (base.protocol === "https:" && url.protocol === "http:") {
+        url.protocol = "https:";
+        url.port = base.port;
+      }
+    } else if (url.protocol !== "https:" && base.protocol === "https:") {
+      throw this.#wrong(action, "it wants the upload at another host without TLS");
+    }
+    return url.href;
+  }
+
+  #wrong(action: string, why: string, cause?: unknown): RegistryError {
+    const url = this.#transport.urlOf(this.registry).href;
+    return new RegistryError({ action, method: "GET", url, status: 0, why, isPermanent: true, cause });
+  }
+
+  async #read(response: Response, limit: number, action: string): Promise<Uint8Array<ArrayBuffer>> {
+    try {
+      return await readBytes(response, limit, this.#transport.limits.stall);
+    } catch (cause) {
+      if (cause instanceof RangeError) {
+        throw this.#wrong(action, `the answer is larger than ${limit} bytes`, cause);
+      }
+      throw cause;
+    }
+  }
+
+  async #readText(response: Response, limit: number, action: string): Promise<string> {
+    return new TextDecoder().decode(await this.#read(response, limit, action));
+  }
+
+  #scopes(): string[] {
+    return [`repository:${this.name}:${this.#actions}`];
+  }
+
+  #manifestRequest(method: "GET" | "HEAD" | "PUT", reference: string, action: string): BareRequest {
+    const path = `/v2/${this.name}/manifests/${reference}`;
+    return { action, scopes: this.#scopes(), method, path, headers: { accept: ACCEPT_MANIFESTS } };
+  }
+
+  #blobRequest(method: "GET" | "HEAD", digest: Digest, action: string): BareRequest {
+    return { action, scopes: this.#scopes(), method, path: `/v2/${this.name}/blobs/${digest}` };
+  }
+
+  #send(request: Omit<RegistryRequest, "registry" | "repository">): Promise<Response> {
+    return this.#transport.send({ ...request, registry: this.registry, repository: this.name });
+  }
+}
+
+type BareRequest = Pick<RegistryRequest, "action" | "scopes" | "method" | "path" | "headers">;
+
+/** The length an answer announces, in bytes. */
+export function lengthOf(response: Response): number | undefined {
+  const text = response.headers.get("content-length") ?? "";
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}

@@ -1,0 +1,487 @@
+/** Step 2 of the walk, the wire: sends a request to a registry: gate, token, fetch, check, and maybe again. */
+
+import { AuthError, Authorizer, type TokenRequest } from "./auth.ts";
+import type { UploadBody } from "./body.ts";
+import { parseChallenges } from "./challenge.ts";
+import { type Clock, systemClock } from "./clock.ts";
+import type { CredentialSource } from "./credential.ts";
+import { Gate, type Outcome } from "./gate.ts";
+import { readText } from "./read_body.ts";
+import {
+  ERROR_BODY_LIMIT,
+  isRetryableStatus,
+  parseErrors,
+  parseRetryAfter,
+  printable,
+  RegistryError,
+} from "./registry_error.ts";
+import { describeFailure, isCertificateFailure } from "./network_failure.ts";
+import { registryHost } from "../oci/reference.ts";
+import { deadlineFetch, type Fetch, followRedirects, TimeLimitError } from "./fetch.ts";
+
+/** Limits on time (milliseconds) and on attempts. No limit is on total time: big layers take as long as they take. */
+export interface Limits {
+  /** Until the headers of an answer are there. */
+  headers: number;
+  /** Until the answer that commits an upload is there, counted from its last byte. */
+  commit: number;
+  /** Without a byte moving. */
+  stall: number;
+  /** Attempts a request gets in all. */
+  attempts: number;
+  /** The longest wait that a registry's `Retry-After` is followed for; a longer one fails the request. */
+  retryAfter: number;
+}
+
+/** The limits unless told otherwise. */
+export const DEFAULT_LIMITS: Limits = {
+  headers: 30_000,
+  commit: 300_000,
+  stall: 30_000,
+  attempts: 6,
+  retryAfter: 300_000,
+};
+
+/** Something about the wire that a watcher may want to know. */
+export type TransportEvent =
+  | { type: "request-retried"; registry: string; action: string; reason: string; wait: number }
+  | { type: "rate-limited"; registry: string; until: number };
+
+/** What a {@linkcode Transport} is made of; every part has a default. */
+export interface TransportOptions {
+  /** The fetch that reaches a registry (for example with its own certificates); `globalThis.fetch` unless told. */
+  fetchFor?: (registry: string) => Fetch;
+  /** Whether a registry may be reached with an untrusted certificate or without TLS; no unless told. */
+  isInsecure?: (registry: string) => boolean;
+  /** Where credentials come from; everything is anonymous without it. */
+  credentials?: CredentialSource | undefined;
+  /** Clock and dice. */
+  clock?: Clock;
+  /** Ends everything. */
+  signal?: AbortSignal | undefined;
+  /** Limits that differ from {@linkcode DEFAULT_LIMITS}. */
+  limits?: Partial<Limits>;
+  /** Called with what happens on the wire. */
+  onEvent?: ((event: TransportEvent) => void) | undefined;
+}
+
+/** One request to a registry. */
+export interface RegistryRequest {
+  /** What is being done, for messages: `push manifest "sha256:…" to "ghcr.io/acme/nginx:1.27"`. */
+  action: string;
+  /** Canonical registry. */
+  registry: string;
+  /** Repository whose credential is used. */
+  repository: string;
+  /** Scopes a token must have. */
+  scopes: readonly string[];
+  /** Method. */
+  method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
+  /** Path below the registry's origin with its query, or an absolute URL that the registry gave. */
+  path: string;
+  /** Statuses that are an answer; any other is an error. */
+  expect: readonly number[];
+  /** Headers besides `Authorization`. */
+  headers?: Record<string, string>;
+  /** Body in memory, sent again when the request is. */
+  body?: Uint8Array<ArrayBuffer>;
+  /** Streamed body; such a request is sent once and holds no place at the gate. */
+  upload?: UploadBody;
+  /** Attempts, where they differ from the limit (a caller that retries by itself says 1). */
+  attempts?: number;
+  /** Ends this request. */
+  signal?: AbortSignal | undefined;
+}
+
+/** How a registry is reached. */
+interface Connection {
+  fetch: Fetch;
+  gate: Gate;
+  origin: string | undefined;
+  meeting: Promise<unknown> | undefined;
+}
+
+/** The name this project gives itself; Docker Hub asks clients to have one. */
+const USER_AGENT = "image-syncer-deno";
+
+/** One client for all registries of a run: connections, tokens, gates and what was learned are shared by everyone who uses it. */
+export class Transport {
+  /** The clock in use. */
+  readonly clock: Clock;
+  /** The limits in use. */
+  readonly limits: Limits;
+  /** Ends everything. */
+  readonly signal: AbortSignal | undefined;
+  #options: TransportOptions;
+  #connections = new Map<string, Connection>();
+  #authorizer: Authorizer;
+
+  /** Nothing is sent before {@linkcode send}. */
+  constructor(options: TransportOptions = {}) {
+    this.#options = options;
+    this.clock = options.clock ?? systemClock;
+    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.signal = options.signal;
+    this.#authorizer = new Authorizer({
+      credentials: options.credentials,
+      fetchToken: (request) => this.#fetchToken(request),
+      allowsPlainRealm: (registry) => this.#connection(registry).origin?.startsWith("http:") ?? false,
+      clock: this.clock,
+    });
+  }
+
+  /** The gate of a registry. */
+  gateOf(registry: string): Gate {
+    return this.#connection(registry).gate;
+  }
+
+  /** The root of a registry as it was reached last. */
+  urlOf(registry: string): URL {
+    return new URL(this.#connection(registry).origin ?? `https://${registryHost(registry)}`);
+  }
+
+  /** Tells whoever watches. */
+  emit(event: TransportEvent): void {
+    this.#options.onEvent?.(event);
+  }
+
+  /**
+   * Sends a request until it is answered with an expected status.
+   *
+   * @returns The answer, its body not yet read.
+   * @throws {RegistryError} when the registry refuses or cannot be reached, after every retry that made sense.
+   * @throws {AuthError} when logging in is not possible.
+   */
+  async send(request: RegistryRequest): Promise<Response> {
+    const attempts = request.upload !== undefined ? 1 : request.attempts ?? this.limits.attempts;
+    for (let attempt = 1;; attempt++) {
+      try {
+        return await this.#attempt(request);
+      } catch (error) {
+        if (!(error instanceof RegistryError) || error.isPermanent || attempt >= attempts) throw error;
+        await this.backOff(request, error, attempt);
+      }
+    }
+  }
+
+  /**
+   * Waits before the next attempt: as long as the registry asked, else up to twice as long each time with full jitter.
+   *
+   * @throws {unknown} `error`, when the registry asks for a longer wait than the limit.
+   */
+  async backOff(
+    { registry, action, signal }: Pick<RegistryRequest, "registry" | "action" | "signal">,
+    error: Error,
+    attempt: number,
+  ): Promise<void> {
+    const asked = error instanceof RegistryError ? error.retryAfter : undefined;
+    if (asked !== undefined && asked > this.limits.retryAfter) throw error;
+    const wait = asked ?? Math.min(30_000, 200 * 2 ** attempt) * this.clock.random();
+    this.emit({ type: "request-retried", registry, action, reason: error.message, wait });
+    await this.clock.delay(wait, signal ?? this.signal);
+  }
+
+  #connection(registry: string): Connection {
+    let connection = this.#connections.get(registry);
+    if (connection === undefined) {
+      const isInsecure = this.#options.isInsecure?.(registry) ?? false;
+      connection = {
+        fetch: this.#options.fetchFor?.(registry) ?? ((url, init) => fetch(url, init)),
+        gate: new Gate(this.clock),
+        origin: isInsecure ? undefined : `https://${registryHost(registry)}`,
+        meeting: undefined,
+      };
+      this.#connections.set(registry, connection);
+    }
+    return connection;
+  }
+
+  /** One attempt; a 401 is answered by logging in and asking once more, which does not count as another attempt. */
+  async #attempt(request: RegistryRequest): Promise<Response> {
+    const { gate } = this.#connection(request.registry);
+    await this.#meet(request);
+    const leave = request.upload === undefined ? await gate.enter(request.signal ?? this.signal) : undefined;
+    let outcome: Outcome = "failed";
+    try {
+      const header = await this.#authorizer.header(request);
+      let response = await this.#fetch(request, header);
+      if (
+        response.status === 401 && request.upload === undefined &&
+        await this.#learn(request, response, header)
+      ) {
+        response = await this.#fetch(request, await this.#authorizer.header(request));
+      }
+      outcome = response.status === 429 || response.status === 503 ? "overloaded" : "ok";
+      if (request.expect.includes(response.status)) return response;
+      throw await this.#refusal(request, response);
+    } finally {
+      leave?.(outcome);
+    }
+  }
+
+  /** Takes in a 401; returns whether asking again can be of use. */
+  async #learn(request: RegistryRequest, response: Response, header: string | undefined): Promise<boolean> {
+    const challenges = parseChallenges(response.headers.get("www-authenticate") ?? "");
+    if (header !== undefined) this.#authorizer.forget(request.registry, header);
+    if (!this.#authorizer.learn(request.registry, challenges)) return false;
+    const next = await this.#authorizer.header(request);
+    if (next === undefined || next === header) return false;
+    await response.body?.cancel();
+    return true;
+  }
+
+  /**
+   * The first request to a registry goes alone: what it meets (a challenge, a registry without TLS) the others then know,
+   * instead of each being refused on its own.
+   */
+  async #meet(request: RegistryRequest): Promise<void> {
+    const connection = this.#connection(request.registry);
+    if (connection.meeting === undefined) {
+      // Whoever fails to meet it leaves the next one to try.
+      connection.meeting = this.#ping(request, connection).catch((error) => {
+        connection.meeting = undefined;
+        throw error;
+      });
+    }
+    await connection.meeting;
+  }
+
+  /** Asks for the API's root, which answers with the challenge, if there is one (OCI distribution-spec 1.1, Determining Support). */
+  async #ping(request: RegistryRequest, connection: Connection): Promise<void> {
+    const ping: RegistryRequest = {
+      ...pick(request),
+      action: request.action,
+      method: "GET",
+      path: "/v2/",
+      expect: [200],
+      scopes: [],
+    };
+    const response = connection.origin === undefined
+      ? await this.#findOrigin(ping, connection)
+      : await this.#fetch(ping, undefined);
+    await response.body?.cancel();
+    // Any answer is good enough here: some registries have no root, and refuse nothing but what is really asked for.
+    this.#authorizer.learn(request.registry, parseChallenges(response.headers.get("www-authenticate") ?? ""));
+    if (isRetryableStatus(response.status)) throw await this.#refusal(ping, response);
+  }
+
+  /** An insecure registry is tried with TLS first, then without. */
+  async #findOrigin(ping: RegistryRequest, connection: Connection): Promise<Response> {
+    const host = registryHost(ping.registry);
+    let failure: unknown;
+    for (const origin of [`https://${host}`, `http://${host}`]) {
+      try {
+        connection.origin = origin;
+        return await this.#fetch(ping, undefined);
+      } catch (error) {
+        connection.origin = undefined;
+        if (!(error instanceof RegistryError) || error.cause instanceof TimeLimitError) throw error;
+        failure ??= error;
+        // When neither answers, the reason that says more is the one without TLS, unless it was a certificate.
+        if (origin.startsWith("http:") && !isCertificateFailure((failure as RegistryError).cause)) {
+          failure = error;
+        }
+      }
+    }
+    throw failure;
+  }
+
+  /** One fetch, its redirects followed as the rules allow; a failure becomes a {@linkcode RegistryError}. */
+  async #fetch(request: RegistryRequest, authorization: string | undefined): Promise<Response> {
+    const connection = this.#connection(request.registry);
+    const { origin } = this.urlOf(request.registry);
+    const url = new URL(request.path, origin);
+    const headers = new Headers({
+      "accept-encoding": "identity",
+      "user-agent": USER_AGENT,
+      ...request.headers,
+    });
+    // Credentials belong to the registry's own origin; an upload's Location may be elsewhere.
+    if (authorization !== undefined && url.origin === origin) headers.set("authorization", authorization);
+    const signal = request.signal ?? this.signal;
+    signal?.throwIfAborted();
+    try {
+      if (request.upload !== undefined) {
+        return await this.#stream(connection, url, headers, request.upload, request);
+      }
+      const init: RequestInit = { method: request.method, headers, redirect: "manual" };
+      if (request.body !== undefined) init.body = request.body;
+      const send = deadlineFetch(connection.fetch, this.limits.headers, signal);
+      return await followRedirects(send, url, init);
+    } catch (error) {
+      signal?.throwIfAborted();
+      throw this.#networkError(request, url, error);
+    }
+  }
+
+  /** Sends a streamed body; the clock for the answer runs only while nothing moves. */
+  async #stream(
+    connection: Connection,
+    url: URL,
+    headers: Headers,
+    upload: UploadBody,
+    request: RegistryRequest,
+  ): Promise<Response> {
+    const signal = request.signal ?? this.signal;
+    await connection.gate.waitUntilWanted(signal);
+    const { headers: bodyHeaders, ...init } = upload.init();
+    new Headers(bodyHeaders).forEach((value, name) => headers.set(name, value));
+    const { stall, commit } = this.limits;
+    try {
+      const send = deadlineFetch(connection.fetch, () => {
+        const limit = upload.isComplete ? commit : stall;
+        // While the source is being read its own limit holds.
+        return upload.isReading ? limit : upload.lastActivity + limit - performance.now();
+      }, signal);
+      return await send(url.href, { ...init, method: request.method, headers });
+    } catch (error) {
+      if (upload.sourceFailure !== undefined) throw upload.sourceFailure;
+      throw error;
+    } finally {
+      upload.kill(new DOMException("the request is over", "AbortError"));
+    }
+  }
+
+  #networkError(request: RegistryRequest, url: URL, cause: unknown): unknown {
+    if (cause instanceof RegistryError || cause instanceof AuthError) return cause;
+    const isPermanent = isCertificateFailure(cause);
+    return new RegistryError({
+      action: request.action,
+      method: request.method,
+      url: `${url.origin}${url.pathname}`,
+      status: 0,
+      why: describeFailure(cause, url),
+      isPermanent,
+      cause,
+    });
+  }
+
+  /** Turns an unexpected answer into an error with the registry's own words. */
+  async #refusal(request: RegistryRequest, response: Response): Promise<RegistryError> {
+    const now = this.clock.now();
+    const retryAfter = parseRetryAfter(response.headers.get("retry-after"), now);
+    if (retryAfter !== undefined && [429, 503].includes(response.status)) {
+      this.#pause(request.registry, now + retryAfter);
+    }
+    const text = await readText(response, ERROR_BODY_LIMIT, this.limits.stall).catch(() => "");
+    const errors = parseErrors(text);
+    const isPlain = response.headers.get("content-type")?.startsWith("text/plain") ?? false;
+    const said = errors.length === 0 && isPlain ? printable(text) : "";
+    const account = response.status === 401 || response.status === 403
+      ? `(${await this.#authorizer.accountOf(request)})`
+      : "";
+    return new RegistryError({
+      action: request.action,
+      method: request.method,
+      url: response.url === "" ? request.path.split("?")[0] ?? "" : response.url.split("?")[0] ?? "",
+      status: response.status,
+      errors,
+      retryAfter,
+      why: [said || (errors.length === 0 ? statusWords(response.status) : ""), account].filter((one) =>
+        one !== ""
+      ).join(" "),
+    });
+  }
+
+  #pause(registry: string, until: number): void {
+    const limited = Math.min(until, this.clock.now() + this.limits.retryAfter);
+    this.gateOf(registry).pauseUntil(limited);
+    this.emit({ type: "rate-limited", registry, until: limited });
+  }
+
+  /** Asks a token service; it is retried like the registry itself, and its body never appears in a message. */
+  async #fetchToken(token: TokenRequest): Promise<unknown> {
+    const url = new URL(token.url);
+    const send = deadlineFetch(this.#connection(token.registry).fetch, this.limits.headers, this.signal);
+    for (let attempt = 1;; attempt++) {
+      try {
+        return await this.#fetchTokenOnce(send, token);
+      } catch (error) {
+        this.signal?.throwIfAborted();
+        const failure = error instanceof RegistryError ? error : this.#tokenError(token, url, error);
+        if (failure.isPermanent || attempt >= this.limits.attempts) throw failure;
+        await this.backOff(
+          { registry: token.registry, action: "get a token", signal: undefined },
+          failure,
+          attempt,
+        );
+      }
+    }
+  }
+
+  async #fetchTokenOnce(send: Fetch, token: TokenRequest): Promise<unknown> {
+    const headers = {
+      ...token.headers,
+      accept: "application/json",
+      "accept-encoding": "identity",
+      "user-agent": USER_AGENT,
+    };
+    const init: RequestInit = { method: token.method, headers, redirect: "manual" };
+    if (token.body !== undefined) init.body = token.body;
+    const response = await send(token.url, init);
+    const text = await readText(response, 1024 * 1024, this.limits.stall);
+    if (response.status === 200) {
+      try {
+        return JSON.parse(text);
+      } catch {
+        throw new AuthError(token.registry, "its token service answered with something that is not JSON");
+      }
+    }
+    const url = new URL(token.url);
+    throw new RegistryError({
+      action: loginAction(token),
+      method: token.method,
+      url: `${url.origin}${url.pathname}`,
+      status: response.status,
+      errors: parseErrors(text),
+      retryAfter: parseRetryAfter(response.headers.get("retry-after"), this.clock.now()),
+      why: statusWords(response.status),
+    });
+  }
+
+  #tokenError(
+    token: TokenRequest,
+    url: URL,
+    cause: unknown,
+  ): RegistryError | AuthError & { isPermanent?: boolean } {
+    if (cause instanceof AuthError) return Object.assign(cause, { isPermanent: true });
+    return new RegistryError({
+      action: loginAction(token),
+      method: token.method,
+      url: `${url.origin}${url.pathname}`,
+      status: 0,
+      why: describeFailure(cause, url),
+      isPermanent: isCertificateFailure(cause),
+      cause,
+    });
+  }
+}
+
+function loginAction(token: TokenRequest): string {
+  return `log in to "${token.registry}" as ${token.account}`;
+}
+
+function pick(
+  { registry, repository, signal }: RegistryRequest,
+): Pick<RegistryRequest, "registry" | "repository" | "signal"> {
+  return { registry, repository, signal };
+}
+
+const STATUS_WORDS: Record<number, string> = {
+  400: "bad request",
+  401: "authentication required",
+  403: "access denied",
+  404: "not found",
+  405: "method not allowed",
+  411: "length required",
+  413: "too large",
+  429: "too many requests",
+  500: "internal server error",
+  502: "bad gateway",
+  503: "service unavailable",
+  504: "gateway timeout",
+};
+
+function statusWords(status: number): string {
+  return STATUS_WORDS[status] ?? "unexpected answer";
+}

@@ -1,0 +1,15 @@
+/** The assertion that one value is less than another. */
+
+import { AssertionError } from "./assertion_error.ts";
+import { formatSuffix, formatValue } from "./message.ts";
+
+/**
+ * Asserts that `actual` is less than `expected`.
+ *
+ * @throws {AssertionError} when it is not
+ */
+export function assertLess<T>(actual: T, expected: T, msg?: string): void {
+  if (actual < expected) return;
+  const suffix = formatSuffix(msg);
+  throw new AssertionError(`Expect ${formatValue(actual)} < ${formatValue(expected)}${suffix}`);
+}

@@ -1,0 +1,7 @@
+/**
+ * JSON with comments, under the names of `@std/jsonc`.
+ *
+ * @module
+ */
+
+export * from "./parse.ts";
