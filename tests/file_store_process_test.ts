@@ -7,7 +7,7 @@ const encoder = new TextEncoder();
 
 /** Starts `tests/store_child.ts`, with permissions of its own. */
 function startChild(permissions: string[], args: string[]): Deno.ChildProcess {
-  const script = new URL("store_child.ts", import.meta.url).pathname;
+  const script = new URL("store_child.ts", import.meta.url).href;
   const command = new Deno.Command(Deno.execPath(), {
     args: ["run", "--no-config", "--no-lock", "--no-prompt", "--quiet", ...permissions, script, ...args],
     stdin: "piped",

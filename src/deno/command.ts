@@ -4,7 +4,8 @@ import { type Config, ConfigError, findAuth, isInsecureRegistry } from "../mirro
 import { messageOf } from "../mirror/failure.ts";
 import type { CopyEvent, Report } from "../mirror/report.ts";
 import { mirror, type MirrorOptions, planOnly } from "../mirror/run.ts";
-import { Transport, type TransportOptions } from "../registry/transport.ts";
+import type { TransportOptions } from "../registry/request.ts";
+import { Transport } from "../registry/transport.ts";
 import { readConfigFile } from "./config_file.ts";
 import { openFileStore } from "./file_store.ts";
 import { type Flags, HELP, parseFlags, UsageError } from "./flags.ts";

@@ -22,6 +22,8 @@ export interface Rule {
   source: string;
   /** Where to, at least one, none twice. */
   destinations: string[];
+  /** Platforms wanted, for example `linux/arm64`; all of them without it. */
+  platforms?: string[];
   /** Line of the rule in the config, from 1. */
   line?: number;
 }
@@ -198,7 +200,8 @@ class ConfigReader {
   ): Kinds[Kind] | undefined {
     const value = fields[key];
     if (value === undefined || value === null) return undefined;
-    if (typeof value === kind) return value as Kinds[Kind];
+    const type: string = typeof value;
+    if (type === kind) return value as Kinds[Kind];
     throw this.error([...path, key], `expected a ${kind}, got ${nameType(value)}`);
   }
 

@@ -1,14 +1,17 @@
 /** Step 6 of the walk, the copy: one image to all of its destinations, children before parents, the tag last. */
 
-import type { Descriptor } from "../oci/descriptor.ts";
+import { defer } from "../registry/deferred.ts";
+import { type Descriptor, type Digest, DigestError } from "../oci/descriptor.ts";
 import { childrenOf, type Content, ManifestError } from "../oci/manifest.ts";
 import { formatReference, parseReference } from "../oci/reference.ts";
 import { RegistryError } from "../registry/registry_error.ts";
 import type { Repository } from "../registry/repository.ts";
 import { isPermanent, messageOf } from "./failure.ts";
 import type { CopyTask } from "./plan.ts";
+import { filterPlatforms } from "./platform_filter.ts";
 import { tagKey } from "./store.ts";
-import { copyBlob, type CopyContext, Destination } from "./transfer.ts";
+import { copyBlob } from "./blob_copy.ts";
+import { type CopyContext, Destination, live, StoppedError } from "./destination.ts";
 
 /** Indexes inside indexes, at most: deeper is nothing a person made. */
 const DEPTH_LIMIT = 16;
@@ -17,6 +20,8 @@ const DEPTH_LIMIT = 16;
 interface ImageCopy {
   task: string;
   source: Repository;
+  /** Indexes that a choice of platforms has written anew; the source does not have them. */
+  rewritten: Map<Digest, Content>;
 }
 
 /**
@@ -32,9 +37,9 @@ export async function copyTask(context: CopyContext, task: CopyTask): Promise<vo
     return new Destination(to, context.open(to.registry, to.repository, "pull,push"));
   });
   context.emit({ type: "task-started", task: task.id });
-  const copy = { task: task.id, source };
+  const copy: ImageCopy = { task: task.id, source, rewritten: new Map() };
   try {
-    const content = await source.getManifest(task.root.digest, context.signal);
+    const content = await readRoot(context, copy, task);
     await copyRoot(context, copy, content, destinations);
   } catch (error) {
     for (const destination of destinations) destination.fail(error);
@@ -42,9 +47,28 @@ export async function copyTask(context: CopyContext, task: CopyTask): Promise<vo
   finishTask(context, task, destinations);
 }
 
+/** The manifest the plan decided on, or what the platforms wanted leave of it. */
+async function readRoot(
+  { signal }: CopyContext,
+  { source, rewritten }: ImageCopy,
+  task: CopyTask,
+): Promise<Content> {
+  const content = await source.getManifest(task.original ?? task.root.digest, signal);
+  if (task.original === undefined) return content;
+  const left = await filterPlatforms(content, task.platforms ?? [], { source, rewritten, signal });
+  if (left?.descriptor.digest === task.root.digest) return left;
+  throw new DigestError(
+    `what is left of "${task.source}"`,
+    task.root.digest,
+    left?.descriptor.digest ?? "nothing",
+  );
+}
+
 function finishTask(context: CopyContext, task: CopyTask, destinations: readonly Destination[]): void {
   // An image that was interrupted has not failed: it is pending, and the next run goes on with it.
-  if (context.signal?.aborted && destinations.some((one) => one.failure !== undefined)) return;
+  const isInterrupted = context.signal?.aborted ||
+    destinations.some(({ failure }) => failure instanceof StoppedError);
+  if (isInterrupted && destinations.some((one) => one.failure !== undefined)) return;
   for (const { name, failure } of destinations) {
     if (failure === undefined) context.emit({ type: "destination-copied", task: task.id, destination: name });
     else {
@@ -135,7 +159,8 @@ async function holdsManifest(
 ): Promise<boolean> {
   const { repository } = destination;
   if (context.presence.has(repository, digest)) return true;
-  if (context.presence.isEmpty(repository, digest)) return false;
+  // Who forces a copy doubts what the registry says of its manifests, so everything below is looked at again.
+  if (context.force || context.presence.isEmpty(repository, digest)) return false;
   try {
     const isThere = await repository.resolve(digest, context.signal) !== undefined;
     if (isThere) context.presence.add(repository, digest);
@@ -204,7 +229,7 @@ async function copyChild(
   const { digest } = child.descriptor;
   const mine: Destination[] = [];
   const waiting: Promise<void>[] = [];
-  const end = Promise.withResolvers<void>();
+  const end = defer<void>();
   for (const destination of live(destinations)) {
     const { registry, name } = destination.repository;
     const key = `manifest ${registry}/${name} ${digest}`;
@@ -243,7 +268,8 @@ async function bringChild(
     const probe: Node = { content: { descriptor, bytes: new Uint8Array() }, depth };
     const missing = await lacking(context, probe, destinations);
     if (missing.length === 0) return;
-    const content = await copy.source.getManifest(descriptor.digest, context.signal);
+    const content = copy.rewritten.get(descriptor.digest) ??
+      await copy.source.getManifest(descriptor.digest, context.signal);
     await copyManifest(context, copy, { content, depth }, missing);
   } catch (error) {
     for (const destination of destinations) destination.fail(error);
@@ -283,8 +309,4 @@ async function put(
 function isIncomplete(error: unknown): boolean {
   const codes = ["MANIFEST_BLOB_UNKNOWN", "BLOB_UNKNOWN", "MANIFEST_UNKNOWN"];
   return error instanceof RegistryError && codes.some((code) => error.hasCode(code));
-}
-
-function live(destinations: readonly Destination[]): Destination[] {
-  return destinations.filter((one) => one.failure === undefined);
 }

@@ -2,6 +2,7 @@
 
 import { DigestError } from "../oci/descriptor.ts";
 import { ManifestError } from "../oci/manifest.ts";
+import { PlatformError } from "../oci/platform.ts";
 import { InvalidReferenceError } from "../oci/reference.ts";
 import { AuthError } from "../registry/auth.ts";
 import { RegistryError } from "../registry/registry_error.ts";
@@ -10,9 +11,9 @@ import { RuleError } from "./rules.ts";
 /** Whether trying again cannot help: the registry refused for good, or what it served is wrong. */
 export function isPermanent(error: unknown): boolean {
   if (error instanceof RegistryError) return error.isPermanent;
-  return [AuthError, DigestError, InvalidReferenceError, ManifestError, RuleError].some((type) =>
-    error instanceof type
-  );
+  return [AuthError, DigestError, InvalidReferenceError, ManifestError, PlatformError, RuleError].some((
+    type,
+  ) => error instanceof type);
 }
 
 /** What to tell a person about a failure: its own sentence, which holds no secret. */

@@ -1,15 +1,16 @@
 /** Step 5 of the walk, the plan: what there is to copy, by tag lists and HEADs only. A dry run stops here. */
 
 import { pooledMap } from "@std/async/pool";
-import type { Descriptor } from "../oci/descriptor.ts";
+import type { Descriptor, Digest } from "../oci/descriptor.ts";
 import { formatReference, parseReference, type Reference } from "../oci/reference.ts";
-import type { Repository } from "../registry/repository.ts";
 import { RegistryError } from "../registry/registry_error.ts";
 import type { Rule } from "./config.ts";
 import { isPermanent, messageOf, toError } from "./failure.ts";
 import type { Presence } from "./presence.ts";
+import { type LookContext, resolveDestination, resolveRoot } from "./look.ts";
+import { compilePattern } from "./pattern.ts";
 import { expandRule, needsTags, parseRuleSource, type ReferencePair, type RuleSource } from "./rules.ts";
-import { type Store, tagKey } from "./store.ts";
+import { tagKey } from "./store.ts";
 
 /** What is to be done at one destination. */
 export interface PlannedDestination {
@@ -25,10 +26,24 @@ export interface CopyTask {
   id: string;
   /** Where the image is. */
   source: string;
-  /** What the source's tag stood for when the plan was made; that is what is copied. */
+  /** What the source's tag stood for when the plan was made; that is what is copied, or what is left of it. */
   root: Descriptor;
+  /** Platforms that are wanted; all of them without it. */
+  platforms?: string[];
+  /** Digest at the source, where the platforms wanted leave something else than the source has. */
+  original?: Digest;
   /** Where it is to go. */
   destinations: PlannedDestination[];
+}
+
+/** An image that is not copied although its rule selects it. */
+export interface PlanSkip {
+  /** Source of the image. */
+  source: string;
+  /** Where it would have gone. */
+  destination: string;
+  /** Why it does not. */
+  reason: string;
 }
 
 /** Something that could not be planned. */
@@ -39,6 +54,8 @@ export interface PlanFailure {
   source: string;
   /** Destination of the rule or image, when it is about one. */
   destination?: string;
+  /** Platforms that are wanted of the image. */
+  platforms?: string[];
   /** Why. */
   error: string;
   /** Whether trying again cannot help. */
@@ -51,26 +68,24 @@ export interface Plan {
   createdAt: string;
   /** Every image, also those that are unchanged. */
   tasks: CopyTask[];
+  /** What is left out. */
+  skipped: PlanSkip[];
   /** What could not be planned. */
   failed: PlanFailure[];
-  /** What is odd but does no harm. */
+  /** Rules that select nothing, in a sentence each. */
   warnings: string[];
+  /** Set where this is a second look at images, which says nothing new of the rules. */
+  replaces?: "images";
 }
 
 /** What planning needs. */
-export interface PlanContext {
-  /** Opens a repository. */
-  open: (registry: string, name: string, actions: "pull" | "pull,push") => Repository;
+export interface PlanContext extends LookContext {
   /** What is known to be where. */
   presence: Presence;
-  /** The memory between runs. */
-  store: Store;
-  /** Milliseconds since 1970. */
-  now: () => number;
   /** Whether to copy what the destination has already. */
   force?: boolean;
-  /** Ends the planning. */
-  signal?: AbortSignal | undefined;
+  /** Platforms wanted of rules that name none; all of them without it. */
+  platforms?: readonly string[];
 }
 
 /** Sources that are looked at at once; the gates of the registries bound the requests. */
@@ -84,13 +99,8 @@ const LIST_DESTINATION_FROM = 3;
  * @returns A plan; what failed is in it, and nothing but an abort is thrown.
  */
 export async function makePlan(rules: readonly Rule[], context: PlanContext): Promise<Plan> {
-  const plan: Plan = {
-    createdAt: new Date(context.now()).toISOString(),
-    tasks: [],
-    failed: [],
-    warnings: [],
-  };
-  const pairs: ReferencePair[] = [];
+  const plan = startPlan(context, []);
+  const pairs: WantedPair[] = [];
   const expand = (rule: Rule) => expandOne(rule, context, plan);
   for await (const found of pooledMap(SOURCES_AT_ONCE, rules, expand)) pairs.push(...found);
   await planPairs(pairs, context, plan);
@@ -105,16 +115,11 @@ export async function makePlan(rules: readonly Rule[], context: PlanContext): Pr
  */
 export async function retryPlan(plan: Plan, rules: readonly Rule[], context: PlanContext): Promise<Plan> {
   const again = plan.failed.filter((failure) => !failure.isPermanent);
-  const next: Plan = {
-    createdAt: new Date(context.now()).toISOString(),
-    tasks: [],
-    failed: plan.failed.filter((failure) => failure.isPermanent),
-    warnings: [],
-  };
-  const pairs: ReferencePair[] = [];
-  for (const { kind, source, destination } of again) {
+  const next = startPlan(context, plan.failed.filter((failure) => failure.isPermanent));
+  const pairs: WantedPair[] = [];
+  for (const { kind, source, destination, platforms } of again) {
     if (kind === "image" && destination !== undefined) {
-      pairs.push({ source: parseReference(source), destination: parseReference(destination) });
+      pairs.push({ source: parseReference(source), destination: parseReference(destination), platforms });
     } else {
       const rule = rules.find((one) => one.source === source);
       if (rule !== undefined) pairs.push(...await expandOne(rule, context, next));
@@ -124,13 +129,44 @@ export async function retryPlan(plan: Plan, rules: readonly Rule[], context: Pla
   return next;
 }
 
+function startPlan({ now }: PlanContext, failed: PlanFailure[]): Plan {
+  return { createdAt: new Date(now()).toISOString(), tasks: [], skipped: [], failed, warnings: [] };
+}
+
+/** A pair with the platforms that are wanted of it. */
+interface WantedPair extends ReferencePair {
+  platforms: readonly string[] | undefined;
+}
+
+/**
+ * Looks at images of a plan again, because somebody else may have copied them.
+ *
+ * @returns A plan of those images alone.
+ */
+export async function replan(tasks: readonly CopyTask[], context: PlanContext): Promise<Plan> {
+  const plan: Plan = { ...startPlan(context, []), replaces: "images" };
+  const pairs = tasks.flatMap(({ source, destinations, platforms }) =>
+    destinations.map(({ reference }) => ({
+      source: parseReference(source),
+      destination: parseReference(reference),
+      platforms,
+    }))
+  );
+  await planPairs(pairs, context, plan);
+  return plan;
+}
+
 /** The pairs of one rule; what is wrong with it is noted in the plan. */
-async function expandOne(rule: Rule, context: PlanContext, plan: Plan): Promise<ReferencePair[]> {
+async function expandOne(rule: Rule, context: PlanContext, plan: Plan): Promise<WantedPair[]> {
   try {
     const source = parseRuleSource(rule.source);
     const tags = needsTags(source) ? await selectTags(source, context) : [];
     if (needsTags(source) && tags.length === 0) plan.warnings.push(`No tag of "${rule.source}" is selected`);
-    return rule.destinations.flatMap((destination) => expandTo(rule, source, destination, { tags, plan }));
+    const platforms = rule.platforms ?? context.platforms;
+    const wanted = platforms === undefined || platforms.length === 0 ? undefined : platforms;
+    return rule.destinations
+      .flatMap((destination) => expandTo(rule, source, destination, { tags, plan }))
+      .map((pair) => ({ ...pair, platforms: wanted }));
   } catch (error) {
     context.signal?.throwIfAborted();
     plan.failed.push(ruleFailure(rule, error));
@@ -159,17 +195,31 @@ function ruleFailure(rule: Rule, error: unknown): PlanFailure {
 async function selectTags(source: RuleSource, context: PlanContext): Promise<string[]> {
   const repository = context.open(source.registry, source.repository, "pull");
   const tags: string[] = [];
-  for await (const page of repository.listTags(context.signal)) tags.push(...page);
+  const { selection } = source;
+  // The pattern is looked at first: one that does not compile needs no list.
+  const matches = selection.type === "pattern" ? await compilePattern(selection.pattern) : () => true;
+  for await (const page of repository.listTags(context.signal)) tags.push(...page.filter(matches));
   return [...new Set(tags)];
+}
+
+function resolveOne(
+  destination: Reference,
+  absent: Set<string>,
+  context: PlanContext,
+): Promise<Descriptor | undefined> {
+  if (absent.has(formatReference(destination))) return Promise.resolve(undefined);
+  return resolveDestination(destination, context);
 }
 
 /** A source with all its destinations. */
 interface Group {
+  id: string;
   source: Reference;
+  platforms: readonly string[] | undefined;
   destinations: Reference[];
 }
 
-async function planPairs(pairs: readonly ReferencePair[], context: PlanContext, plan: Plan): Promise<void> {
+async function planPairs(pairs: readonly WantedPair[], context: PlanContext, plan: Plan): Promise<void> {
   const groups = groupBySource(pairs, plan);
   const absent = await findAbsent(groups, context);
   const look = (group: Group) => planGroup(group, context, { absent, plan });
@@ -179,21 +229,24 @@ async function planPairs(pairs: readonly ReferencePair[], context: PlanContext, 
 }
 
 /** Two sources for one destination would overwrite each other, so the second is refused. */
-function groupBySource(pairs: readonly ReferencePair[], plan: Plan): Group[] {
+function groupBySource(pairs: readonly WantedPair[], plan: Plan): Group[] {
   const groups = new Map<string, Group>();
   const sources = new Map<string, string>();
-  for (const { source, destination } of pairs) {
-    const [from, to] = [formatReference(source), formatReference(destination)];
+  for (const { source, destination, platforms } of pairs) {
+    const to = formatReference(destination);
+    const only = platforms === undefined ? "" : ` (${platforms.join(", ")})`;
+    const from = `${formatReference(source)}${only}`;
     const other = sources.get(to);
     if (other === from) continue;
     if (other !== undefined) {
       const error = `Cannot copy "${from}" to "${to}": another rule copies "${other}" there`;
-      plan.failed.push({ kind: "image", source: from, destination: to, error, isPermanent: true });
+      const failure = { source: formatReference(source), destination: to, error, isPermanent: true };
+      plan.failed.push({ kind: "image", ...failure });
       continue;
     }
     sources.set(to, from);
     const group = groups.get(from);
-    if (group === undefined) groups.set(from, { source, destinations: [destination] });
+    if (group === undefined) groups.set(from, { id: from, source, platforms, destinations: [destination] });
     else group.destinations.push(destination);
   }
   return [...groups.values()];
@@ -254,41 +307,42 @@ interface GroupState {
 async function planGroup(
   group: Group,
   context: PlanContext,
-  { absent, plan }: GroupState,
+  state: GroupState,
 ): Promise<CopyTask | undefined> {
   const source = formatReference(group.source);
   // Source and destinations are asked at once: in a run that finds nothing new, that is all there is.
-  const [root, ...states] = await Promise.all([
-    settle(resolveSource(group.source, context)),
-    ...group.destinations.map((one) => settle(resolveDestination(one, absent, context))),
+  const [root, ...found] = await Promise.all([
+    settle(resolveRoot(group.source, group.platforms, context)),
+    ...group.destinations.map((one) => settle(resolveOne(one, state.absent, context))),
   ]);
   context.signal?.throwIfAborted();
-  const task: CopyTask = {
-    id: source,
-    source,
-    root: { mediaType: "", digest: "", size: 0 },
-    destinations: [],
-  };
+  const task: CopyTask = { id: group.id, source, root: NO_ROOT, destinations: [] };
+  if (group.platforms !== undefined) task.platforms = [...group.platforms];
   for (const [index, destination] of group.destinations.entries()) {
-    const state = states[index];
-    const failure = root instanceof Error ? root : state instanceof Error ? state : undefined;
     const reference = formatReference(destination);
-    if (failure !== undefined) {
-      const error = messageOf(failure);
-      plan.failed.push({
-        kind: "image",
-        source,
-        destination: reference,
-        error,
-        isPermanent: isPermanent(failure),
-      });
-    } else if (root !== undefined && !(root instanceof Error)) {
-      task.root = root;
-      const isSame = !(state instanceof Error) && state?.digest === root.digest;
+    const there = found[index];
+    const failure = root instanceof Error ? root : there instanceof Error ? there : undefined;
+    if (failure !== undefined) state.plan.failed.push(imageFailure(task, reference, failure));
+    else if (root === undefined) {
+      state.plan.skipped.push({ source, destination: reference, reason: NO_PLATFORM });
+    } else if (!(root instanceof Error)) {
+      task.root = root.descriptor;
+      if (root.original !== undefined) task.original = root.original;
+      const isSame = !(there instanceof Error) && there?.digest === root.descriptor.digest;
       task.destinations.push({ reference, action: isSame && context.force !== true ? "unchanged" : "copy" });
     }
   }
   return task.destinations.length === 0 ? undefined : task;
+}
+
+const NO_ROOT: Descriptor = { mediaType: "", digest: "", size: 0 };
+/** The words image-syncer v1.5.5 uses. */
+const NO_PLATFORM = "skip synchronization because no manifest fits platform filters";
+
+function imageFailure({ source, platforms }: CopyTask, destination: string, failure: Error): PlanFailure {
+  const error = messageOf(failure);
+  const only = platforms === undefined ? {} : { platforms };
+  return { kind: "image", source, destination, ...only, error, isPermanent: isPermanent(failure) };
 }
 
 async function settle<Value>(promise: Promise<Value>): Promise<Value | Error> {
@@ -296,37 +350,5 @@ async function settle<Value>(promise: Promise<Value>): Promise<Value | Error> {
     return await promise;
   } catch (error) {
     return toError(error);
-  }
-}
-
-/** A HEAD has no body, so a refusal is asked for again with GET, for the registry's own words. */
-async function resolveSource(reference: Reference, context: PlanContext): Promise<Descriptor> {
-  const repository = context.open(reference.registry, reference.repository, "pull");
-  const name = reference.digest ?? reference.tag ?? "latest";
-  try {
-    const found = await repository.resolve(name, context.signal);
-    if (found !== undefined) return found;
-  } catch (error) {
-    if (!(error instanceof RegistryError) || ![400, 401, 403].includes(error.status)) throw error;
-  }
-  return (await repository.getManifest(name, context.signal)).descriptor;
-}
-
-/**
- * What a destination has. One that may not be looked at (ECR and Artifactory answer 403 for what is not there) counts as
- * having nothing: if it is a real refusal, the push is refused too, and in the registry's own words.
- */
-async function resolveDestination(
-  reference: Reference,
-  absent: Set<string>,
-  context: PlanContext,
-): Promise<Descriptor | undefined> {
-  if (absent.has(formatReference(reference))) return undefined;
-  const repository = context.open(reference.registry, reference.repository, "pull,push");
-  try {
-    return await repository.resolve(reference.digest ?? reference.tag ?? "latest", context.signal);
-  } catch (error) {
-    if (error instanceof RegistryError && [401, 403].includes(error.status)) return undefined;
-    throw error;
   }
 }

@@ -1,7 +1,7 @@
 /** Step 8 of the walk, the report: what happens while a plan runs, and what has become of it, as plain JSON. */
 
 import type { Digest } from "../oci/descriptor.ts";
-import type { TransportEvent } from "../registry/transport.ts";
+import type { TransportEvent } from "../registry/request.ts";
 import type { Plan, PlanFailure } from "./plan.ts";
 
 /** Why a blob was not sent. */
@@ -34,8 +34,9 @@ export type CopyEvent =
   | { type: "warning"; message: string }
   | TransportEvent;
 
-/** What has become of an image. `pending` stands only in the report of a run that was interrupted. */
-export type TaskStatus = "copied" | "unchanged" | "failed" | "pending";
+/** What has become of an image. `skipped` is an image none of whose platforms is wanted; `pending` stands
+ * only in the report of a run that was interrupted. */
+export type TaskStatus = "copied" | "unchanged" | "skipped" | "failed" | "pending";
 
 /** Numbers of bytes: sent, found by mounting, found at the destination. */
 export interface ByteCounts {
@@ -75,6 +76,8 @@ export interface ReportTask {
   bytes: ByteCounts;
   /** The first error, when it failed. */
   error?: string;
+  /** Why it was skipped, when it was. */
+  reason?: string;
 }
 
 /** What has become of a run. */
@@ -88,7 +91,7 @@ export interface Report {
   /** Bytes for all tasks together. */
   bytes: ByteCounts;
   /** Numbers of images (a source at one destination), and of rules that could not be turned into images. */
-  totals: { copied: number; unchanged: number; failed: number; pending: number; rulesFailed: number };
+  totals: Record<TaskStatus | "rulesFailed", number>;
   /** Every image. */
   tasks: ReportTask[];
   /** Rules that could not be turned into images. */
@@ -100,7 +103,7 @@ export function startReport(startedAt: string): Report {
   return {
     startedAt,
     bytes: { copied: 0, mounted: 0, skipped: 0 },
-    totals: { copied: 0, unchanged: 0, failed: 0, pending: 0, rulesFailed: 0 },
+    totals: { copied: 0, unchanged: 0, skipped: 0, failed: 0, pending: 0, rulesFailed: 0 },
     tasks: [],
     rules: [],
   };
@@ -142,6 +145,11 @@ export class ReportBuilder {
     return found;
   }
 
+  /** Whether any image has not been reached. */
+  hasPending(): boolean {
+    return this.report.tasks.some((task) => task.destinations.some(({ status }) => status === "pending"));
+  }
+
   /** Closes the report. */
   finish(finishedAt: string, isInterrupted: boolean): Report {
     const { report } = this;
@@ -163,7 +171,12 @@ export class ReportBuilder {
         this.#set(task, { reference, status: action === "unchanged" ? "unchanged" : "pending" });
       }
     }
-    this.report.rules = [];
+    for (const { source, destination, reason } of plan.skipped) {
+      const task = this.#task(source, source);
+      task.reason = reason;
+      this.#set(task, { reference: destination, status: "skipped" });
+    }
+    if (plan.replaces !== "images") this.report.rules = [];
     for (const failure of plan.failed) this.#addFailure(failure);
   }
 
@@ -216,8 +229,11 @@ export class ReportBuilder {
 
 function summarize(task: ReportTask): void {
   const statuses = task.destinations.map(({ status }) => status);
-  task.status = (["failed", "pending", "copied"] as const).find((one) => statuses.includes(one)) ??
-    "unchanged";
+  task.status =
+    (["failed", "pending", "copied", "unchanged", "skipped"] as const).find((one) =>
+      statuses.includes(one)
+    ) ??
+      "unchanged";
   const error = task.destinations.find((one) => one.error !== undefined)?.error;
   if (error !== undefined) task.error = error;
 }

@@ -8,11 +8,12 @@ import type { Transport } from "../registry/transport.ts";
 import type { Rule } from "./config.ts";
 import { copyTask } from "./copy.ts";
 import { messageOf } from "./failure.ts";
-import { type CopyTask, makePlan, type Plan, type PlanContext, retryPlan } from "./plan.ts";
+import { type CopyTask, makePlan, type Plan, type PlanContext, replan, retryPlan } from "./plan.ts";
 import { Presence } from "./presence.ts";
 import { type CopyEvent, type Report, ReportBuilder } from "./report.ts";
 import { MemoryStore, type Store } from "./store.ts";
-import type { CopyContext } from "./transfer.ts";
+import type { CopyContext } from "./destination.ts";
+import { UploadHabits } from "./upload_habits.ts";
 
 /** Options of {@linkcode mirror}. */
 export interface MirrorOptions {
@@ -26,9 +27,23 @@ export interface MirrorOptions {
   retries?: number;
   /** Whether to copy what the destination has already. */
   force?: boolean;
+  /** Platforms wanted of rules that name none, for example `linux/arm64`; all of them unless told. */
+  platforms?: readonly string[];
+  /** Milliseconds since 1970 from which on nothing new is begun; what is under way then ends, the rest stays `pending`. */
+  stopAt?: number;
+  /**
+   * Asked before an image is copied, where several workers share the work. It resolves to what gives the image back, or to
+   * `undefined` when somebody else has it; the run then comes back to it at its end.
+   */
+  claim?: (task: CopyTask) => Promise<(() => Promise<void>) | undefined>;
+  /** Leaves out part of a plan, where several workers share the work without knowing of each other. */
+  select?: (plan: Plan) => Plan;
   /** Called with everything that happens. */
   onEvent?: (event: CopyEvent) => void;
 }
+
+/** Milliseconds between two looks at an image that another worker has. */
+const CLAIM_INTERVAL = 1000;
 
 /** Images worked on at once for each blob under way: enough that manifests and checks of some overlap with blobs of others. */
 const IMAGES_PER_TRANSFER = 4;
@@ -71,6 +86,8 @@ class Run {
   #context: CopyContext & PlanContext;
   #clock: Clock;
   #tasks = new Map<string, CopyTask>();
+  /** Images that somebody else has claimed. */
+  #elsewhere: CopyTask[] = [];
 
   constructor(rules: readonly Rule[], options: MirrorOptions) {
     const { transport } = options;
@@ -81,17 +98,21 @@ class Run {
     this.#context = {
       open: openerOf(transport),
       presence: new Presence(),
+      habits: new UploadHabits(),
       slots: new TransferSlots(options.concurrency ?? 5, (registry) => transport.gateOf(registry)),
       store: options.store ?? new MemoryStore(),
       now: () => transport.clock.now(),
       force: options.force ?? false,
+      platforms: options.platforms ?? [],
+      isStopping: () => transport.clock.now() >= (options.stopAt ?? Infinity),
       emit: (event) => this.#emit(event),
       signal: transport.signal,
     };
   }
 
   async plan(): Promise<Plan> {
-    return await makePlan(this.#rules, this.#context);
+    const plan = await makePlan(this.#rules, this.#context);
+    return this.#options.select?.(plan) ?? plan;
   }
 
   async mirror(): Promise<Report> {
@@ -103,7 +124,8 @@ class Run {
       if (!signal?.aborted) throw error;
     }
     await this.#context.store.flush();
-    return this.#builder.finish(this.#time(), signal?.aborted ?? false);
+    const hasStopped = this.#builder.hasPending() && this.#context.isStopping();
+    return this.#builder.finish(this.#time(), signal?.aborted === true || hasStopped);
   }
 
   async #mirror(): Promise<void> {
@@ -113,8 +135,10 @@ class Run {
     this.#emit({ type: "phase-started", phase: "copy" });
     await this.#copy(plan.tasks);
     for (let pass = 0; pass < (this.#options.retries ?? 2); pass++) {
+      if (this.#context.isStopping()) return;
       plan = await this.#retry(plan);
     }
+    await this.#revisit();
   }
 
   async #retry(plan: Plan): Promise<Plan> {
@@ -150,7 +174,9 @@ class Run {
     for (const message of plan.warnings) this.#emit({ type: "warning", message });
     for (const task of plan.tasks) {
       const known = this.#tasks.get(task.id);
-      const destinations = [...known?.destinations ?? [], ...task.destinations];
+      const names = new Set(task.destinations.map(({ reference }) => reference));
+      const others = known?.destinations.filter(({ reference }) => !names.has(reference)) ?? [];
+      const destinations = [...others, ...task.destinations];
       this.#tasks.set(task.id, { ...task, destinations });
     }
   }
@@ -161,27 +187,45 @@ class Run {
     await this.#loadHints();
     const concurrency = this.#options.concurrency ?? 5;
     const atOnce = Math.max(IMAGES_AT_LEAST, IMAGES_PER_TRANSFER * concurrency);
-    for await (const _ of pooledMap(atOnce, todo, (task) => this.#copyOne(task))) {
-      this.#context.signal?.throwIfAborted();
-    }
+    // The loop has no body to throw from: pooledMap would leave the rest unhandled.
+    for await (const _ of pooledMap(atOnce, todo, (task) => this.#copyOne(task)));
+    this.#context.signal?.throwIfAborted();
   }
 
   async #copyOne(task: CopyTask): Promise<void> {
-    if (this.#context.signal?.aborted) return;
+    const { signal, isStopping } = this.#context;
+    if (signal?.aborted || isStopping()) return;
+    const giveBack = await this.#options.claim?.(task);
+    if (this.#options.claim !== undefined && giveBack === undefined) {
+      this.#elsewhere.push(task);
+      return;
+    }
     try {
       await copyTask(this.#context, task);
     } catch (error) {
-      // A mistake of this program in one image is that image's failure; the others go on.
-      for (const { reference } of task.destinations) {
-        const type = "destination-failed";
-        this.#emit({
-          type,
-          task: task.id,
-          destination: reference,
-          error: messageOf(error),
-          isPermanent: true,
-        });
-      }
+      this.#fail(task, error);
+    } finally {
+      await giveBack?.();
+    }
+  }
+
+  /** A mistake of this program in one image is that image's failure; the others go on. */
+  #fail(task: CopyTask, error: unknown): void {
+    const failure = { error: messageOf(error), isPermanent: true };
+    for (const { reference } of task.destinations.filter(({ action }) => action === "copy")) {
+      this.#emit({ type: "destination-failed", task: task.id, destination: reference, ...failure });
+    }
+  }
+
+  /** Looks at what others have claimed until they are through with it, and does what they have left undone. */
+  async #revisit(): Promise<void> {
+    while (this.#elsewhere.length > 0 && !this.#context.isStopping()) {
+      const tasks = this.#elsewhere;
+      this.#elsewhere = [];
+      await this.#clock.delay(CLAIM_INTERVAL, this.#context.signal);
+      const plan = await replan(tasks, this.#context);
+      this.#take(plan);
+      await this.#copy(plan.tasks);
     }
   }
 

@@ -207,3 +207,11 @@ export function challengeKey(registry: string): StoreKey {
 export function hintKey(registry: string, digest: Digest): StoreKey {
   return ["hint", registry, digest];
 }
+
+/**
+ * Key of "this index, with only these platforms, becomes that": the value is `{ mediaType, digest, size }` of the index
+ * that is left, or `null` when nothing is left. It follows from the digest alone, so it never gets old.
+ */
+export function filteredKey(digest: Digest, platforms: readonly string[]): StoreKey {
+  return ["filtered", digest, [...platforms].sort().join(",")];
+}

@@ -1,5 +1,6 @@
 /** Step 2 of the walk, the wire: reads one blob, and goes on where it broke off when the connection does. */
 
+import { defer } from "./deferred.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { type ByteSource, LengthError } from "./body.ts";
 import { TimeLimitError } from "./fetch.ts";
@@ -194,7 +195,7 @@ export class BlobSource implements ByteSource {
     const reader = this.#reader;
     if (reader === undefined) return undefined;
     const { stall } = this.#repository.transport.limits;
-    const { promise: ended, reject: end } = Promise.withResolvers<never>();
+    const { promise: ended, reject: end } = defer<never>();
     const timer = setTimeout(() => end(new TimeLimitError(stall)), stall);
     const onAbort = () => end(this.#signal?.reason);
     this.#signal?.addEventListener("abort", onAbort, { once: true });

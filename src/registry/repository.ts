@@ -12,9 +12,12 @@ import {
 } from "../oci/descriptor.ts";
 import { type Content, MANIFEST_SIZE_LIMIT, parseContent } from "../oci/manifest.ts";
 import type { UploadBody } from "./body.ts";
-import { readBytes, readText } from "./read_body.ts";
+import { readBytes } from "./read_body.ts";
 import { RegistryError } from "./registry_error.ts";
-import type { RegistryRequest, Transport } from "./transport.ts";
+import { nextTagPage, parseTagPage } from "./tag_page.ts";
+import type { RegistryRequest } from "./request.ts";
+import type { Transport } from "./transport.ts";
+import { parseUploadRange, resolveLocation } from "./upload_location.ts";
 
 /** A place in a registry that takes a blob (OCI distribution-spec 1.1, Pushing blobs). */
 export interface UploadSession {
@@ -194,6 +197,7 @@ export class Repository {
    */
   async openUpload(digest: Digest, options: OpenUploadOptions = {}): Promise<UploadOpening> {
     const { mountFrom, signal } = options;
+    const action = `push blob "${digest}" to "${this.registry}/${this.name}"`;
     const scopes = this.#scopes();
     let query = "";
     if (mountFrom !== undefined) {
@@ -201,7 +205,7 @@ export class Repository {
       if (mountFrom !== this.name) scopes.push(`repository:${mountFrom}:pull`);
     }
     const response = await this.#send({
-      action: `push blob "${digest}" to "${this.registry}/${this.name}"`,
+      action,
       scopes,
       method: "POST",
       path: `/v2/${this.name}/blobs/uploads/${query}`,
@@ -214,7 +218,7 @@ export class Repository {
     if (response.status === 201) return { type: "mounted" };
     const minimum = Number(response.headers.get("oci-chunk-min-length") ?? "");
     const session: UploadSession = {
-      location: this.#location(response, digest),
+      location: this.#location(response, action),
       chunkMinimum: minimum > 0 ? minimum : undefined,
     };
     return { type: "opened", session };
@@ -250,6 +254,65 @@ export class Repository {
     const stored = response.headers.get("docker-content-digest") ?? "";
     if (isDigest(stored) && stored !== digest) {
       throw new DigestError(`blob "${digest}" as stored`, digest, stored);
+    }
+  }
+
+  /**
+   * Sends part of a blob (OCI distribution-spec 1.1, Pushing a blob in chunks). Parts go in order, one at a time.
+   *
+   * @param offset Position of the part's first byte.
+   * @throws {RegistryError} when the registry refuses, or says that it did not take all of the part.
+   * @throws {unknown} The source's own failure, when that is what ended the upload.
+   */
+  async patchBlob(
+    session: UploadSession,
+    digest: Digest,
+    part: { body: UploadBody; offset: number; signal?: AbortSignal | undefined },
+  ): Promise<void> {
+    const action = `push blob "${digest}" to "${this.registry}/${this.name}"`;
+    const end = part.offset + part.body.size;
+    const response = await this.#send({
+      action,
+      scopes: this.#scopes(),
+      method: "PATCH",
+      path: session.location,
+      headers: { "content-type": "application/octet-stream", "content-range": `${part.offset}-${end - 1}` },
+      upload: part.body,
+      expect: [200, 201, 202, 204],
+      signal: part.signal,
+    });
+    await response.body?.cancel();
+    session.location = this.#location(response, action);
+    const taken = parseUploadRange(response.headers.get("range"));
+    if (taken !== undefined && taken !== end) throw this.#wrong(action, `it took ${taken} of ${end} bytes`);
+  }
+
+  /** Closes an upload all of whose bytes were sent (OCI distribution-spec 1.1, Pushing a blob in chunks). */
+  async finishUpload(session: UploadSession, digest: Digest, signal?: AbortSignal): Promise<void> {
+    await this.putBlob(session, digest, new Uint8Array(), signal);
+  }
+
+  /**
+   * How many bytes of an upload have arrived (OCI distribution-spec 1.1, Pushing a blob in chunks: upload status), or
+   * `undefined` when the registry does not know or tell.
+   */
+  async uploadOffset(session: UploadSession, signal?: AbortSignal): Promise<number | undefined> {
+    const action = `ask how far an upload to "${this.registry}/${this.name}" is`;
+    try {
+      const response = await this.#send({
+        action,
+        scopes: this.#scopes(),
+        method: "GET",
+        path: session.location,
+        expect: [200, 202, 204],
+        signal,
+      });
+      await response.body?.cancel();
+      if (response.headers.has("location")) session.location = this.#location(response, action);
+      return parseUploadRange(response.headers.get("range"));
+    } catch (error) {
+      if (error instanceof RegistryError) return undefined;
+      throw error;
     }
   }
 
@@ -293,53 +356,26 @@ export class Repository {
         expect: [200],
         signal,
       });
-      yield this.#tagsOf(await this.#readText(response, TAG_PAGE_BYTES, action), action);
-      path = this.#nextPage(path, response, action);
+      const text = new TextDecoder().decode(await this.#read(response, TAG_PAGE_BYTES, action));
+      yield this.#understand(action, () => parseTagPage(text));
+      const from = path;
+      path = this.#understand(action, () => nextTagPage(from, response.headers.get("link")));
     }
   }
 
-  #tagsOf(text: string, action: string): string[] {
-    let tags: unknown;
+  /** What an answer means, where reading it may show that it means nothing. */
+  #understand<Value>(action: string, read: () => Value): Value {
     try {
-      tags = (JSON.parse(text) as { tags?: unknown } | null)?.tags ?? [];
+      return read();
     } catch (cause) {
-      throw this.#wrong(action, "the answer is not JSON", cause);
+      if (cause instanceof SyntaxError) throw this.#wrong(action, cause.message, cause);
+      throw cause;
     }
-    if (!Array.isArray(tags)) throw this.#wrong(action, "the answer has no list of tags");
-    return tags.filter((tag) => typeof tag === "string");
   }
 
-  /** A `Link` may name any path, but only of the registry itself: credentials go there. */
-  #nextPage(path: string, response: Response, action: string): string | undefined {
-    const link = response.headers.get("link");
-    const target = link === null ? undefined : /<([^>]*)>\s*;[^,]*\brel\s*=\s*"?next\b/i.exec(link)?.[1];
-    if (target === undefined) return undefined;
-    const base = new URL(path, "https://registry.invalid");
-    if (!URL.canParse(target, base.href)) throw this.#wrong(action, "the link to its next page is not a URL");
-    const next = new URL(target, base);
-    if (!next.pathname.startsWith(`/v2/`)) {
-      throw this.#wrong(action, "the link to its next page leads elsewhere");
-    }
-    return `${next.pathname}${next.search}`;
-  }
-
-  /** Where an upload goes on; a registry behind a proxy may name itself with http or without its port. */
-  #location(response: Response, digest: Digest): string {
-    const action = `push blob "${digest}" to "${this.registry}/${this.name}"`;
-    const location = response.headers.get("location");
-    if (location === null) throw this.#wrong(action, "the answer says not where to upload to");
+  #location(response: Response, action: string): string {
     const base = this.#transport.urlOf(this.registry);
-    if (!URL.canParse(location, base.href)) throw this.#wrong(action, "where to upload to is not a URL");
-    const url = new URL(location, base);
-    if (url.hostname === base.hostname) {
-      if (base.protocol === "https:" && url.protocol === "http:") {
-        url.protocol = "https:";
-        url.port = base.port;
-      }
-    } else if (url.protocol !== "https:" && base.protocol === "https:") {
-      throw this.#wrong(action, "it wants the upload at another host without TLS");
-    }
-    return url.href;
+    return this.#understand(action, () => resolveLocation(response.headers.get("location"), base));
   }
 
   #wrong(action: string, why: string, cause?: unknown): RegistryError {
@@ -356,10 +392,6 @@ export class Repository {
       }
       throw cause;
     }
-  }
-
-  async #readText(response: Response, limit: number, action: string): Promise<string> {
-    return new TextDecoder().decode(await this.#read(response, limit, action));
   }
 
   #scopes(): string[] {

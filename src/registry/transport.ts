@@ -4,7 +4,6 @@ import { AuthError, Authorizer, type TokenRequest } from "./auth.ts";
 import type { UploadBody } from "./body.ts";
 import { parseChallenges } from "./challenge.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import type { CredentialSource } from "./credential.ts";
 import { Gate, type Outcome } from "./gate.ts";
 import { readText } from "./read_body.ts";
 import {
@@ -16,82 +15,17 @@ import {
   RegistryError,
 } from "./registry_error.ts";
 import { describeFailure, isCertificateFailure } from "./network_failure.ts";
+import {
+  DEFAULT_LIMITS,
+  type Limits,
+  type RegistryRequest,
+  type TransportEvent,
+  type TransportOptions,
+} from "./request.ts";
+import { statusWords } from "./status_words.ts";
+import { fetchToken } from "./token_service.ts";
 import { registryHost } from "../oci/reference.ts";
 import { deadlineFetch, type Fetch, followRedirects, TimeLimitError } from "./fetch.ts";
-
-/** Limits on time (milliseconds) and on attempts. No limit is on total time: big layers take as long as they take. */
-export interface Limits {
-  /** Until the headers of an answer are there. */
-  headers: number;
-  /** Until the answer that commits an upload is there, counted from its last byte. */
-  commit: number;
-  /** Without a byte moving. */
-  stall: number;
-  /** Attempts a request gets in all. */
-  attempts: number;
-  /** The longest wait that a registry's `Retry-After` is followed for; a longer one fails the request. */
-  retryAfter: number;
-}
-
-/** The limits unless told otherwise. */
-export const DEFAULT_LIMITS: Limits = {
-  headers: 30_000,
-  commit: 300_000,
-  stall: 30_000,
-  attempts: 6,
-  retryAfter: 300_000,
-};
-
-/** Something about the wire that a watcher may want to know. */
-export type TransportEvent =
-  | { type: "request-retried"; registry: string; action: string; reason: string; wait: number }
-  | { type: "rate-limited"; registry: string; until: number };
-
-/** What a {@linkcode Transport} is made of; every part has a default. */
-export interface TransportOptions {
-  /** The fetch that reaches a registry (for example with its own certificates); `globalThis.fetch` unless told. */
-  fetchFor?: (registry: string) => Fetch;
-  /** Whether a registry may be reached with an untrusted certificate or without TLS; no unless told. */
-  isInsecure?: (registry: string) => boolean;
-  /** Where credentials come from; everything is anonymous without it. */
-  credentials?: CredentialSource | undefined;
-  /** Clock and dice. */
-  clock?: Clock;
-  /** Ends everything. */
-  signal?: AbortSignal | undefined;
-  /** Limits that differ from {@linkcode DEFAULT_LIMITS}. */
-  limits?: Partial<Limits>;
-  /** Called with what happens on the wire. */
-  onEvent?: ((event: TransportEvent) => void) | undefined;
-}
-
-/** One request to a registry. */
-export interface RegistryRequest {
-  /** What is being done, for messages: `push manifest "sha256:…" to "ghcr.io/acme/nginx:1.27"`. */
-  action: string;
-  /** Canonical registry. */
-  registry: string;
-  /** Repository whose credential is used. */
-  repository: string;
-  /** Scopes a token must have. */
-  scopes: readonly string[];
-  /** Method. */
-  method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
-  /** Path below the registry's origin with its query, or an absolute URL that the registry gave. */
-  path: string;
-  /** Statuses that are an answer; any other is an error. */
-  expect: readonly number[];
-  /** Headers besides `Authorization`. */
-  headers?: Record<string, string>;
-  /** Body in memory, sent again when the request is. */
-  body?: Uint8Array<ArrayBuffer>;
-  /** Streamed body; such a request is sent once and holds no place at the gate. */
-  upload?: UploadBody;
-  /** Attempts, where they differ from the limit (a caller that retries by itself says 1). */
-  attempts?: number;
-  /** Ends this request. */
-  signal?: AbortSignal | undefined;
-}
 
 /** How a registry is reached. */
 interface Connection {
@@ -124,7 +58,7 @@ export class Transport {
     this.signal = options.signal;
     this.#authorizer = new Authorizer({
       credentials: options.credentials,
-      fetchToken: (request) => this.#fetchToken(request),
+      fetchToken: (token) => this.#fetchToken(token),
       allowsPlainRealm: (registry) => this.#connection(registry).origin?.startsWith("http:") ?? false,
       clock: this.clock,
     });
@@ -389,99 +323,30 @@ export class Transport {
     this.emit({ type: "rate-limited", registry, until: limited });
   }
 
-  /** Asks a token service; it is retried like the registry itself, and its body never appears in a message. */
+  /** Asks a token service; it is retried like the registry itself. */
   async #fetchToken(token: TokenRequest): Promise<unknown> {
-    const url = new URL(token.url);
     const send = deadlineFetch(this.#connection(token.registry).fetch, this.limits.headers, this.signal);
+    const headers = { "accept-encoding": "identity", "user-agent": USER_AGENT };
     for (let attempt = 1;; attempt++) {
       try {
-        return await this.#fetchTokenOnce(send, token);
+        return await fetchToken(token, { send, headers, time: this.limits.stall, now: this.clock.now() });
       } catch (error) {
         this.signal?.throwIfAborted();
-        const failure = error instanceof RegistryError ? error : this.#tokenError(token, url, error);
-        if (failure.isPermanent || attempt >= this.limits.attempts) throw failure;
+        const isFinal = !(error instanceof RegistryError) || error.isPermanent ||
+          attempt >= this.limits.attempts;
+        if (isFinal) throw error;
         await this.backOff(
           { registry: token.registry, action: "get a token", signal: undefined },
-          failure,
+          error,
           attempt,
         );
       }
     }
   }
-
-  async #fetchTokenOnce(send: Fetch, token: TokenRequest): Promise<unknown> {
-    const headers = {
-      ...token.headers,
-      accept: "application/json",
-      "accept-encoding": "identity",
-      "user-agent": USER_AGENT,
-    };
-    const init: RequestInit = { method: token.method, headers, redirect: "manual" };
-    if (token.body !== undefined) init.body = token.body;
-    const response = await send(token.url, init);
-    const text = await readText(response, 1024 * 1024, this.limits.stall);
-    if (response.status === 200) {
-      try {
-        return JSON.parse(text);
-      } catch {
-        throw new AuthError(token.registry, "its token service answered with something that is not JSON");
-      }
-    }
-    const url = new URL(token.url);
-    throw new RegistryError({
-      action: loginAction(token),
-      method: token.method,
-      url: `${url.origin}${url.pathname}`,
-      status: response.status,
-      errors: parseErrors(text),
-      retryAfter: parseRetryAfter(response.headers.get("retry-after"), this.clock.now()),
-      why: statusWords(response.status),
-    });
-  }
-
-  #tokenError(
-    token: TokenRequest,
-    url: URL,
-    cause: unknown,
-  ): RegistryError | AuthError & { isPermanent?: boolean } {
-    if (cause instanceof AuthError) return Object.assign(cause, { isPermanent: true });
-    return new RegistryError({
-      action: loginAction(token),
-      method: token.method,
-      url: `${url.origin}${url.pathname}`,
-      status: 0,
-      why: describeFailure(cause, url),
-      isPermanent: isCertificateFailure(cause),
-      cause,
-    });
-  }
-}
-
-function loginAction(token: TokenRequest): string {
-  return `log in to "${token.registry}" as ${token.account}`;
 }
 
 function pick(
   { registry, repository, signal }: RegistryRequest,
 ): Pick<RegistryRequest, "registry" | "repository" | "signal"> {
   return { registry, repository, signal };
-}
-
-const STATUS_WORDS: Record<number, string> = {
-  400: "bad request",
-  401: "authentication required",
-  403: "access denied",
-  404: "not found",
-  405: "method not allowed",
-  411: "length required",
-  413: "too large",
-  429: "too many requests",
-  500: "internal server error",
-  502: "bad gateway",
-  503: "service unavailable",
-  504: "gateway timeout",
-};
-
-function statusWords(status: number): string {
-  return STATUS_WORDS[status] ?? "unexpected answer";
 }

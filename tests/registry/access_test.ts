@@ -107,6 +107,18 @@ Deno.test("createRegistry() with tokens mounts only with pull on the other repos
   assertEquals((await status(registry, mount, both, "POST"))[0], 201);
 });
 
+Deno.test("createRegistry() with tokens can ask for delete to cancel an upload", async () => {
+  const registry = createGuarded();
+  const bearer = await token(registry, ["repository:team/a:pull,push"], basic("robot", "pass:word"));
+  const headers = { authorization: `Bearer ${bearer}` };
+  const started = await registry.fetch(`${BASE}/v2/team/a/blobs/uploads/`, { method: "POST", headers });
+  const path = started.headers.get("location") ?? "";
+  registry.quirks.uploadDeleteNeedsDelete = true;
+  assertEquals((await status(registry, path, bearer, "DELETE"))[0], 401);
+  registry.quirks.uploadDeleteNeedsDelete = false;
+  assertEquals((await status(registry, path, bearer, "DELETE"))[0], 204);
+});
+
 Deno.test("createRegistry() with tokens refuses one that expired", async () => {
   let now = START;
   const registry = createGuarded({ tokenLifetimeSeconds: 60 }, () => now);

@@ -28,15 +28,20 @@ export class RunningDigest {
   readonly algorithm: string;
   readonly #hash: Hash;
 
-  /** Starts with no bytes. */
-  constructor(algorithm = "sha256") {
+  /** Starts with no bytes, unless it goes on from another hash of the same algorithm. */
+  constructor(algorithm = "sha256", hash: Hash = createHash(algorithm)) {
     this.algorithm = algorithm;
-    this.#hash = createHash(algorithm);
+    this.#hash = hash;
   }
 
   /** Adds bytes. */
   update(bytes: Uint8Array): void {
     this.#hash.update(bytes);
+  }
+
+  /** Another digest of the same bytes so far. */
+  copy(): RunningDigest {
+    return new RunningDigest(this.algorithm, this.#hash.copy());
   }
 
   /** The digest of all bytes so far; more may follow. */

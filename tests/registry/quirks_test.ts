@@ -1,6 +1,6 @@
 /** Tests of the test registry's quirks: each one set, and what a client then sees. */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { buildArtifact, buildImage, buildLayer, pushImage } from "../images.ts";
 import { createRegistry, digestBytes, generatedBytes, type Quirks, type TestRegistry } from "../registry.ts";
 
@@ -192,7 +192,9 @@ Deno.test("createRegistry() can limit blobs, requests, PUTs and manifests", asyn
   assertEquals(await putBlob(createQuirky({ maxUploadBytes: 9 }), BYTES), "413 SIZE_INVALID");
   assertEquals(await putBlob(createQuirky({ maxUploadBytes: 9 }), stream(BYTES)), "413 SIZE_INVALID");
   assertEquals(await putBlob(createQuirky({ maxUploadBytes: 10 }), BYTES), "201");
-  assertEquals(await putBlob(createQuirky({ maxRequestBytes: 9 }), BYTES), "413 SIZE_INVALID");
+  const limited = createQuirky({ maxRequestBytes: 9 });
+  assertEquals(await putBlob(limited, BYTES), "413 SIZE_INVALID");
+  assertEquals(limited.requests.at(-1)?.bytesIn, 0);
   assertEquals(await uploadInChunks(createQuirky({ maxRequestBytes: 9 }), [5, 5]), ["202", "202", "201"]);
   assertEquals((await uploadInChunks(createQuirky({ maxUploadBytes: 9 }), [5, 5]))[1], "413 SIZE_INVALID");
   assertEquals(await putBlob(createQuirky({ maxPutBytes: 9 }), BYTES), "413 SIZE_INVALID");
@@ -216,6 +218,25 @@ Deno.test("createRegistry() can break chunked uploads in every way seen", async 
   assertEquals(await uploadInChunks(createQuirky({ lastPatchWins: true }), [10]), ["202", "201"]);
   assertEquals((await uploadInChunks(createQuirky({ noChunkedUpload: true }), [10]))[0], "405 UNSUPPORTED");
   assertEquals(await uploadInChunks(createQuirky({ patchStatus: 201 }), [10]), ["201", "201"]);
+});
+
+Deno.test("createRegistry() can forget what came of a PATCH that broke off", async () => {
+  const registry = createQuirky({ dropPartialChunk: true });
+  const url = new URL((await start(registry)).headers.get("location") ?? "", BASE);
+  await (await registry.fetch(url, { method: "PATCH", body: BYTES.slice(0, 4) })).body?.cancel();
+  const parts = [BYTES.slice(4, 8)];
+  const body = new ReadableStream<Uint8Array>({
+    pull(controller) {
+      const part = parts.pop();
+      if (part === undefined) controller.error(new Error("source broke"));
+      else controller.enqueue(part);
+    },
+  });
+  await assertRejects(() => registry.fetch(url, { method: "PATCH", body }), TypeError, "fetch failed");
+  assertEquals((await registry.fetch(url)).headers.get("range"), "0-3");
+  url.searchParams.set("digest", DIGEST);
+  assertEquals((await registry.fetch(url, { method: "PUT", body: BYTES.slice(4) })).status, 201);
+  assertEquals(registry.blobs.get(DIGEST)?.size, 10);
 });
 
 Deno.test("createRegistry() can refuse single POSTs and upload status", async () => {

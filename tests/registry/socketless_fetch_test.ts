@@ -36,8 +36,8 @@ class SizedBlob extends Blob {
   }
 }
 
-async function send(body: BodyInit | null): Promise<Record<string, unknown>> {
-  const response = await createNetwork({ [HERE]: echo })(`${HERE}/`, { method: "PUT", body });
+async function send(body: BodyInit | null, headers: HeadersInit = {}): Promise<Record<string, unknown>> {
+  const response = await createNetwork({ [HERE]: echo })(`${HERE}/`, { method: "PUT", headers, body });
   return await response.json();
 }
 
@@ -52,6 +52,7 @@ Deno.test("createNetwork() sends a Content-Length with bodies of known size, els
   assertEquals(await send(new Uint8Array([97])), { ...sized(1), body: "a" });
   assertEquals(await send(new SizedBlob(3, "abc")), { ...sized(3), body: "abc" });
   assertEquals(await send(new Response("abc").body), { ...chunked, body: "abc" });
+  assertEquals(await send(new Response("abc").body, { "content-length": "3" }), { ...chunked, body: "abc" });
   assertEquals(await send(null), { ...sized(0), body: "" });
 });
 

@@ -23,7 +23,7 @@ export class Upload {
   lastChunkLength: number | undefined;
   readonly #discard: boolean;
   #running: RunningDigest;
-  #chunks: Uint8Array[] = [];
+  readonly #chunks: Uint8Array[] = [];
   #offset = 0;
 
   /** Starts with no bytes. */
@@ -44,14 +44,21 @@ export class Upload {
     this.#offset += chunk.length;
   }
 
-  /** Forgets all bytes from `offset` on. */
-  truncate(offset: number): void {
-    if (offset === this.#offset) return;
-    const kept = concatenate(this.#chunks).subarray(0, offset);
+  /** Remembers where the upload is; the function that comes back takes it there again. */
+  checkpoint(): () => void {
+    const [running, count, offset] = [this.#running.copy(), this.#chunks.length, this.#offset];
+    return () => {
+      this.#running = running;
+      this.#chunks.length = count;
+      this.#offset = offset;
+    };
+  }
+
+  /** Forgets all bytes. */
+  reset(): void {
     this.#running = new RunningDigest(this.#running.algorithm);
-    this.#chunks = [];
+    this.#chunks.length = 0;
     this.#offset = 0;
-    this.write(kept);
   }
 
   /** Gets ready for a digest of another algorithm, which is possible while there are no bytes. */

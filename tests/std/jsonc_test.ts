@@ -28,6 +28,7 @@ const INVALID: [string, string][] = [
   ["", "unexpected end of JSONC input"],
   ["// only a comment", "unexpected end of JSONC input"],
   ["/* no end", "unexpected end of JSONC input"],
+  ["/*/ 1", "unexpected end of JSONC input"],
   ["[1", "unexpected end of JSONC input"],
   [`{"a": 1`, "unexpected end of JSONC input"],
   [`{"a":`, "unexpected end of JSONC input"],

@@ -5,17 +5,18 @@ export function isObject(value: unknown): value is object {
   return typeof value === "object" && value !== null;
 }
 
-/** Says whether the content of an object cannot be read without using it up, so that it equals only itself. */
+/** Says whether an object equals only itself: its content cannot be read, or tells when and where it was made. */
 export function isOutOfReach(value: object): boolean {
   return OUT_OF_REACH.some((type) => value instanceof type);
 }
 
-/** Says whether an object keeps its content in itself: dates, errors, buffers and the like. */
+/** Says whether an object keeps its content in itself: dates, buffers and the like. */
 export function isSealed(value: object): boolean {
   return ArrayBuffer.isView(value) || SEALED.some((type) => value instanceof type);
 }
 
 const OUT_OF_REACH = [
+  Error,
   Promise,
   WeakMap,
   WeakSet,
@@ -26,4 +27,4 @@ const OUT_OF_REACH = [
   ReadableStream,
   WritableStream,
 ];
-const SEALED = [Date, RegExp, Error, ArrayBuffer, SharedArrayBuffer, Boolean, Number, String, URL];
+const SEALED = [Date, RegExp, ArrayBuffer, SharedArrayBuffer, Boolean, Number, String, URL];

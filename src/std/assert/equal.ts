@@ -6,7 +6,7 @@ import { isObject, isOutOfReach, isSealed } from "./content.ts";
 /**
  * Says whether two values are deeply equal: the same class, the same own enumerable properties (symbols too), the
  * same answers of the class's getters, and the same members, for a `Set` or `Map` in any order. `NaN` equals itself
- * and `0` equals `-0`. What cannot be looked into, such as functions, promises and responses, equals only itself.
+ * and `0` equals `-0`. What cannot be looked into, such as functions, promises and responses, equals only itself, and so does an error.
  */
 export function equal(a: unknown, b: unknown): boolean {
   return compare(a, b, new Map());
@@ -35,7 +35,7 @@ function compareContent(a: object, b: object, pairs: Pairs): boolean {
   if (a instanceof Set && b instanceof Set) return isSameSet(a, b, pairs);
   if (a instanceof Map && b instanceof Map) return isSameMap(a, b, pairs);
   if (Array.isArray(a) && Array.isArray(b) && a.length !== b.length) return false;
-  return isSameRecord(a, b, pairs) && compare(membersOf(a), membersOf(b), pairs);
+  return isSameRecord(a, b, pairs);
 }
 
 function isSame(a: unknown, b: unknown): boolean {
@@ -112,10 +112,4 @@ function getterNames(value: object): PropertyKey[] {
     prototype = Object.getPrototypeOf(prototype);
   }
   return names;
-}
-
-/** What an iterable object that is no array goes through, such as the entries of `Headers`. */
-function membersOf(value: object): unknown[] | undefined {
-  const isIterable = Symbol.iterator in value && !Array.isArray(value) && !("next" in value);
-  return isIterable ? [...value as Iterable<unknown>] : undefined;
 }

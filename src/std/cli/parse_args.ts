@@ -3,7 +3,7 @@
 import { Flags } from "./flags.ts";
 import type { ParsedArgs, ParseOptions } from "./parsed_args.ts";
 
-export type { ParsedArgs, ParseOptions } from "./parsed_args.ts";
+export type * from "./parsed_args.ts";
 
 /**
  * Reads `--name value`, `--name=value`, `-n value`, `-n8`, groups such as `-abc` and everything else, which goes to `_`.
@@ -34,7 +34,7 @@ class ArgumentParser {
   /** What follows `--`. */
   readonly #untouched: readonly string[];
   readonly #positionals: (string | number)[] = [];
-  readonly #result: Result = {};
+  readonly #result: Result = { _: this.#positionals };
   /** The next argument. */
   #position = 0;
 
@@ -51,7 +51,7 @@ class ArgumentParser {
       this.#readArgument(this.#arguments[this.#position++] ?? "");
     }
     this.#addDefaults();
-    // Last, for `--_` is no way to get at what belongs to no option.
+    // Again, for `--_` is no way to get at what belongs to no option.
     this.#result._ = this.#positionals;
     if (this.#options["--"]) this.#result["--"] = [...this.#untouched];
     else this.#positionals.push(...this.#untouched);

@@ -1,0 +1,108 @@
+/** Step 5 of the walk, the plan: what a source stands for now, and what a destination has. */
+
+import type { Descriptor, Digest } from "../oci/descriptor.ts";
+import type { Reference } from "../oci/reference.ts";
+import { RegistryError } from "../registry/registry_error.ts";
+import type { Repository } from "../registry/repository.ts";
+import { filterPlatforms } from "./platform_filter.ts";
+import { filteredKey, type Store, type StoreValue } from "./store.ts";
+
+/** What looking needs. */
+export interface LookContext {
+  /** Opens a repository. */
+  open: (registry: string, name: string, actions: "pull" | "pull,push") => Repository;
+  /** The memory between runs. */
+  store: Store;
+  /** Milliseconds since 1970. */
+  now: () => number;
+  /** Ends the looking. */
+  signal?: AbortSignal | undefined;
+}
+
+/** What is to be at the destinations, and the source's own digest where that is another. */
+export interface Root {
+  /** What is to be there. */
+  descriptor: Descriptor;
+  /** The source's own digest, where it is another. */
+  original?: Digest;
+}
+
+/**
+ * What a source stands for, or what the platforms wanted leave of it; `undefined` when they leave nothing.
+ *
+ * @throws {RegistryError} when there is none, or the registry refuses.
+ */
+export async function resolveRoot(
+  source: Reference,
+  platforms: readonly string[] | undefined,
+  context: LookContext,
+): Promise<Root | undefined> {
+  const descriptor = await resolveSource(source, context);
+  if (platforms === undefined) return { descriptor };
+  const left = await resolveFiltered(descriptor, source, platforms, context);
+  if (left === null) return undefined;
+  return left.digest === descriptor.digest
+    ? { descriptor }
+    : { descriptor: left, original: descriptor.digest };
+}
+
+/** What only some platforms leave follows from the digest, so it is found out once and remembered. */
+async function resolveFiltered(
+  descriptor: Descriptor,
+  source: Reference,
+  platforms: readonly string[],
+  context: LookContext,
+): Promise<Descriptor | null> {
+  const key = filteredKey(descriptor.digest, platforms);
+  const known = readDescriptor(await context.store.get(key));
+  if (known !== undefined) return known;
+  const repository = context.open(source.registry, source.repository, "pull");
+  const content = await repository.getManifest(descriptor.digest, context.signal);
+  const filter = { source: repository, rewritten: new Map(), signal: context.signal };
+  const left = (await filterPlatforms(content, platforms, filter))?.descriptor;
+  const value = left === undefined
+    ? null
+    : { mediaType: left.mediaType, digest: left.digest, size: left.size };
+  await context.store.set(key, value);
+  return value;
+}
+
+function readDescriptor(value: StoreValue | undefined): Descriptor | null | undefined {
+  if (value === null || value === undefined) return value;
+  if (typeof value !== "object" || Array.isArray(value)) return undefined;
+  const { mediaType, digest, size } = value;
+  if (typeof mediaType !== "string" || typeof digest !== "string" || typeof size !== "number") {
+    return undefined;
+  }
+  return { mediaType, digest, size };
+}
+
+/** A HEAD has no body, so a refusal is asked for again with GET, for the registry's own words. */
+async function resolveSource(reference: Reference, context: LookContext): Promise<Descriptor> {
+  const repository = context.open(reference.registry, reference.repository, "pull");
+  const name = reference.digest ?? reference.tag ?? "latest";
+  try {
+    const found = await repository.resolve(name, context.signal);
+    if (found !== undefined) return found;
+  } catch (error) {
+    if (!(error instanceof RegistryError) || ![400, 401, 403].includes(error.status)) throw error;
+  }
+  return (await repository.getManifest(name, context.signal)).descriptor;
+}
+
+/**
+ * What a destination has. One that may not be looked at (ECR and Artifactory answer 403 for what is not there) counts as
+ * having nothing: if it is a real refusal, the push is refused too, and in the registry's own words.
+ */
+export async function resolveDestination(
+  reference: Reference,
+  context: LookContext,
+): Promise<Descriptor | undefined> {
+  const repository = context.open(reference.registry, reference.repository, "pull,push");
+  try {
+    return await repository.resolve(reference.digest ?? reference.tag ?? "latest", context.signal);
+  } catch (error) {
+    if (error instanceof RegistryError && [401, 403].includes(error.status)) return undefined;
+    throw error;
+  }
+}

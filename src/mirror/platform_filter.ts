@@ -1,0 +1,136 @@
+/** Step 5 of the walk, the plan: what is left of an image when only some platforms are wanted. */
+
+import {
+  type Descriptor,
+  type Digest,
+  isIndexType,
+  isSchema1Type,
+  type Platform,
+} from "../oci/descriptor.ts";
+import { childrenOf, type Content, parseContent } from "../oci/manifest.ts";
+import { matchesPlatform, parsePlatformSelector, type PlatformSelector } from "../oci/platform.ts";
+import { readText } from "../registry/read_body.ts";
+import type { Repository } from "../registry/repository.ts";
+
+/** Annotation of an attestation: the digest of the manifest it describes (BuildKit, "Image attestation storage"). */
+const DESCRIBES = "vnd.docker.reference.digest";
+/** Bytes of a config that are read to learn its platform. */
+const CONFIG_LIMIT = 8 * 1024 * 1024;
+
+/** What is needed to look into images. */
+export interface FilterContext {
+  /** Where the image is. */
+  source: Repository;
+  /** Takes every index that was written anew: the source has none of them. */
+  rewritten: Map<Digest, Content>;
+  /** Ends the reading. */
+  signal?: AbortSignal | undefined;
+}
+
+/**
+ * Leaves only some platforms of an image.
+ *
+ * An index is written anew without the other entries, so its digest changes, unless every entry is wanted. Attestations
+ * stay with the manifests they describe; entries that belong to no platform (artifacts) stay.
+ *
+ * @param content A manifest or index of the source.
+ * @param platforms What is wanted, for example `["linux/amd64", "linux/arm/v7"]`.
+ * @returns What is left, the content itself when all of it is wanted, or `undefined` when nothing is.
+ * @throws {RegistryError} when what is needed to decide cannot be read.
+ */
+export async function filterPlatforms(
+  content: Content,
+  platforms: readonly string[],
+  context: FilterContext,
+): Promise<Content | undefined> {
+  const selectors = platforms.map(parsePlatformSelector);
+  if (!isIndexType(content.descriptor.mediaType)) {
+    return await isWanted(content, selectors, context) ? content : undefined;
+  }
+  return await filterIndex(content, selectors, context);
+}
+
+async function filterIndex(
+  content: Content,
+  selectors: readonly PlatformSelector[],
+  context: FilterContext,
+): Promise<Content | undefined> {
+  const { manifests, blobs } = childrenOf(content);
+  const kept = new Map<Digest, Descriptor>(blobs.map((blob) => [blob.digest, blob]));
+  const images = manifests.filter((entry) => entry.annotations?.[DESCRIBES] === undefined);
+  await Promise.all(images.map(async (entry) => {
+    const left = await filterEntry(entry, selectors, context);
+    if (left !== undefined) kept.set(entry.digest, left);
+  }));
+  if (!images.some(({ digest }) => kept.has(digest))) return undefined;
+  for (const entry of manifests) {
+    if (kept.has(entry.annotations?.[DESCRIBES] ?? "")) kept.set(entry.digest, entry);
+  }
+  return await rewriteIndex(content, kept, context);
+}
+
+/** What stands for an entry in the filtered index; a nested index may itself become another. */
+async function filterEntry(
+  entry: Descriptor,
+  selectors: readonly PlatformSelector[],
+  context: FilterContext,
+): Promise<Descriptor | undefined> {
+  if (entry.platform !== undefined && !isIndexType(entry.mediaType)) {
+    return matchesPlatform(entry.platform, selectors) ? entry : undefined;
+  }
+  const child = await context.source.getManifest(entry.digest, context.signal);
+  if (!isIndexType(entry.mediaType)) return await isWanted(child, selectors, context) ? entry : undefined;
+  const left = await filterIndex(child, selectors, context);
+  return left === undefined
+    ? undefined
+    : { ...entry, digest: left.descriptor.digest, size: left.descriptor.size };
+}
+
+/** Keeps everything of the index as it was written but its entries; the same entries give the same bytes in every run. */
+async function rewriteIndex(
+  content: Content,
+  kept: Map<Digest, Descriptor>,
+  { rewritten }: FilterContext,
+): Promise<Content> {
+  const index = JSON.parse(new TextDecoder().decode(content.bytes)) as { manifests: Descriptor[] };
+  const manifests = index.manifests.filter(({ digest }) => kept.has(digest)).map((entry) => {
+    const { digest, size } = kept.get(entry.digest) ?? entry;
+    return { ...entry, digest, size };
+  });
+  const isSame = manifests.length === index.manifests.length &&
+    manifests.every(({ digest }, position) => digest === index.manifests[position]?.digest);
+  if (isSame) return content;
+  const bytes = new TextEncoder().encode(JSON.stringify({ ...index, manifests }));
+  const left = await parseContent(bytes, content.descriptor.mediaType);
+  rewritten.set(left.descriptor.digest, left);
+  return left;
+}
+
+/** Whether a single image is wanted; what has no platform (an artifact, schema 1) is not what a filter is about. */
+async function isWanted(
+  content: Content,
+  selectors: readonly PlatformSelector[],
+  context: FilterContext,
+): Promise<boolean> {
+  if (isSchema1Type(content.descriptor.mediaType)) return true;
+  const platform = await platformOf(content, context);
+  return platform === undefined || matchesPlatform(platform, selectors);
+}
+
+/** The platform an image's config names (OCI image-spec 1.1, Image Configuration). */
+async function platformOf(
+  content: Content,
+  { source, signal }: FilterContext,
+): Promise<Platform | undefined> {
+  const { config } = JSON.parse(new TextDecoder().decode(content.bytes)) as { config?: Descriptor };
+  if (config === undefined || config.size > CONFIG_LIMIT) return undefined;
+  const response = await source.getBlob(config.digest, { signal });
+  const text = await readText(response, CONFIG_LIMIT, source.transport.limits.stall);
+  try {
+    const { os, architecture, variant } = JSON.parse(text) as Partial<Platform>;
+    if (typeof os !== "string" || typeof architecture !== "string") return undefined;
+    return typeof variant === "string" ? { os, architecture, variant } : { os, architecture };
+  } catch {
+    return undefined;
+  }
+}

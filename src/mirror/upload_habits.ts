@@ -1,0 +1,50 @@
+/** Step 6 of the walk, the copy: how registries take uploads, learned from their answers and not from their names. */
+
+import { RegistryError } from "../registry/registry_error.ts";
+
+/** Bytes of a chunk when a registry has refused a blob as too large (Azure takes some 20 MB at once). */
+const FIRST_CHUNK = 16 * 1024 * 1024;
+/** Bytes of the smallest chunk that is tried. */
+const SMALLEST_CHUNK = 1024 * 1024;
+
+/** What was learned in this run about uploads, by registry. */
+export class UploadHabits {
+  #chunks = new Map<string, number>();
+  #cannotResume = new Set<string>();
+  #cannotMount = new Set<string>();
+
+  /** Bytes a registry takes at once; no limit until it has shown one. */
+  chunkOf(registry: string): number {
+    return this.#chunks.get(registry) ?? Infinity;
+  }
+
+  /** Whether a refusal means "too large at once" and smaller chunks are left to try; if so they are used from now on. */
+  learnTooLarge(registry: string, error: unknown): boolean {
+    if (!(error instanceof RegistryError) || error.status !== 413) return false;
+    const last = this.#chunks.get(registry);
+    const next = last === undefined ? FIRST_CHUNK : last / 2;
+    if (next < SMALLEST_CHUNK) return false;
+    this.#chunks.set(registry, next);
+    return true;
+  }
+
+  /** Whether an upload that broke off may be gone on with. */
+  canResume(registry: string): boolean {
+    return !this.#cannotResume.has(registry);
+  }
+
+  /** A resumed upload came to nothing (GHCR keeps only the last part): it is not tried there again. */
+  learnNoResume(registry: string): void {
+    this.#cannotResume.add(registry);
+  }
+
+  /** Whether mounting is worth asking for. */
+  canMount(registry: string): boolean {
+    return !this.#cannotMount.has(registry);
+  }
+
+  /** A mount was refused outright (Docker Hub: 400): it is not asked for again. */
+  learnNoMount(registry: string): void {
+    this.#cannotMount.add(registry);
+  }
+}

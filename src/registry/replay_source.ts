@@ -1,0 +1,110 @@
+/** Step 2 of the walk, the wire: bytes that can be given once more when the one they were sent to broke off. */
+
+import type { ByteSource } from "./body.ts";
+
+/**
+ * Keeps the last bytes of a source, so that an upload that broke off goes on from where the registry says it is without
+ * asking the source again. Readers come one after the other, never two at once.
+ */
+export class ReplaySource {
+  #source: ByteSource;
+  #limit: number;
+  #kept: Uint8Array<ArrayBuffer>[] = [];
+  #keptBytes = 0;
+  #position: number;
+  #pending: Promise<Uint8Array<ArrayBuffer> | undefined> | undefined;
+
+  /**
+   * @param source What is read; its position must be `start`.
+   * @param limit Bytes that are kept.
+   * @param start Position of the first byte.
+   */
+  constructor(source: ByteSource, limit: number, start = 0) {
+    this.#source = source;
+    this.#limit = limit;
+    this.#position = start;
+  }
+
+  /** Whether the bytes from a position on can be given without asking the source again. */
+  canReplay(offset: number): boolean {
+    return offset <= this.#position && offset >= this.#position - this.#keptBytes;
+  }
+
+  /** A reader from a position on; it must be one that can be replayed. Cancelling it leaves the source open. */
+  from(offset: number): ByteSource {
+    let position = offset;
+    return {
+      read: async () => {
+        const piece = this.#keptFrom(position) ?? await this.#more(position);
+        if (piece !== undefined) position += piece.length;
+        return piece;
+      },
+      cancel: () => {},
+    };
+  }
+
+  /** Lets go of the source. */
+  cancel(reason: unknown): void {
+    this.#kept = [];
+    this.#keptBytes = 0;
+    this.#source.cancel(reason);
+  }
+
+  #keptFrom(offset: number): Uint8Array<ArrayBuffer> | undefined {
+    let start = this.#position - this.#keptBytes;
+    for (const piece of this.#kept) {
+      const end = start + piece.length;
+      if (offset < end) return piece.subarray(offset - start);
+      start = end;
+    }
+    return undefined;
+  }
+
+  /** A read that an abandoned reader began is waited for: its bytes are kept like any others. */
+  async #more(offset: number): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    this.#pending ??= this.#read().finally(() => this.#pending = undefined);
+    const piece = await this.#pending;
+    return piece === undefined ? undefined : this.#keptFrom(offset);
+  }
+
+  async #read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const piece = await this.#source.read();
+    if (piece === undefined) return undefined;
+    this.#kept.push(piece);
+    this.#keptBytes += piece.length;
+    this.#position += piece.length;
+    while (this.#kept.length > 1 && this.#keptBytes - (this.#kept[0]?.length ?? 0) >= this.#limit) {
+      this.#keptBytes -= this.#kept.shift()?.length ?? 0;
+    }
+    return piece;
+  }
+}
+
+/** Cuts a source into parts of given lengths, for uploads in chunks. */
+export class SlicedSource {
+  #source: ByteSource;
+  #rest: Uint8Array<ArrayBuffer> | undefined;
+
+  /** Nothing is read before a part is. */
+  constructor(source: ByteSource) {
+    this.#source = source;
+  }
+
+  /** The next `length` bytes; parts are read one after the other. Cancelling a part leaves the source open. */
+  take(length: number): ByteSource {
+    let left = length;
+    return {
+      read: async () => {
+        if (left === 0) return undefined;
+        const piece = this.#rest ?? await this.#source.read();
+        this.#rest = undefined;
+        if (piece === undefined) return undefined;
+        const part = piece.length > left ? piece.subarray(0, left) : piece;
+        if (part.length < piece.length) this.#rest = piece.subarray(part.length);
+        left -= part.length;
+        return part;
+      },
+      cancel: () => {},
+    };
+  }
+}

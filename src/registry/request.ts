@@ -1,0 +1,80 @@
+/** Step 2 of the walk, the wire: what a request to a registry is made of, and what may be decided about all of them. */
+
+import type { UploadBody } from "./body.ts";
+import type { Clock } from "./clock.ts";
+import type { CredentialSource } from "./credential.ts";
+import type { Fetch } from "./fetch.ts";
+
+/** Limits on time (milliseconds) and on attempts. No limit is on total time: big layers take as long as they take. */
+export interface Limits {
+  /** Until the headers of an answer are there. */
+  headers: number;
+  /** Until the answer that commits an upload is there, counted from its last byte. */
+  commit: number;
+  /** Without a byte moving. */
+  stall: number;
+  /** Attempts a request gets in all. */
+  attempts: number;
+  /** The longest wait that a registry's `Retry-After` is followed for; a longer one fails the request. */
+  retryAfter: number;
+}
+
+/** The limits unless told otherwise. */
+export const DEFAULT_LIMITS: Limits = {
+  headers: 30_000,
+  commit: 300_000,
+  stall: 30_000,
+  attempts: 6,
+  retryAfter: 300_000,
+};
+
+/** Something about the wire that a watcher may want to know. */
+export type TransportEvent =
+  | { type: "request-retried"; registry: string; action: string; reason: string; wait: number }
+  | { type: "rate-limited"; registry: string; until: number };
+
+/** What a {@linkcode Transport} is made of; every part has a default. */
+export interface TransportOptions {
+  /** The fetch that reaches a registry (for example with its own certificates); `globalThis.fetch` unless told. */
+  fetchFor?: (registry: string) => Fetch;
+  /** Whether a registry may be reached with an untrusted certificate or without TLS; no unless told. */
+  isInsecure?: (registry: string) => boolean;
+  /** Where credentials come from; everything is anonymous without it. */
+  credentials?: CredentialSource | undefined;
+  /** Clock and dice. */
+  clock?: Clock;
+  /** Ends everything. */
+  signal?: AbortSignal | undefined;
+  /** Limits that differ from {@linkcode DEFAULT_LIMITS}. */
+  limits?: Partial<Limits>;
+  /** Called with what happens on the wire. */
+  onEvent?: ((event: TransportEvent) => void) | undefined;
+}
+
+/** One request to a registry. */
+export interface RegistryRequest {
+  /** What is being done, for messages: `push manifest "sha256:…" to "ghcr.io/acme/nginx:1.27"`. */
+  action: string;
+  /** Canonical registry. */
+  registry: string;
+  /** Repository whose credential is used. */
+  repository: string;
+  /** Scopes a token must have. */
+  scopes: readonly string[];
+  /** Method. */
+  method: "GET" | "HEAD" | "POST" | "PUT" | "PATCH" | "DELETE";
+  /** Path below the registry's origin with its query, or an absolute URL that the registry gave. */
+  path: string;
+  /** Statuses that are an answer; any other is an error. */
+  expect: readonly number[];
+  /** Headers besides `Authorization`. */
+  headers?: Record<string, string>;
+  /** Body in memory, sent again when the request is. */
+  body?: Uint8Array<ArrayBuffer>;
+  /** Streamed body; such a request is sent once and holds no place at the gate. */
+  upload?: UploadBody;
+  /** Attempts, where they differ from the limit (a caller that retries by itself says 1). */
+  attempts?: number;
+  /** Ends this request. */
+  signal?: AbortSignal | undefined;
+}

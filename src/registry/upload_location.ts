@@ -1,0 +1,33 @@
+/** Step 2 of the walk, the wire: where an upload goes on, and how far it is. */
+
+/**
+ * The URL of a `Location` of an upload. A registry behind a proxy may name itself with http or without its port; at another
+ * host only TLS is taken, unless the registry itself has none. Credentials go along only to the registry's own origin.
+ *
+ * @param location Value of the header.
+ * @param base Root of the registry.
+ * @throws {SyntaxError} when the upload cannot go there.
+ */
+export function resolveLocation(location: string | null, base: URL): string {
+  if (location === null) throw new SyntaxError("the answer does not say where to upload to");
+  if (!URL.canParse(location, base.href)) throw new SyntaxError("where to upload to is not a URL");
+  const url = new URL(location, base);
+  if (url.username !== "" || url.password !== "") {
+    throw new SyntaxError("where to upload to has a user name in it");
+  }
+  if (url.hostname === base.hostname && base.protocol === "https:" && url.protocol === "http:") {
+    url.protocol = "https:";
+    url.port = base.port;
+  }
+  const isAllowed = url.protocol === "https:" || url.protocol === "http:" && base.protocol === "http:";
+  if (!isAllowed) throw new SyntaxError("it wants the upload to go on without TLS");
+  return url.href;
+}
+
+/** Bytes a `Range` header of an upload says have arrived: `0-9` are ten, `0-0` one or, at many registries, none. */
+export function parseUploadRange(header: string | null): number | undefined {
+  const match = /^(?:bytes=)?0-(\d{1,15})$/.exec(header?.trim() ?? "");
+  if (match === null) return undefined;
+  const last = Number(match[1]);
+  return last === 0 ? 0 : last + 1;
+}
