@@ -54,7 +54,13 @@ export async function openKvStore(options: KvStoreOptions = {}): Promise<KvStore
   return new KvStore(options.kv ?? await openKv(options.path), options);
 }
 
-async function openKv(path: string | undefined): Promise<Deno.Kv> {
+/**
+ * Opens a Deno KV database.
+ *
+ * @param path Path of its file, `:memory:`, or URL of a remote one; the default database of Deno without it.
+ * @throws {KvStoreError} when this Deno was started without Deno KV, or the database cannot be opened.
+ */
+export async function openKv(path: string | undefined): Promise<Deno.Kv> {
   const name = path === undefined ? "the default Deno KV store" : `Deno KV store "${path}"`;
   if (typeof Deno.openKv !== "function") {
     const advice = 'Deno KV is off; run with --unstable-kv or put "unstable": ["kv"] into deno.json';

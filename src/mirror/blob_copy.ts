@@ -1,7 +1,8 @@
 /** Step 6 of the walk, the copy: one blob to every destination that lacks it, at most once to each. */
 
 import { RegistryError } from "../registry/registry_error.ts";
-import type { Repository, UploadSession } from "../registry/repository.ts";
+import type { Repository } from "../registry/repository.ts";
+import type { UploadSession } from "../registry/upload_session.ts";
 import { Claims } from "./claims.ts";
 import { type CopyContext, type Destination, live } from "./destination.ts";
 import { blobKey } from "./store.ts";

@@ -2,6 +2,7 @@
 
 import { formatReference, type Reference } from "../oci/reference.ts";
 import type { TransferSlots } from "../registry/gate.ts";
+import type { CreateHasher } from "../registry/hasher.ts";
 import type { Repository } from "../registry/repository.ts";
 import { toError } from "./failure.ts";
 import type { Presence } from "./presence.ts";
@@ -17,6 +18,8 @@ export interface CopyContext {
   presence: Presence;
   /** What registries have shown of how they take uploads. */
   habits: UploadHabits;
+  /** Hashes every blob as it passes; without it large blobs are checked by their destinations alone. */
+  createHasher: CreateHasher | undefined;
   /** Blobs under way at once. */
   slots: TransferSlots;
   /** The memory between runs. */

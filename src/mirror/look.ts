@@ -5,7 +5,7 @@ import type { Reference } from "../oci/reference.ts";
 import { RegistryError } from "../registry/registry_error.ts";
 import type { Repository } from "../registry/repository.ts";
 import { filterPlatforms } from "./platform_filter.ts";
-import { filteredKey, type Store, type StoreValue } from "./store.ts";
+import { filteredKey, type Store, type StoreValue, tagKey } from "./store.ts";
 
 /** What looking needs. */
 export interface LookContext {
@@ -105,4 +105,14 @@ export async function resolveDestination(
     if (error instanceof RegistryError && [401, 403].includes(error.status)) return undefined;
     throw error;
   }
+}
+
+/** The digest a store remembers to have been put, or seen, under a tag. */
+export async function rememberedDigest(
+  { registry, repository, tag }: Reference,
+  { store }: Pick<LookContext, "store">,
+): Promise<string | undefined> {
+  const value = tag === undefined ? undefined : await store.get(tagKey(registry, repository, tag));
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  return typeof value.digest === "string" ? value.digest : undefined;
 }

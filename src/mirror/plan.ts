@@ -2,12 +2,11 @@
 
 import { pooledMap } from "@std/async/pool";
 import type { Descriptor, Digest } from "../oci/descriptor.ts";
-import { formatReference, parseReference, type Reference } from "../oci/reference.ts";
-import { RegistryError } from "../registry/registry_error.ts";
+import { formatReference, parseReference, type Reference, splitReference } from "../oci/reference.ts";
 import type { Rule } from "./config.ts";
 import { isPermanent, messageOf, toError } from "./failure.ts";
-import type { Presence } from "./presence.ts";
-import { type LookContext, resolveDestination, resolveRoot } from "./look.ts";
+import { type AbsenceContext, findAbsent } from "./absence.ts";
+import { rememberedDigest, resolveDestination, resolveRoot, type Root } from "./look.ts";
 import { compilePattern } from "./pattern.ts";
 import { expandRule, needsTags, parseRuleSource, type ReferencePair, type RuleSource } from "./rules.ts";
 import { tagKey } from "./store.ts";
@@ -79,19 +78,17 @@ export interface Plan {
 }
 
 /** What planning needs. */
-export interface PlanContext extends LookContext {
-  /** What is known to be where. */
-  presence: Presence;
+export interface PlanContext extends AbsenceContext {
   /** Whether to copy what the destination has already. */
   force?: boolean;
+  /** Whether what the store remembers of a destination is believed without asking it. */
+  trustRecords?: boolean;
   /** Platforms wanted of rules that name none; all of them without it. */
   platforms?: readonly string[];
 }
 
 /** Sources that are looked at at once; the gates of the registries bound the requests. */
 const SOURCES_AT_ONCE = 64;
-/** Missing tags from which on listing a destination is cheaper than asking for each. */
-const LIST_DESTINATION_FROM = 3;
 
 /**
  * Finds out what there is to copy.
@@ -102,8 +99,10 @@ export async function makePlan(rules: readonly Rule[], context: PlanContext): Pr
   const plan = startPlan(context, []);
   const pairs: WantedPair[] = [];
   const expand = (rule: Rule) => expandOne(rule, context, plan);
+  const warming = warmDestinations(rules, context);
   for await (const found of pooledMap(SOURCES_AT_ONCE, rules, expand)) pairs.push(...found);
   await planPairs(pairs, context, plan);
+  await warming;
   return plan;
 }
 
@@ -202,13 +201,37 @@ async function selectTags(source: RuleSource, context: PlanContext): Promise<str
   return [...new Set(tags)];
 }
 
-function resolveOne(
+/** What a destination has; where records are believed, it is not asked about what they say it has. */
+async function resolveOne(
   destination: Reference,
+  looking: Promise<Root | undefined | Error>,
   absent: Set<string>,
   context: PlanContext,
-): Promise<Descriptor | undefined> {
-  if (absent.has(formatReference(destination))) return Promise.resolve(undefined);
-  return resolveDestination(destination, context);
+): Promise<Pick<Descriptor, "digest"> | undefined> {
+  if (absent.has(formatReference(destination))) return undefined;
+  if (context.trustRecords === true) {
+    const digest = await rememberedDigest(destination, context);
+    const root = await looking;
+    if (root instanceof Error || digest !== undefined && root?.descriptor.digest === digest) {
+      return { digest: digest ?? "" };
+    }
+  }
+  return await resolveDestination(destination, context);
+}
+
+/** Destinations are met while sources are listed, instead of after it: two round trips less in a run that finds nothing. */
+async function warmDestinations(rules: readonly Rule[], context: PlanContext): Promise<void> {
+  if (context.trustRecords === true) return;
+  const first = new Map<string, string>();
+  for (const destination of rules.flatMap((rule) => rule.destinations)) {
+    try {
+      const { registry, repository } = splitReference(destination);
+      if (!first.has(registry)) first.set(registry, repository);
+    } catch {
+      // The rule's own expansion says what is wrong with it.
+    }
+  }
+  await Promise.all([...first].map(([registry, name]) => context.open(registry, name, "pull,push").warm()));
 }
 
 /** A source with all its destinations. */
@@ -221,7 +244,7 @@ interface Group {
 
 async function planPairs(pairs: readonly WantedPair[], context: PlanContext, plan: Plan): Promise<void> {
   const groups = groupBySource(pairs, plan);
-  const absent = await findAbsent(groups, context);
+  const absent = await findAbsent(groups.flatMap((group) => group.destinations), context);
   const look = (group: Group) => planGroup(group, context, { absent, plan });
   for await (const task of pooledMap(SOURCES_AT_ONCE, groups, look)) {
     if (task !== undefined) plan.tasks.push(task);
@@ -252,53 +275,6 @@ function groupBySource(pairs: readonly WantedPair[], plan: Plan): Group[] {
   return [...groups.values()];
 }
 
-/**
- * Destinations that are known not to be there. A repository that several tags go to and nothing is remembered of is listed
- * once, which is one request instead of one for each tag, and tells when it is empty.
- */
-async function findAbsent(groups: readonly Group[], context: PlanContext): Promise<Set<string>> {
-  const byRepository = new Map<string, Reference[]>();
-  for (const destination of groups.flatMap((group) => group.destinations)) {
-    if (destination.tag === undefined) continue;
-    const key = `${destination.registry}/${destination.repository}`;
-    const references = byRepository.get(key);
-    if (references === undefined) byRepository.set(key, [destination]);
-    else references.push(destination);
-  }
-  const absent = new Set<string>();
-  const candidates = [...byRepository.values()].filter((one) => one.length >= LIST_DESTINATION_FROM);
-  const list = (references: Reference[]) => listAbsent(references, context);
-  for await (const found of pooledMap(SOURCES_AT_ONCE, candidates, list)) {
-    for (const one of found) absent.add(one);
-  }
-  return absent;
-}
-
-async function listAbsent(references: readonly Reference[], context: PlanContext): Promise<string[]> {
-  const [first] = references;
-  if (first === undefined || await isRemembered(references, context)) return [];
-  const repository = context.open(first.registry, first.repository, "pull,push");
-  try {
-    const tags = new Set<string>();
-    for await (const page of repository.listTags(context.signal)) for (const tag of page) tags.add(tag);
-    if (tags.size === 0) context.presence.setEmpty(repository);
-    return references.filter(({ tag }) => !tags.has(tag ?? "")).map(formatReference);
-  } catch (error) {
-    context.signal?.throwIfAborted();
-    if (!(error instanceof RegistryError) || !error.hasCode("NAME_UNKNOWN")) return [];
-    context.presence.setEmpty(repository);
-    return references.map(formatReference);
-  }
-}
-
-/** Whether any of some tags was copied before: then they are likely there, and a HEAD for each is what it takes anyway. */
-async function isRemembered(references: readonly Reference[], { store }: PlanContext): Promise<boolean> {
-  for (const { registry, repository, tag } of references) {
-    if (tag !== undefined && await store.get(tagKey(registry, repository, tag)) !== undefined) return true;
-  }
-  return false;
-}
-
 interface GroupState {
   absent: Set<string>;
   plan: Plan;
@@ -311,9 +287,10 @@ async function planGroup(
 ): Promise<CopyTask | undefined> {
   const source = formatReference(group.source);
   // Source and destinations are asked at once: in a run that finds nothing new, that is all there is.
+  const looking = settle(resolveRoot(group.source, group.platforms, context));
   const [root, ...found] = await Promise.all([
-    settle(resolveRoot(group.source, group.platforms, context)),
-    ...group.destinations.map((one) => settle(resolveOne(one, state.absent, context))),
+    looking,
+    ...group.destinations.map((one) => settle(resolveOne(one, looking, state.absent, context))),
   ]);
   context.signal?.throwIfAborted();
   const task: CopyTask = { id: group.id, source, root: NO_ROOT, destinations: [] };
@@ -332,7 +309,20 @@ async function planGroup(
       task.destinations.push({ reference, action: isSame && context.force !== true ? "unchanged" : "copy" });
     }
   }
+  await rememberUnchanged(group, task, context);
   return task.destinations.length === 0 ? undefined : task;
+}
+
+/** What is found unchanged is remembered like what is copied, so that the next run knows of it however it got there. */
+async function rememberUnchanged(group: Group, task: CopyTask, context: PlanContext): Promise<void> {
+  for (const destination of group.destinations) {
+    const planned = task.destinations.find(({ reference }) => reference === formatReference(destination));
+    if (planned?.action !== "unchanged" || destination.tag === undefined) continue;
+    if (await rememberedDigest(destination, context) === task.root.digest) continue;
+    const { registry, repository, tag } = destination;
+    const value = { digest: task.root.digest, source: task.source, copiedAt: context.now() };
+    await context.store.set(tagKey(registry, repository, tag), value);
+  }
 }
 
 const NO_ROOT: Descriptor = { mediaType: "", digest: "", size: 0 };

@@ -3,6 +3,7 @@
 import { pooledMap } from "@std/async/pool";
 import type { Clock } from "../registry/clock.ts";
 import { TransferSlots } from "../registry/gate.ts";
+import type { CreateHasher } from "../registry/hasher.ts";
 import { Repository } from "../registry/repository.ts";
 import type { Transport } from "../registry/transport.ts";
 import type { Rule } from "./config.ts";
@@ -27,6 +28,10 @@ export interface MirrorOptions {
   retries?: number;
   /** Whether to copy what the destination has already. */
   force?: boolean;
+  /** Whether to believe the store that a tag it remembers is still at its destination, which saves a request each. */
+  trustRecords?: boolean;
+  /** Hashes every blob as it passes; without it blobs above 1 MiB are checked by their destinations alone. */
+  createHasher?: CreateHasher;
   /** Platforms wanted of rules that name none, for example `linux/arm64`; all of them unless told. */
   platforms?: readonly string[];
   /** Milliseconds since 1970 from which on nothing new is begun; what is under way then ends, the rest stays `pending`. */
@@ -103,6 +108,8 @@ class Run {
       store: options.store ?? new MemoryStore(),
       now: () => transport.clock.now(),
       force: options.force ?? false,
+      trustRecords: options.trustRecords ?? false,
+      createHasher: options.createHasher,
       platforms: options.platforms ?? [],
       isStopping: () => transport.clock.now() >= (options.stopAt ?? Infinity),
       emit: (event) => this.#emit(event),

@@ -4,8 +4,10 @@ import { algorithmOf, type Descriptor, DigestError, digestOf } from "../oci/desc
 import { BlobSource } from "../registry/blob_source.ts";
 import { type ByteSource, fanOut, UploadBody } from "../registry/body.ts";
 import { RegistryError } from "../registry/registry_error.ts";
+import { verified } from "../registry/hasher.ts";
 import { ReplaySource, SlicedSource } from "../registry/replay_source.ts";
-import type { Repository, UploadSession } from "../registry/repository.ts";
+import type { Repository } from "../registry/repository.ts";
+import type { UploadSession } from "../registry/upload_session.ts";
 import { type CopyContext, type Destination, StoppedError } from "./destination.ts";
 import { isPermanent, toError } from "./failure.ts";
 
@@ -127,7 +129,10 @@ export class Transfer {
     const offset = await repository.uploadOffset(session, this.#context.signal);
     const size = this.#source?.size ?? this.#copy.blob.size;
     // An upload that holds nothing is not worth going on with: some registries are confused by one that broke off.
-    return offset === undefined || offset === 0 || offset > size ? undefined : offset;
+    if (offset === undefined || offset === 0 || offset > size) return undefined;
+    // The rest alone cannot be verified, so with that demand everything is sent again unless the rest is still at hand.
+    const isVerifiable = this.#context.createHasher === undefined || this.#replay?.canReplay(offset) === true;
+    return isVerifiable ? offset : undefined;
   }
 
   async #send(destinations: readonly Destination[]): Promise<void> {
@@ -151,9 +156,18 @@ export class Transfer {
     const { signal } = this.#context;
     const source = new BlobSource(this.#copy.source, this.#copy.blob, { offset, signal });
     this.#source = source;
-    this.#replay = new ReplaySource(this.#counted(source), REPLAY_LIMIT, offset);
     await source.open();
+    this.#replay = new ReplaySource(this.#checked(this.#counted(source)), REPLAY_LIMIT, offset);
     if (source.size >= 0 && source.size <= WHOLE_BLOB_LIMIT) this.#whole = await this.#readWhole(source);
+  }
+
+  /** The size is known by now, also where the manifest does not tell it. */
+  #checked(reader: ByteSource): ByteSource {
+    const { createHasher } = this.#context;
+    const { source: { registry, name }, blob: { digest } } = this.#copy;
+    const size = this.#source?.size ?? -1;
+    if (createHasher === undefined || this.#source?.position !== 0) return reader;
+    return verified(reader, { createHasher, digest, size, subject: `blob of "${registry}/${name}"` });
   }
 
   async #readWhole(source: BlobSource): Promise<Uint8Array<ArrayBuffer>> {
@@ -236,7 +250,7 @@ export class Transfer {
         await repository.patchBlob(upload.session, digest, { body, offset: upload.offset, signal });
         upload.offset += length;
       }
-      await repository.finishUpload(upload.session, digest, signal);
+      await repository.putBlob(upload.session, digest, new Uint8Array(), signal);
     }
     await this.#finish(destination, size);
   }
@@ -260,14 +274,15 @@ export class Transfer {
     if (error === undefined) return false;
     const { registry } = destination.repository;
     const { habits, signal, isStopping } = this.#context;
-    const hasResumed = (this.#uploads.get(destination)?.offset ?? 0) > 0 &&
-      Number.isFinite(habits.chunkOf(registry)) === false;
+    const isChunked = Number.isFinite(habits.chunkOf(registry));
+    const hasResumed = !isChunked && (this.#uploads.get(destination)?.offset ?? 0) > 0;
     if (!isLast && !signal?.aborted && !isStopping()) {
       if (habits.learnTooLarge(registry, error)) return this.#startOver(destination);
       if (hasResumed && error instanceof RegistryError && error.isPermanent && error.status !== 0) {
         habits.learnNoResume(registry);
         return this.#startOver(destination);
       }
+      if (isLostUpload(error)) return this.#startOver(destination);
       if (!isPermanent(error)) return true;
     }
     destination.fail(error);
@@ -317,4 +332,10 @@ export class Transfer {
     this.#uploads.delete(destination);
     if (upload !== undefined) await destination.repository.cancelUpload(upload.session).catch(() => {});
   }
+}
+
+/** An upload that waited too long for its turn is forgotten by its registry. */
+function isLostUpload(error: Error): boolean {
+  return error instanceof RegistryError &&
+    (error.hasCode("BLOB_UPLOAD_UNKNOWN") || error.hasCode("BLOB_UPLOAD_INVALID"));
 }

@@ -6,7 +6,8 @@ import { type ByteSource, LengthError } from "./body.ts";
 import { TimeLimitError } from "./fetch.ts";
 import { describeFailure } from "./network_failure.ts";
 import { RegistryError } from "./registry_error.ts";
-import { lengthOf, type Repository } from "./repository.ts";
+import { lengthOf } from "./read_body.ts";
+import type { Repository } from "./repository.ts";
 
 /** Options of a {@linkcode BlobSource}. */
 export interface BlobSourceOptions {

@@ -136,6 +136,8 @@ export class TransferSlots {
   #waiters: TransferWaiter[] = [];
 
   /**
+   * Nothing is taken yet.
+   *
    * @param maximum The most blobs under way at once.
    * @param gateOf The gate whose limit also holds for the transfers of a registry.
    */

@@ -30,16 +30,20 @@ export function isCertificateFailure(error: unknown): boolean {
 
 const WITHOUT_TLS = `it does not speak TLS; for a registry without it set "insecure": true in its auth entry`;
 
+const MISSING_TLS = /corrupt message|InvalidContentType|wrong version number|HandshakeFailure|EPROTO/i;
+
+/** Whether a failure is that the other side does not speak TLS at all. */
+export function isMissingTls(error: unknown): boolean {
+  return MISSING_TLS.test(messagesOf(error));
+}
+
 const WORDS: readonly [RegExp, string][] = [
   [/connection refused|ECONNREFUSED|ConnectionRefused/i, "connection refused"],
   [/dns error|ENOTFOUND|EAI_AGAIN|failed to lookup|name resolution/i, "the host name cannot be resolved"],
   [/reset by peer|ECONNRESET|EPIPE|broken pipe/i, "the connection was reset"],
   [/unreachable|ENETUNREACH|EHOSTUNREACH/i, "the network cannot be reached"],
   [/timed out|ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT/i, "the connection timed out"],
-  [
-    /corrupt message|InvalidContentType|wrong version number|HandshakeFailure|tls handshake eof|EPROTO/i,
-    WITHOUT_TLS,
-  ],
+  [MISSING_TLS, WITHOUT_TLS],
   [
     /closed before|early end|early eof|unexpected EOF|other side closed|error reading a body|UND_ERR_SOCKET|terminated/i,
     "the connection was closed too early",

@@ -34,3 +34,9 @@ export async function readBytes(
 export async function readText(response: Response, limit: number, time: number): Promise<string> {
   return new TextDecoder().decode(await readBytes(response, limit, time));
 }
+
+/** The length an answer announces, in bytes. */
+export function lengthOf(response: Response): number | undefined {
+  const text = response.headers.get("content-length") ?? "";
+  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}

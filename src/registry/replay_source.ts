@@ -15,6 +15,8 @@ export class ReplaySource {
   #pending: Promise<Uint8Array<ArrayBuffer> | undefined> | undefined;
 
   /**
+   * Nothing is read yet.
+   *
    * @param source What is read; its position must be `start`.
    * @param limit Bytes that are kept.
    * @param start Position of the first byte.

@@ -12,31 +12,18 @@ import {
 } from "../oci/descriptor.ts";
 import { type Content, MANIFEST_SIZE_LIMIT, parseContent } from "../oci/manifest.ts";
 import type { UploadBody } from "./body.ts";
-import { readBytes } from "./read_body.ts";
+import { lengthOf, readBytes } from "./read_body.ts";
 import { RegistryError } from "./registry_error.ts";
 import { nextTagPage, parseTagPage } from "./tag_page.ts";
 import type { RegistryRequest } from "./request.ts";
 import type { Transport } from "./transport.ts";
-import { parseUploadRange, resolveLocation } from "./upload_location.ts";
-
-/** A place in a registry that takes a blob (OCI distribution-spec 1.1, Pushing blobs). */
-export interface UploadSession {
-  /** Where to send the bytes; changes with every answer. */
-  location: string;
-  /** Bytes a chunk must at least have, if the registry says so (`OCI-Chunk-Min-Length`). */
-  chunkMinimum: number | undefined;
-}
-
-/** What became of asking for an upload. */
-export type UploadOpening = { type: "mounted" } | { type: "opened"; session: UploadSession };
-
-/** How an upload is asked for. */
-export interface OpenUploadOptions {
-  /** A repository of the same registry that holds the blob, to mount it from. */
-  mountFrom?: string | undefined;
-  /** Ends the request. */
-  signal?: AbortSignal | undefined;
-}
+import {
+  type OpenUploadOptions,
+  parseUploadRange,
+  resolveLocation,
+  type UploadOpening,
+  type UploadSession,
+} from "./upload_session.ts";
 
 /** What is wanted of a blob. */
 export interface GetBlobOptions {
@@ -67,6 +54,8 @@ export class Repository {
   #actions: string;
 
   /**
+   * Nothing is sent yet.
+   *
    * @param transport Shared by all repositories of a run.
    * @param actions What tokens are asked for: `pull` for a source, `pull,push` for a destination.
    */
@@ -80,6 +69,11 @@ export class Repository {
   /** The transport this repository is reached through. */
   get transport(): Transport {
     return this.#transport;
+  }
+
+  /** Gets to know the registry, and a token for this repository, ahead of the first request. */
+  warm(): Promise<void> {
+    return this.#transport.warm({ registry: this.registry, repository: this.name, scopes: this.#scopes() });
   }
 
   /** How users write a thing in this repository. */
@@ -287,11 +281,6 @@ export class Repository {
     if (taken !== undefined && taken !== end) throw this.#wrong(action, `it took ${taken} of ${end} bytes`);
   }
 
-  /** Closes an upload all of whose bytes were sent (OCI distribution-spec 1.1, Pushing a blob in chunks). */
-  async finishUpload(session: UploadSession, digest: Digest, signal?: AbortSignal): Promise<void> {
-    await this.putBlob(session, digest, new Uint8Array(), signal);
-  }
-
   /**
    * How many bytes of an upload have arrived (OCI distribution-spec 1.1, Pushing a blob in chunks: upload status), or
    * `undefined` when the registry does not know or tell.
@@ -358,7 +347,7 @@ export class Repository {
       });
       const text = new TextDecoder().decode(await this.#read(response, TAG_PAGE_BYTES, action));
       yield this.#understand(action, () => parseTagPage(text));
-      const from = path;
+      const from: string = path;
       path = this.#understand(action, () => nextTagPage(from, response.headers.get("link")));
     }
   }
@@ -413,9 +402,3 @@ export class Repository {
 }
 
 type BareRequest = Pick<RegistryRequest, "action" | "scopes" | "method" | "path" | "headers">;
-
-/** The length an answer announces, in bytes. */
-export function lengthOf(response: Response): number | undefined {
-  const text = response.headers.get("content-length") ?? "";
-  return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
-}

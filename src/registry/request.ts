@@ -1,6 +1,7 @@
 /** Step 2 of the walk, the wire: what a request to a registry is made of, and what may be decided about all of them. */
 
 import type { UploadBody } from "./body.ts";
+import type { Challenge } from "./challenge.ts";
 import type { Clock } from "./clock.ts";
 import type { CredentialSource } from "./credential.ts";
 import type { Fetch } from "./fetch.ts";
@@ -28,6 +29,14 @@ export const DEFAULT_LIMITS: Limits = {
   retryAfter: 300_000,
 };
 
+/** Remembers what registries ask for between runs. */
+export interface ChallengeMemory {
+  /** What a registry asked for last, if that is known. */
+  get(registry: string): Promise<Challenge | undefined>;
+  /** Remembers what a registry asks for. */
+  set(registry: string, challenge: Challenge): Promise<void>;
+}
+
 /** Something about the wire that a watcher may want to know. */
 export type TransportEvent =
   | { type: "request-retried"; registry: string; action: string; reason: string; wait: number }
@@ -41,6 +50,8 @@ export interface TransportOptions {
   isInsecure?: (registry: string) => boolean;
   /** Where credentials come from; everything is anonymous without it. */
   credentials?: CredentialSource | undefined;
+  /** What registries asked for in earlier runs, so that they need not be asked again. */
+  challenges?: ChallengeMemory | undefined;
   /** Clock and dice. */
   clock?: Clock;
   /** Ends everything. */

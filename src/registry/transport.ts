@@ -2,7 +2,7 @@
 
 import { AuthError, Authorizer, type TokenRequest } from "./auth.ts";
 import type { UploadBody } from "./body.ts";
-import { parseChallenges } from "./challenge.ts";
+import { type Challenge, parseChallenges } from "./challenge.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Gate, type Outcome } from "./gate.ts";
 import { readText } from "./read_body.ts";
@@ -14,7 +14,7 @@ import {
   printable,
   RegistryError,
 } from "./registry_error.ts";
-import { describeFailure, isCertificateFailure } from "./network_failure.ts";
+import { describeFailure, isCertificateFailure, isMissingTls } from "./network_failure.ts";
 import {
   DEFAULT_LIMITS,
   type Limits,
@@ -33,6 +33,17 @@ interface Connection {
   gate: Gate;
   origin: string | undefined;
   meeting: Promise<unknown> | undefined;
+}
+
+/** What a request must name for its registry to be met. */
+type Introduction = Pick<RegistryRequest, "action" | "registry" | "repository" | "signal" | "scopes">;
+
+/**
+ * Whether a challenge from memory may be believed: only when its token service is the registry itself, so that whoever
+ * changes the memory cannot have passwords sent elsewhere.
+ */
+function isOwnRealm({ scheme, parameters: { realm = "" } }: Challenge, origin: string): boolean {
+  return scheme === "basic" || URL.canParse(realm) && new URL(realm).origin === origin;
 }
 
 /** The name this project gives itself; Docker Hub asks clients to have one. */
@@ -155,9 +166,8 @@ export class Transport {
 
   /** Takes in a 401; returns whether asking again can be of use. */
   async #learn(request: RegistryRequest, response: Response, header: string | undefined): Promise<boolean> {
-    const challenges = parseChallenges(response.headers.get("www-authenticate") ?? "");
     if (header !== undefined) this.#authorizer.forget(request.registry, header);
-    if (!this.#authorizer.learn(request.registry, challenges)) return false;
+    if (!await this.#learnChallenges(request.registry, response)) return false;
     const next = await this.#authorizer.header(request);
     if (next === undefined || next === header) return false;
     await response.body?.cancel();
@@ -165,14 +175,27 @@ export class Transport {
   }
 
   /**
+   * Gets to know a registry ahead of the first real request: its scheme, what it asks for, and a token for one repository.
+   * What fails here is left to that request to tell.
+   */
+  async warm(target: Pick<RegistryRequest, "registry" | "repository" | "scopes">): Promise<void> {
+    try {
+      await this.#meet({ ...target, action: `reach "${target.registry}"` });
+      await this.#authorizer.header(target);
+    } catch {
+      // The request that needs it meets the same failure, and has someone to tell.
+    }
+  }
+
+  /**
    * The first request to a registry goes alone: what it meets (a challenge, a registry without TLS) the others then know,
    * instead of each being refused on its own.
    */
-  async #meet(request: RegistryRequest): Promise<void> {
+  async #meet(request: Introduction): Promise<void> {
     const connection = this.#connection(request.registry);
     if (connection.meeting === undefined) {
       // Whoever fails to meet it leaves the next one to try.
-      connection.meeting = this.#ping(request, connection).catch((error) => {
+      connection.meeting = this.#introduce(request, connection).catch((error) => {
         connection.meeting = undefined;
         throw error;
       });
@@ -181,40 +204,64 @@ export class Transport {
   }
 
   /** Asks for the API's root, which answers with the challenge, if there is one (OCI distribution-spec 1.1, Determining Support). */
-  async #ping(request: RegistryRequest, connection: Connection): Promise<void> {
-    const ping: RegistryRequest = {
-      ...pick(request),
-      action: request.action,
-      method: "GET",
-      path: "/v2/",
-      expect: [200],
-      scopes: [],
-    };
+  async #introduce(request: Introduction, connection: Connection): Promise<void> {
+    const known = await this.#knownChallenge(request.registry);
+    const ping = { ...request, method: "GET", path: "/v2/", expect: [200], scopes: [] } as const;
     const response = connection.origin === undefined
-      ? await this.#findOrigin(ping, connection)
+      ? await this.#findOrigin(ping, connection, known)
+      : known !== undefined && isOwnRealm(known, connection.origin)
+      ? undefined
       : await this.#fetch(ping, undefined);
+    if (response === undefined) {
+      if (known !== undefined) this.#authorizer.learn(request.registry, [known]);
+      return;
+    }
     await response.body?.cancel();
-    // Any answer is good enough here: some registries have no root, and refuse nothing but what is really asked for.
-    this.#authorizer.learn(request.registry, parseChallenges(response.headers.get("www-authenticate") ?? ""));
     if (isRetryableStatus(response.status)) throw await this.#refusal(ping, response);
+    // Any other answer is good enough here: some registries have no root, and refuse nothing but what is really asked for.
+    await this.#learnChallenges(request.registry, response);
   }
 
-  /** An insecure registry is tried with TLS first, then without. */
-  async #findOrigin(ping: RegistryRequest, connection: Connection): Promise<Response> {
+  async #learnChallenges(registry: string, response: Response): Promise<boolean> {
+    const isKnown = this.#authorizer.learn(
+      registry,
+      parseChallenges(response.headers.get("www-authenticate") ?? ""),
+    );
+    const challenge = this.#authorizer.challengeOf(registry);
+    if (isKnown && challenge !== undefined) {
+      await this.#options.challenges?.set(registry, challenge).catch(() => {});
+    }
+    return isKnown;
+  }
+
+  async #knownChallenge(registry: string): Promise<Challenge | undefined> {
+    return await this.#options.challenges?.get(registry).catch(() => undefined);
+  }
+
+  /**
+   * An insecure registry is tried with TLS first, then without.
+   *
+   * @param known What it asked for in an earlier run: once it is clear that it has no TLS, it need not be asked again.
+   * @returns Its answer, or `undefined` when it was not asked.
+   */
+  async #findOrigin(
+    ping: RegistryRequest,
+    connection: Connection,
+    known: Challenge | undefined,
+  ): Promise<Response | undefined> {
     const host = registryHost(ping.registry);
     let failure: unknown;
     for (const origin of [`https://${host}`, `http://${host}`]) {
+      connection.origin = origin;
+      const isPlain = failure instanceof RegistryError && isMissingTls(failure.cause);
+      if (isPlain && known !== undefined && isOwnRealm(known, origin)) return undefined;
       try {
-        connection.origin = origin;
         return await this.#fetch(ping, undefined);
       } catch (error) {
         connection.origin = undefined;
         if (!(error instanceof RegistryError) || error.cause instanceof TimeLimitError) throw error;
-        failure ??= error;
         // When neither answers, the reason that says more is the one without TLS, unless it was a certificate.
-        if (origin.startsWith("http:") && !isCertificateFailure((failure as RegistryError).cause)) {
-          failure = error;
-        }
+        if (failure === undefined || !isCertificateFailure((failure as RegistryError).cause)) failure = error;
       }
     }
     throw failure;
@@ -343,10 +390,4 @@ export class Transport {
       }
     }
   }
-}
-
-function pick(
-  { registry, repository, signal }: RegistryRequest,
-): Pick<RegistryRequest, "registry" | "repository" | "signal"> {
-  return { registry, repository, signal };
 }

@@ -1,5 +1,24 @@
 /** Step 2 of the walk, the wire: where an upload goes on, and how far it is. */
 
+/** A place in a registry that takes a blob (OCI distribution-spec 1.1, Pushing blobs). */
+export interface UploadSession {
+  /** Where to send the bytes; changes with every answer. */
+  location: string;
+  /** Bytes a chunk must at least have, if the registry says so (`OCI-Chunk-Min-Length`). */
+  chunkMinimum: number | undefined;
+}
+
+/** What became of asking for an upload. */
+export type UploadOpening = { type: "mounted" } | { type: "opened"; session: UploadSession };
+
+/** How an upload is asked for. */
+export interface OpenUploadOptions {
+  /** A repository of the same registry that holds the blob, to mount it from. */
+  mountFrom?: string | undefined;
+  /** Ends the request. */
+  signal?: AbortSignal | undefined;
+}
+
 /**
  * The URL of a `Location` of an upload. A registry behind a proxy may name itself with http or without its port; at another
  * host only TLS is taken, unless the registry itself has none. Credentials go along only to the registry's own origin.
