@@ -57,3 +57,4 @@ export * from "./src/mirror/copy.ts";
 export * from "./src/mirror/run.ts";
 export * from "./src/mirror/report.ts";
 export * from "./src/mirror/store.ts";
+export * from "./src/mirror/challenge_memory.ts";

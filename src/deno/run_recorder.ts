@@ -72,7 +72,13 @@ export class RunRecorder {
     return await this.#end({ ...this.#run, finishedAt, outcome: "error", error });
   }
 
-  /** Ends the recording without a word: somebody else's run is on. */
+  /** What came of a run that may record nothing any more. */
+  abandon(error: string): RunRecord {
+    this.stop();
+    return { ...this.#run, outcome: "error", error };
+  }
+
+  /** Records nothing more of how far the run is. */
   stop(): void {
     clearInterval(this.#timer);
   }

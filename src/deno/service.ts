@@ -8,7 +8,7 @@ import type { Store } from "../mirror/store.ts";
 import type { Clock } from "../registry/clock.ts";
 import type { TransportOptions } from "../registry/request.ts";
 import { Transport } from "../registry/transport.ts";
-import { type Lease, Leases } from "./lease.ts";
+import type { Lease, Leases } from "./lease.ts";
 import { createSteadyClock } from "./steady_clock.ts";
 import { RunRecorder } from "./run_recorder.ts";
 import { type Progress, type RunRecord, StatusMemory, type Trigger } from "./status.ts";
@@ -160,6 +160,8 @@ export class MirrorService {
       return await this.#mirror(recorder, { traffic, lease });
     } catch (error) {
       this.#tell("error", messageOf(error));
+      // Whoever has the lease now keeps the records.
+      if (lease.signal.aborted) return recorder.abandon(messageOf(lease.signal.reason));
       return await recorder.fail(messageOf(error), this.#time());
     } finally {
       recorder.stop();
@@ -183,7 +185,6 @@ export class MirrorService {
     const transport = new Transport({ ...reach, fetchFor, signal, clock: this.#clock, onEvent });
     if (!this.#isStopped) this.#stopAt = this.#clock.now() + (this.#options.budget ?? Infinity);
     const report = await mirror(config.rules, this.#mirrorOptions(transport, onEvent));
-    // Whoever has the lease now writes the records.
     lease.signal.throwIfAborted();
     return await recorder.finish(config.rules, report);
   }

@@ -1,77 +1,77 @@
 /** Connections through a proxy's tunnel (CONNECT; RFC 9110, section 9.3.6), for `node:https`. */
 
 import { Agent, type AgentOptions, request as requestTls } from "node:https";
-import { request as requestPlain } from "node:http";
+import { type ClientRequest, request as requestPlain } from "node:http";
 import type { Socket } from "node:net";
-import type { Duplex } from "node:stream";
 import { connect, type ConnectionOptions } from "node:tls";
 import { ProxyError, proxyUser } from "./proxy.ts";
 
-type OnConnection = (error: Error | null, socket: Duplex) => void;
-type OnFailure = (error: Error) => void;
+/** Told of a connection, or of why there is none. */
+type OnConnection = (error: Error | null, socket?: Socket) => void;
 
-/** An agent whose connections go through a proxy; the proxy's own certificate is checked. */
-export class TunnelAgent extends Agent {
-  #proxy: URL;
+/** Milliseconds a proxy may take to open a tunnel. */
+const TUNNEL_TIMEOUT = 30_000;
 
-  /**
-   * Connects when it is first used.
-   *
-   * @throws {ProxyError} when the proxy is not an http: or https: one.
-   */
-  constructor(proxy: URL, options: AgentOptions) {
-    super(options);
-    if (proxy.protocol !== "http:" && proxy.protocol !== "https:") {
-      throw new ProxyError(
-        proxy.href,
-        `an insecure registry is reached through http: and https: proxies only`,
-      );
+/**
+ * Makes an agent whose connections go through a proxy; the proxy's own certificate is checked.
+ *
+ * @throws {ProxyError} when the proxy is not an http: or https: one.
+ */
+export function createTunnelAgent(proxy: URL, options: AgentOptions): Agent {
+  if (proxy.protocol !== "http:" && proxy.protocol !== "https:") {
+    throw new ProxyError(proxy.href, "an insecure registry is reached through http: and https: proxies only");
+  }
+  const agent = new Agent(options);
+  const opening = new Set<ClientRequest>();
+  const open = (target: ConnectionOptions, onConnection: OnConnection) => {
+    const request = openTunnel(proxy, target, onConnection);
+    opening.add(request.once("close", () => opening.delete(request)));
+  };
+  // Node's types demand a stream where Node itself also takes one that comes later.
+  agent.createConnection = open as unknown as Agent["createConnection"];
+  const destroy = agent.destroy.bind(agent);
+  agent.destroy = () => {
+    for (const request of opening) request.destroy();
+    return destroy();
+  };
+  return agent;
+}
+
+function openTunnel(proxy: URL, options: ConnectionOptions, onConnection: OnConnection): ClientRequest {
+  const host = options.host?.includes(":") ? `[${options.host}]` : options.host;
+  const target = `${host}:${options.port}`;
+  const request = askForTunnel(proxy, target);
+  const fail = (why: string, cause?: Error) => {
+    onConnection(Object.assign(new ProxyError(proxy.href, why), { cause }));
+    request.destroy();
+  };
+  request.once("connect", (response, socket) => {
+    if (response.statusCode !== 200) {
+      socket.destroy();
+      return fail(`it answered ${response.statusCode} to CONNECT ${target}`);
     }
-    this.#proxy = proxy;
-  }
+    socket.setTimeout(0);
+    // Without an address in the options TLS goes over the tunnel.
+    const { host: _host, port: _port, path: _path, ...rest } = options;
+    onConnection(null, connect({ ...rest, socket }));
+  });
+  request.once("response", ({ statusCode }) => fail(`it answered ${statusCode} to CONNECT ${target}`));
+  request.once("timeout", () => fail(`no answer within ${TUNNEL_TIMEOUT / 1000} s`));
+  request.on("error", (cause) => fail(cause.message, cause));
+  return request.end();
+}
 
-  /** Opens a tunnel and TLS in it; `node:https` calls this when it needs a connection. */
-  override createConnection(options: ConnectionOptions, onConnection: OnConnection): undefined {
-    const fail = onConnection as OnFailure;
-    const host = options.host?.includes(":") ? `[${options.host}]` : options.host;
-    this.#openTunnel(`${host}:${options.port}`, fail, (socket) => {
-      // Without the socket's own address in the options, TLS goes over the tunnel.
-      const { host: _host, port: _port, path: _path, ...rest } = options;
-      onConnection(null, connect({ ...rest, socket }));
-    });
-    return undefined;
-  }
-
-  #openTunnel(target: string, fail: OnFailure, done: (socket: Socket) => void): void {
-    const proxy = this.#proxy;
-    const send = proxy.protocol === "https:" ? requestTls : requestPlain;
-    const request = send({
-      host: proxy.hostname.replace(/^\[|\]$/g, ""),
-      port: proxy.port || (proxy.protocol === "https:" ? 443 : 80),
-      method: "CONNECT",
-      path: target,
-      headers: { host: target, ...authorizationOf(proxy) },
-      agent: false,
-    });
-    const refuse = (status: number | undefined) => {
-      request.destroy();
-      fail(new ProxyError(proxy.href, `it answered ${status} to CONNECT ${target}`));
-    };
-    request.once("connect", (response, socket) => {
-      if (response.statusCode === 200) done(socket);
-      else {
-        socket.destroy();
-        refuse(response.statusCode);
-      }
-    });
-    request.once("response", (response) => refuse(response.statusCode));
-    request.on("error", (cause) => {
-      const why = new ProxyError(proxy.href, cause.message);
-      why.cause = cause;
-      fail(why);
-    });
-    request.end();
-  }
+function askForTunnel(proxy: URL, target: string): ClientRequest {
+  const isTls = proxy.protocol === "https:";
+  return (isTls ? requestTls : requestPlain)({
+    host: proxy.hostname.replace(/^\[|\]$/g, ""),
+    port: proxy.port || (isTls ? 443 : 80),
+    method: "CONNECT",
+    path: target,
+    headers: { host: target, ...authorizationOf(proxy) },
+    agent: false,
+    timeout: TUNNEL_TIMEOUT,
+  });
 }
 
 function authorizationOf(proxy: URL): Record<string, string> {

@@ -5,6 +5,7 @@ import type { Repository } from "../registry/repository.ts";
 import type { UploadSession } from "../registry/upload_session.ts";
 import { Claims } from "./claims.ts";
 import { type CopyContext, type Destination, live } from "./destination.ts";
+import { isPermanent } from "./failure.ts";
 import { blobKey } from "./store.ts";
 import { type BlobCopy, Transfer } from "./transfer.ts";
 
@@ -83,6 +84,11 @@ async function bring(
   copy: BlobCopy,
   destinations: readonly Destination[],
 ): Promise<void> {
+  const poison = context.presence.poisonOf(copy.source, copy.blob.digest);
+  if (poison !== undefined) {
+    for (const destination of destinations) destination.fail(poison);
+    return;
+  }
   const transfer = new Transfer(context, copy, {
     open: (destination) => openSession(context, copy, destination),
     done: async (destination, size) => {
@@ -93,6 +99,10 @@ async function bring(
   });
   try {
     await transfer.run(destinations);
+    const failure = transfer.sourceFailure;
+    if (failure !== undefined && isPermanent(failure)) {
+      context.presence.setPoison(copy.source, copy.blob.digest, failure);
+    }
   } catch (error) {
     for (const destination of destinations) destination.fail(error);
   }

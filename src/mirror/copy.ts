@@ -6,7 +6,7 @@ import { childrenOf, type Content, ManifestError } from "../oci/manifest.ts";
 import { formatReference, parseReference } from "../oci/reference.ts";
 import { RegistryError } from "../registry/registry_error.ts";
 import type { Repository } from "../registry/repository.ts";
-import { isPermanent, messageOf } from "./failure.ts";
+import { isPermanent, messageOf, toError } from "./failure.ts";
 import type { CopyTask } from "./plan.ts";
 import { filterPlatforms } from "./platform_filter.ts";
 import { tagKey } from "./store.ts";
@@ -93,7 +93,7 @@ async function copyRoot(
       const { reference, repository } = destination;
       if (reference.tag === undefined) return;
       try {
-        await put(context, copy, { content, depth: 0 }, { destination, name: reference.tag });
+        await putTag(context, copy, content, { destination, tag: reference.tag });
         const { registry, repository: name, tag } = reference;
         const value = { digest: content.descriptor.digest, source: copy.task, copiedAt: context.now() };
         await context.store.set(tagKey(registry, name, tag), value);
@@ -103,6 +103,51 @@ async function copyRoot(
       }
     }),
   );
+}
+
+/**
+ * Puts the root under its tag. A registry whose tags cannot be changed (ECR, Harbor) refuses even what differs in nothing
+ * but white space, as indexes do that image-syncer's Go version has written: such a destination is left as it is.
+ */
+async function putTag(
+  context: CopyContext,
+  copy: ImageCopy,
+  content: Content,
+  { destination, tag }: { destination: Destination; tag: string },
+): Promise<void> {
+  try {
+    await put(context, copy, { content, depth: 0 }, { destination, name: tag });
+  } catch (error) {
+    const isRefused = error instanceof RegistryError && error.isPermanent &&
+      [400, 403, 405, 409, 412].includes(error.status);
+    if (!isRefused || !await hasSameJson(context, destination, content, tag)) throw error;
+    const message =
+      `"${destination.name}" cannot be changed and has the same content under another digest; it is left as it is`;
+    context.emit({ type: "warning", message });
+  }
+}
+
+async function hasSameJson(
+  { signal }: CopyContext,
+  { repository }: Destination,
+  content: Content,
+  tag: string,
+): Promise<boolean> {
+  try {
+    const there = await repository.getManifest(tag, signal);
+    return canonicalJson(there.bytes) === canonicalJson(content.bytes);
+  } catch (error) {
+    if (error instanceof RegistryError) return false;
+    throw error;
+  }
+}
+
+/** JSON without what does not count: white space and the order of keys. */
+function canonicalJson(bytes: Uint8Array): string {
+  return JSON.stringify(JSON.parse(new TextDecoder().decode(bytes)), (_, value) => {
+    if (typeof value !== "object" || value === null || Array.isArray(value)) return value;
+    return Object.fromEntries(Object.entries(value).sort(([left], [right]) => left < right ? -1 : 1));
+  });
 }
 
 /** A manifest in hand, and how deep in its image it is. */
@@ -264,15 +309,27 @@ async function bringChild(
   destinations: readonly Destination[],
 ): Promise<void> {
   if (destinations.length === 0) return;
+  const { digest } = descriptor;
   try {
+    const poison = context.presence.poisonOf(copy.source, digest);
+    if (poison !== undefined) throw poison;
     const probe: Node = { content: { descriptor, bytes: new Uint8Array() }, depth };
     const missing = await lacking(context, probe, destinations);
     if (missing.length === 0) return;
-    const content = copy.rewritten.get(descriptor.digest) ??
-      await copy.source.getManifest(descriptor.digest, context.signal);
+    const content = copy.rewritten.get(digest) ?? await readChild(context, copy, digest);
     await copyManifest(context, copy, { content, depth }, missing);
   } catch (error) {
     for (const destination of destinations) destination.fail(error);
+  }
+}
+
+/** A child that is missing or corrupt at its source is so for every image that has it. */
+async function readChild(context: CopyContext, { source }: ImageCopy, digest: Digest): Promise<Content> {
+  try {
+    return await source.getManifest(digest, context.signal);
+  } catch (error) {
+    if (isPermanent(error)) context.presence.setPoison(source, digest, toError(error));
+    throw error;
   }
 }
 

@@ -18,6 +18,7 @@ export class Presence {
   #holders = new Map<string, Set<string>>();
   #hints = new Map<string, Set<string>>();
   #flights = new Map<string, Promise<void>>();
+  #poison = new Map<string, Error>();
 
   /** Whether content was seen in a repository. */
   has(repository: Repository, digest: Digest): boolean {
@@ -67,6 +68,16 @@ export class Presence {
       for (const name of names ?? []) if (name !== repository.name) return name;
     }
     return undefined;
+  }
+
+  /** Why a source's content cannot be had, when that was found out in this run: no use in every image asking again. */
+  poisonOf(source: Repository, digest: Digest): Error | undefined {
+    return this.#poison.get(`${source.registry}/${source.name} ${digest}`);
+  }
+
+  /** A source's content cannot be had: it is missing or corrupt. */
+  setPoison(source: Repository, digest: Digest, error: Error): void {
+    this.#poison.set(`${source.registry}/${source.name} ${digest}`, error);
   }
 
   /** What is under way under a key, if anything is. */

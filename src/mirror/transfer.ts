@@ -28,6 +28,8 @@ export interface BlobCopy {
 const WHOLE_BLOB_LIMIT = 1024 * 1024;
 /** Bytes of a larger blob that are kept for an upload that breaks off; what is in the sockets is rarely more. */
 const REPLAY_LIMIT = 4 * 1024 * 1024;
+/** Bytes of a part when nobody knows how long the blob is. */
+const UNSIZED_PART = 4 * 1024 * 1024;
 /** How far one destination may fall behind another that shares its stream, in bytes. */
 const FAN_OUT_LAG = 4 * 1024 * 1024;
 
@@ -59,12 +61,18 @@ export class Transfer {
   #source: BlobSource | undefined;
   #replay: ReplaySource | undefined;
   #whole: Uint8Array<ArrayBuffer> | undefined;
+  #sourceFailure: Error | undefined;
 
   /** Nothing is sent before {@linkcode run}. */
   constructor(context: CopyContext, copy: BlobCopy, hooks: TransferHooks) {
     this.#context = context;
     this.#copy = copy;
     this.#hooks = hooks;
+  }
+
+  /** Why the source could not be read, after every attempt that made sense. */
+  get sourceFailure(): Error | undefined {
+    return this.#sourceFailure;
   }
 
   /** Brings the blob to every destination; one that fails for good notes it, nothing is thrown. */
@@ -104,7 +112,9 @@ export class Transfer {
         release();
       }
     } catch (error) {
-      for (const destination of ready) this.#failures.set(destination, toError(error));
+      // Those that are done have no upload any more: what fails after them is not theirs.
+      const undone = ready.filter((destination) => this.#uploads.has(destination));
+      for (const destination of undone) this.#failures.set(destination, toError(error));
     }
   }
 
@@ -129,7 +139,7 @@ export class Transfer {
     const offset = await repository.uploadOffset(session, this.#context.signal);
     const size = this.#source?.size ?? this.#copy.blob.size;
     // An upload that holds nothing is not worth going on with: some registries are confused by one that broke off.
-    if (offset === undefined || offset === 0 || offset > size) return undefined;
+    if (offset === undefined || offset === 0 || size < 0 || offset > size) return undefined;
     // The rest alone cannot be verified, so with that demand everything is sent again unless the rest is still at hand.
     const isVerifiable = this.#context.createHasher === undefined || this.#replay?.canReplay(offset) === true;
     return isVerifiable ? offset : undefined;
@@ -140,7 +150,7 @@ export class Transfer {
     const { task, blob: { digest, size } } = this.#copy;
     emit({ type: "blob-started", task, digest, size, destinations: destinations.map(({ name }) => name) });
     try {
-      if (this.#whole === undefined) await this.#openSource(destinations);
+      if (this.#whole === undefined) await this.#reading(() => this.#openSource(destinations));
       if (this.#whole !== undefined) await this.#sendWhole(destinations, this.#whole);
       else await this.#sendStreams(destinations);
     } finally {
@@ -157,7 +167,9 @@ export class Transfer {
     const source = new BlobSource(this.#copy.source, this.#copy.blob, { offset, signal });
     this.#source = source;
     await source.open();
-    this.#replay = new ReplaySource(this.#checked(this.#counted(source)), REPLAY_LIMIT, offset);
+    const reader = this.#checked(this.#counted(source));
+    const checked: ByteSource = { ...reader, read: () => this.#reading(() => reader.read()) };
+    this.#replay = new ReplaySource(checked, REPLAY_LIMIT, offset);
     if (source.size >= 0 && source.size <= WHOLE_BLOB_LIMIT) this.#whole = await this.#readWhole(source);
   }
 
@@ -168,6 +180,16 @@ export class Transfer {
     const size = this.#source?.size ?? -1;
     if (createHasher === undefined || this.#source?.position !== 0) return reader;
     return verified(reader, { createHasher, digest, size, subject: `blob of "${registry}/${name}"` });
+  }
+
+  /** Notes what goes wrong at the source: it has been tried as often as made sense, so no upload is tried again for it. */
+  async #reading<Value>(read: () => Promise<Value>): Promise<Value> {
+    try {
+      return await read();
+    } catch (error) {
+      this.#sourceFailure = toError(error);
+      throw error;
+    }
   }
 
   async #readWhole(source: BlobSource): Promise<Uint8Array<ArrayBuffer>> {
@@ -228,7 +250,7 @@ export class Transfer {
     );
     const later = destinations.filter((one) => !together.includes(one));
     if (later.length === 0) return;
-    await this.#openSource(later);
+    await this.#reading(() => this.#openSource(later));
     await this.#sendStreams(later);
   }
 
@@ -240,19 +262,51 @@ export class Transfer {
     const { digest } = this.#copy.blob;
     const { signal, habits } = this.#context;
     const chunk = Math.max(habits.chunkOf(repository.registry), upload.session.chunkMinimum ?? 0);
-    if (upload.offset === 0 && size <= chunk) {
+    if (upload.offset === 0 && size >= 0 && size <= chunk) {
       await repository.putBlob(upload.session, digest, new UploadBody(reader, size), signal);
     } else {
-      const parts = new SlicedSource(reader);
-      while (upload.offset < size) {
-        const length = Math.min(chunk, size - upload.offset);
-        const body = new UploadBody(parts.take(length), length);
-        await repository.patchBlob(upload.session, digest, { body, offset: upload.offset, signal });
-        upload.offset += length;
-      }
+      if (size < 0) await this.#sendUnsized(destination, upload, reader);
+      else await this.#sendParts(destination, upload, reader, { size, chunk });
       await repository.putBlob(upload.session, digest, new Uint8Array(), signal);
     }
-    await this.#finish(destination, size);
+    await this.#finish(destination, Math.max(size, upload.offset));
+  }
+
+  async #sendParts(
+    { repository }: Destination,
+    upload: Upload,
+    reader: ByteSource,
+    { size, chunk }: { size: number; chunk: number },
+  ): Promise<void> {
+    const parts = new SlicedSource(reader);
+    while (upload.offset < size) {
+      const length = Math.min(chunk, size - upload.offset);
+      await this.#sendPart(repository, upload, new UploadBody(parts.take(length), length));
+    }
+  }
+
+  /** Neither schema 1 nor a source that sends chunks says how long a blob is: it goes in parts that are. */
+  async #sendUnsized({ repository }: Destination, upload: Upload, reader: ByteSource): Promise<void> {
+    for (;;) {
+      const pieces: Uint8Array<ArrayBuffer>[] = [];
+      let length = 0;
+      while (length < UNSIZED_PART) {
+        const piece = await reader.read();
+        if (piece === undefined) break;
+        pieces.push(piece);
+        length += piece.length;
+      }
+      if (length === 0) return;
+      const body = new UploadBody({ read: () => Promise.resolve(pieces.shift()), cancel: () => {} }, length);
+      await this.#sendPart(repository, upload, body);
+    }
+  }
+
+  async #sendPart(repository: Repository, upload: Upload, body: UploadBody): Promise<void> {
+    const { digest } = this.#copy.blob;
+    const { signal } = this.#context;
+    await repository.patchBlob(upload.session, digest, { body, offset: upload.offset, signal });
+    upload.offset += body.size;
   }
 
   async #finish(destination: Destination, size: number): Promise<void> {
@@ -276,7 +330,7 @@ export class Transfer {
     const { habits, signal, isStopping } = this.#context;
     const isChunked = Number.isFinite(habits.chunkOf(registry));
     const hasResumed = !isChunked && (this.#uploads.get(destination)?.offset ?? 0) > 0;
-    if (!isLast && !signal?.aborted && !isStopping()) {
+    if (!isLast && !signal?.aborted && !isStopping() && error !== this.#sourceFailure) {
       if (habits.learnTooLarge(registry, error)) return this.#startOver(destination);
       if (hasResumed && error instanceof RegistryError && error.isPermanent && error.status !== 0) {
         habits.learnNoResume(registry);

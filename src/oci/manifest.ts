@@ -76,7 +76,7 @@ export const MANIFEST_SIZE_LIMIT = 4 * 1024 * 1024;
 export class ManifestError extends Error {
   /** Says what was wrong with which manifest. */
   constructor(subject: string, why: string, options?: ErrorOptions) {
-    super(`Cannot read manifest ${subject}: ${why}`, options);
+    super(`Cannot read manifest${subject === "" ? "" : ` ${subject}`}: ${why}`, options);
     this.name = "ManifestError";
   }
 }
@@ -170,6 +170,10 @@ function schema1Payload(fields: Fields, bytes: Uint8Array<ArrayBuffer>): Uint8Ar
       return bytes;
     }
     const tail = fromBase64Url(header.formatTail);
+    // A length from outside makes no memory of its size.
+    if (!Number.isSafeInteger(header.formatLength) || header.formatLength > bytes.length) {
+      throw new RangeError(`its payload cannot have ${header.formatLength} bytes`);
+    }
     const payload = new Uint8Array(header.formatLength + tail.length);
     payload.set(bytes.subarray(0, header.formatLength));
     payload.set(tail, header.formatLength);

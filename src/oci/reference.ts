@@ -84,9 +84,13 @@ export function splitReference(text: string): SplitReference {
   }
   const slash = text.indexOf("/");
   const first = slash < 0 ? "" : text.slice(0, slash);
-  const hasRegistry = /[.:[]/.test(first) && !first.includes("@") || first.toLowerCase() === "localhost";
+  // In "nginx:/^1/" the slash opens a pattern.
+  const isHost = /[.:[]/.test(first) && !/@|:$/.test(first);
+  const hasRegistry = isHost || first.toLowerCase() === "localhost";
   const registry = canonicalRegistry(hasRegistry ? first : DOCKER_HUB);
-  if (!HOST.test(registry)) throw new InvalidReferenceError(text, `"${first}" is not a registry host`);
+  if (!HOST.test(registry) || !URL.canParse(`https://${registry}`)) {
+    throw new InvalidReferenceError(text, `"${first}" is not a registry host`);
+  }
   const path = hasRegistry ? text.slice(slash + 1) : text;
   const end = path.search(/[:@]/);
   const name = end < 0 ? path : path.slice(0, end);

@@ -126,18 +126,19 @@ export class Authorizer {
     const flightKey = `${target.registry} ${key}`;
     let flight = this.#inFlight.get(flightKey);
     if (flight === undefined) {
+      // It is kept before the flight is over, or who comes in between would ask once more.
       flight = this.#requestToken(target.registry, challenge, scopes, credential)
+        .then((token) => this.#keep(target.registry, key, token))
         .finally(() => this.#inFlight.delete(flightKey));
       this.#inFlight.set(flightKey, flight);
     }
-    const token = await flight;
-    this.#keep(target.registry, key, token);
-    return token;
+    return await flight;
   }
 
-  #keep(registry: string, key: string, token: Token): void {
+  #keep(registry: string, key: string, token: Token): Token {
     const tokens = this.#tokens.get(registry) ?? new Map<string, Token>();
     this.#tokens.set(registry, tokens.set(key, token));
+    return token;
   }
 
   async #requestToken(

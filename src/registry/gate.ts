@@ -49,13 +49,13 @@ export class Gate {
    */
   async enter(signal?: AbortSignal): Promise<(outcome: Outcome) => void> {
     await this.#takePlace(signal);
-    const enteredAt = this.#clock.now();
     try {
       await this.waitUntilWanted(signal);
     } catch (error) {
       this.#leave();
       throw error;
     }
+    const enteredAt = this.#clock.now();
     let isInside = true;
     return (outcome) => {
       if (!isInside) return;

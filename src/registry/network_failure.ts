@@ -1,6 +1,7 @@
 /** Step 2 of the walk, the wire: what went wrong below HTTP, in words. */
 
 import { RedirectError, TimeLimitError } from "./fetch.ts";
+import { printable } from "./registry_error.ts";
 
 /** The messages and codes of an error and its causes, innermost last. Runtimes hide the real reason at different depths. */
 function messagesOf(error: unknown): string {
@@ -66,7 +67,7 @@ export function describeFailure(error: unknown, url: URL): string {
   const found = WORDS.find(([pattern]) => pattern.test(text));
   if (found !== undefined) return `${found[1]} (${url.host})`;
   const innermost = error instanceof Error && error.cause instanceof Error ? error.cause : error;
-  return `${innermost instanceof Error ? innermost.message : String(innermost)} (${url.host})`;
+  return `${printable(innermost instanceof Error ? innermost.message : String(innermost))} (${url.host})`;
 }
 
 function certificateReason(text: string): string {

@@ -100,9 +100,14 @@ function toDetail(error: Record<string, unknown>): RegistryErrorDetail {
   return error.detail === undefined ? { code, message } : { code, message, detail: error.detail };
 }
 
-/** Text from outside as it may be printed: one line, no control characters (a terminal obeys them), not endless. */
+/**
+ * Text from outside as it may be printed: one line, no control characters (a terminal obeys them), no queries and user
+ * names of URLs (they hold secrets: signatures, tokens, passwords), not endless.
+ */
 export function printable(text: string): string {
-  const plain = text.slice(0, 4 * MESSAGE_LIMIT).replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ").trim();
+  const plain = text.slice(0, 4 * MESSAGE_LIMIT).replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ").trim()
+    .replace(/(https?:\/\/)[^\s"'<>/?#@]*@/gi, "$1…@")
+    .replace(/(https?:\/\/[^\s"'<>?]*\?)[^\s"'<>)]*/gi, "$1…");
   return plain.length > MESSAGE_LIMIT ? `${plain.slice(0, MESSAGE_LIMIT)}…` : plain;
 }
 

@@ -14,7 +14,7 @@ import { type Content, MANIFEST_SIZE_LIMIT, parseContent } from "../oci/manifest
 import type { UploadBody } from "./body.ts";
 import { lengthOf, readBytes } from "./read_body.ts";
 import { RegistryError } from "./registry_error.ts";
-import { nextTagPage, parseTagPage } from "./tag_page.ts";
+import { nextTagPage, parseTagPage, TAG_PAGE_BYTES, TAG_PAGE_LIMIT, TAG_PAGE_SIZE } from "./tag_page.ts";
 import type { RegistryRequest } from "./request.ts";
 import type { Transport } from "./transport.ts";
 import {
@@ -34,13 +34,6 @@ export interface GetBlobOptions {
   /** Ends the request. */
   signal?: AbortSignal | undefined;
 }
-
-/** Tags on one page of a listing, at most; registries give fewer as they like (ECR: 1000). */
-const TAG_PAGE_SIZE = 1000;
-/** Pages of a listing that are read: ten million tags are a listing that never ends. */
-const TAG_PAGE_LIMIT = 10_000;
-/** Bytes of one page of a listing. */
-const TAG_PAGE_BYTES = 8 * 1024 * 1024;
 
 const ACCEPT_MANIFESTS = MANIFEST_MEDIA_TYPES.join(", ");
 

@@ -1,5 +1,12 @@
 /** Step 2 of the walk, the wire: one page of a tag listing, and where the next one is. */
 
+/** Tags on one page of a listing, at most; registries give fewer as they like (ECR: 1000). */
+export const TAG_PAGE_SIZE = 1000;
+/** Pages of a listing that are read: ten million tags are a listing that never ends. */
+export const TAG_PAGE_LIMIT = 10_000;
+/** Bytes of one page of a listing. */
+export const TAG_PAGE_BYTES = 8 * 1024 * 1024;
+
 /**
  * The tags of a page (OCI distribution-spec 1.1, Listing tags). `null`, which some registries send for an empty
  * repository, is no tags.

@@ -1,0 +1,94 @@
+/** Tests of what a registry's refusal is turned into. */
+
+import { assert, assertEquals } from "@std/assert";
+import {
+  isRetryableStatus,
+  parseErrors,
+  parseRetryAfter,
+  printable,
+  RegistryError,
+} from "../src/registry/registry_error.ts";
+
+const BASE = { action: `read "x"`, method: "GET", url: "https://r/v2/x", status: 403 };
+
+Deno.test("RegistryError says what could not be done, the status, and the registry's own words", () => {
+  const errors = [{ code: "DENIED", message: "quota exceeded" }, { code: "TOOMANY", message: "" }];
+  const error = new RegistryError({ ...BASE, errors, why: "(anonymous)" });
+  assertEquals(error.message, `Cannot read "x": 403 DENIED: quota exceeded; TOOMANY (anonymous)`);
+  assertEquals(error.name, "RegistryError");
+  assert(error.hasCode("DENIED") && !error.hasCode("UNKNOWN"));
+  const cause = new Error("why");
+  const none = new RegistryError({ ...BASE, status: 0, why: "connection refused", cause });
+  assertEquals(none.message, `Cannot read "x": connection refused`);
+  assert(none.cause === cause);
+});
+
+Deno.test("RegistryError is permanent where asking again cannot help", () => {
+  const isPermanent = (status: number) => new RegistryError({ ...BASE, status }).isPermanent;
+  for (const status of [0, 408, 425, 429, 500, 502, 503, 504, 520, 522, 530]) {
+    assert(!isPermanent(status), `${status}`);
+    assertEquals(isRetryableStatus(status), status !== 0);
+  }
+  for (const status of [301, 400, 401, 403, 404, 405, 411, 413, 416, 501, 505, 531]) {
+    assert(isPermanent(status), `${status}`);
+  }
+  assert(new RegistryError({ ...BASE, status: 0, isPermanent: true }).isPermanent);
+});
+
+Deno.test("parseErrors() reads the error list of the distribution-spec", () => {
+  const errors = [{ code: "BLOB_UNKNOWN", message: "blob unknown", detail: { digest: "d" } }, { code: 7 }];
+  assertEquals(parseErrors(JSON.stringify({ errors })), [
+    { code: "BLOB_UNKNOWN", message: "blob unknown", detail: { digest: "d" } },
+    { code: "UNKNOWN", message: "" },
+  ]);
+  for (const text of ["", "<html>", "null", "[]", `{"errors":{}}`, `{"errors":[null,"x"]}`, `"errors"`]) {
+    assertEquals(parseErrors(text), [], text);
+  }
+  assertEquals(parseErrors(JSON.stringify({ errors: Array(50).fill({ code: "X" }) })).length, 10);
+});
+
+Deno.test("parseErrors() gives the terminal nothing to obey", () => {
+  const [error] = parseErrors(JSON.stringify({
+    errors: [{ code: "\u001b[2JX", message: "a\r\nb\u001b]0;title\u0007\u009b31mc\u2028d" }],
+  }));
+  assertEquals(error?.code, "[2JX");
+  assertEquals(error?.message, "a b ]0;title 31mc d");
+});
+
+Deno.test("printable() cuts what is endless and blanks what could be obeyed", () => {
+  assertEquals(printable("  a\n\n\tb  "), "a b");
+  assertEquals(printable("x".repeat(501)), `${"x".repeat(500)}…`);
+  assertEquals(printable("x".repeat(500)), "x".repeat(500));
+  assertEquals(printable("é ü 漢"), "é ü 漢");
+});
+
+Deno.test("printable() leaves out the queries and user names of URLs, which hold secrets", () => {
+  assertEquals(
+    printable(`Get "https://s3.test/b/blob?X-Amz-Signature=abc&X=d": timeout`),
+    `Get "https://s3.test/b/blob?…": timeout`,
+  );
+  assertEquals(printable("see http://user:pass@host/x#y"), "see http://…@host/x#y");
+  assertEquals(printable("is it there? yes"), "is it there? yes");
+});
+
+Deno.test("parseRetryAfter() reads seconds and dates, and nothing else", () => {
+  const now = Date.parse("Tue, 14 Nov 2023 22:13:20 GMT");
+  const cases: [string | null, number | undefined][] = [
+    [null, undefined],
+    ["0", 0],
+    ["120", 120_000],
+    [" 7 ", 7000],
+    ["1.5", 1500],
+    ["Tue, 14 Nov 2023 22:13:30 GMT", 10_000],
+    ["Tue, 14 Nov 2023 22:13:00 GMT", 0],
+    ["Tuesday, 14-Nov-23 22:13:30 GMT", 10_000],
+    ["Tue, nonsense", undefined],
+    ["-5", undefined],
+    ["", undefined],
+    ["soon", undefined],
+    ["1e9", undefined],
+    ["0x10", undefined],
+    ["2023", 2_023_000],
+  ];
+  for (const [header, expected] of cases) assertEquals(parseRetryAfter(header, now), expected, `${header}`);
+});
