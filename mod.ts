@@ -48,6 +48,7 @@ export * from "./src/mirror/platform_filter.ts";
 export * from "./src/mirror/plan.ts";
 export * from "./src/mirror/presence.ts";
 export * from "./src/mirror/destination.ts";
+export * from "./src/mirror/transfer_source.ts";
 export * from "./src/mirror/transfer.ts";
 export * from "./src/mirror/blob_copy.ts";
 export * from "./src/mirror/upload_habits.ts";

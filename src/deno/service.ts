@@ -79,6 +79,11 @@ export class MirrorService {
     return this.#config;
   }
 
+  /** Why nothing runs here, where nothing does. */
+  get refusal(): string | undefined {
+    return this.#options.refusal;
+  }
+
   /** How far the run is that is on in this process, if one is. */
   get progress(): Progress | undefined {
     return this.#recorder?.progress;

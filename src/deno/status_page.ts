@@ -22,35 +22,53 @@ export interface PageOptions {
   isOperator: boolean;
   /** Whether there is a token to show. */
   hasToken: boolean;
-  /** What came of what the reader did last. */
-  notice?: string | undefined;
 }
 
 /** Renders the page. */
 export async function renderPage(view: StatusView, options: PageOptions): Promise<string> {
   const refresh = view.isRunning ? REFRESH.live : REFRESH.idle;
-  const title = `${stateOf(view).words} – image-syncer`;
+  const rules = view.rules === undefined
+    ? renderCounts(view, options)
+    : renderRules(view.rules, Date.parse(view.now));
+  const content = html`${renderHeader(view, options)}
+${view.refusal === undefined ? "" : html`<section role="status">No runs here: ${view.refusal}</section>`}
+${view.progress === undefined ? "" : renderProgress(view.progress)}
+${renderFacts(view)}
+${renderRuns(view)}
+${rules}
+<footer>image-syncer ${view.version} · as of ${formatTime(view.now)}</footer>`;
+  return await renderShell(`${stateOf(view).words} – image-syncer`, content, refresh);
+}
+
+/** Renders the page that asks for the token; it never refreshes, for what is typed to stay. */
+export async function renderSignIn(hasFailed: boolean): Promise<string> {
+  const notice = hasFailed ? html`<p class="failed" role="alert">That is not the token.</p>` : "";
+  const content = html`
+    <header>
+      <h1>Image mirror</h1>
+    </header>
+    <section><h2>Sign in</h2><form method="post" action="/sign-in">
+    <input type="password" name="token" aria-label="Token" placeholder="Token" autocomplete="current-password" required
+    autofocus><button>Sign in</button></form>${notice}</section>
+  `;
+  return await renderShell("Sign in – image-syncer", content);
+}
+
+async function renderShell(title: string, content: Html, refresh?: number): Promise<string> {
+  const again = refresh === undefined ? "" : html`<meta http-equiv="refresh" content="${refresh}">`;
   const page = html`
     <!DOCTYPE html>
     <html lang="en">
       <head>
-        <meta charset="utf-8">
-        <meta name="viewport" content="width=device-width, initial-scale=1">
-        <meta http-equiv="refresh" content="${refresh}">
-        <link rel="icon" href="data:,">
-        <title>${title}</title>
-        <style>${raw(STYLE)}</style>
+    <meta charset="utf-8">
+    <meta name="viewport" content="width=device-width, initial-scale=1">
+    ${again}<link rel="icon" href="data:,">
+    <title>${title}</title>
+    <style>${raw(STYLE)}</style>
       </head>
       <body>
         <main>
-    ${renderHeader(view, options)}
-    ${options.notice === undefined ? "" : html`<section role="status">${options.notice}</section>`}
-    ${view.refusal === undefined ? "" : html`<section role="status">No runs here: ${view.refusal}</section>`}
-    ${view.progress === undefined ? "" : renderProgress(view.progress)}
-    ${renderFacts(view)}
-    ${renderRuns(view)}
-    ${view.rules === undefined ? renderCounts(view, options) : renderRules(view.rules, Date.parse(view.now))}
-    <footer>image-syncer ${view.version} · as of ${formatTime(view.now)}</footer>
+    ${content}
         </main>
       </body>
     </html>
@@ -129,19 +147,13 @@ function renderRuns({ runs }: StatusView): Html | string {
 
 function renderCounts({ ruleCounts }: StatusView, { hasToken }: PageOptions): Html {
   const all = Object.values(ruleCounts).reduce((sum, count) => sum + count, 0);
-  const words = html`<h2>${formatCount(all, "rule")}</h2>
-<p>${ruleCounts.ok} complete, ${ruleCounts.failing} failing, ${ruleCounts.pending} under way, ${ruleCounts.unknown} not run yet.</p>`;
+  const { ok, failing, pending, unknown } = ruleCounts;
+  const counts = `${ok} complete, ${failing} failing, ${pending} under way, ${unknown} not run yet`;
   const more = hasToken
-    ? html`
-      <p>Names and reasons are shown to who has the token.</p>
-      <p>
-        <form method="post" action="/sign-in">
-      <input type="password" name="token" aria-label="Token" placeholder="Token" autocomplete="current-password" required>
-      <button>Sign in</button></form>
-      </p>
-    `
-    : html`<p>Names and reasons are shown, and runs can be started, once a token is set (IMAGE_SYNCER_TOKEN).</p>`;
-  return html`<section>${words}${more}</section>`;
+    ? html`<p>Names and reasons are shown to who has the token: <a href="/sign-in">sign in</a>.</p>`
+    : html`<p>Names and reasons are shown, and runs can be started, once a token is set
+(<code>IMAGE_SYNCER_TOKEN</code>).</p>`;
+  return html`<section><h2>${formatCount(all, "rule")}</h2><p>${counts}</p>${more}</section>`;
 }
 
 const ORDER: RuleView["state"][] = ["failing", "pending", "unknown", "ok"];

@@ -2,7 +2,7 @@
 
 import { CertificateError, certificatesIn } from "./certificates.ts";
 import { type ClosableFetch, createInsecureFetch } from "./insecure_fetch.ts";
-import { environmentProxy, parseProxy, ProxyError, proxyUser } from "./proxy.ts";
+import { environmentProxy, parseProxy, proxyUser } from "./proxy.ts";
 
 /** Options of {@linkcode createRegistryFetch}. */
 export interface RegistryFetchOptions {
@@ -74,8 +74,7 @@ function openClient(options: RegistryFetchOptions): Deno.HttpClient {
     // No poolIdleTimeout: a number makes Deno's timer spin (denoland/deno#29444).
     return Deno.createHttpClient({ http2: false, caCerts: authorities, ...identity, ...proxy });
   } catch (cause) {
-    const what = cert === undefined && key === undefined && caCerts.length === 0 ? undefined : source;
-    if (what === undefined) throw new ProxyError(options.proxy ?? "", reasonOf(cause));
+    if (cert === undefined && caCerts.length === 0) throw cause;
     throw new CertificateError(source, `it is refused (${reasonOf(cause)})`, { cause });
   }
 }

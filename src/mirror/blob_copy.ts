@@ -2,12 +2,13 @@
 
 import { RegistryError } from "../registry/registry_error.ts";
 import type { Repository } from "../registry/repository.ts";
-import type { UploadSession } from "../registry/upload_session.ts";
+import type { UploadOpening, UploadSession } from "../registry/upload_session.ts";
 import { Claims } from "./claims.ts";
 import { type CopyContext, type Destination, live } from "./destination.ts";
 import { isPermanent } from "./failure.ts";
 import { blobKey } from "./store.ts";
-import { type BlobCopy, Transfer } from "./transfer.ts";
+import { Transfer } from "./transfer.ts";
+import type { BlobCopy } from "./transfer_source.ts";
 
 /**
  * Copies one blob to every destination that lacks it. Whoever fails notes it on the destination; nothing is thrown.
@@ -90,7 +91,7 @@ async function bring(
     return;
   }
   const transfer = new Transfer(context, copy, {
-    open: (destination) => openSession(context, copy, destination),
+    open: (destination, mayBeLater) => openSession(context, copy, destination, mayBeLater),
     done: async (destination, size) => {
       await note(context, copy, destination);
       const { task, blob: { digest } } = copy;
@@ -108,24 +109,29 @@ async function bring(
   }
 }
 
-/** Checks, mounts, or opens an upload; without a session there is nothing left to do. */
+/** Checks, mounts, or opens an upload, unless a small blob may be sent without one. */
 async function openSession(
   context: CopyContext,
   copy: BlobCopy,
   destination: Destination,
-): Promise<UploadSession | undefined> {
+  mayBeLater: boolean,
+): Promise<UploadSession | "present" | "later"> {
   const { repository } = destination;
   const { digest } = copy.blob;
   if (!context.presence.isEmpty(repository, digest) && await isThere(context, copy, destination)) {
     await note(context, copy, destination);
     skip(context, copy, destination, "exists");
-    return undefined;
+    return "present";
   }
-  const opening = await openUpload(context, copy, repository);
+  const mountFrom = mountableFrom(context, copy, repository);
+  if (mountFrom === undefined && mayBeLater && context.habits.canPostWhole(repository.registry)) {
+    return "later";
+  }
+  const opening = await openUpload(context, copy, { repository, mountFrom });
   if (opening.type === "opened") return opening.session;
   await note(context, copy, destination);
   skip(context, copy, destination, "mounted");
-  return undefined;
+  return "present";
 }
 
 /** Some registries refuse a HEAD on what is not there (ACR, Artifactory); the push then tells whether it is a real refusal. */
@@ -142,11 +148,10 @@ async function isThere(context: CopyContext, copy: BlobCopy, { repository }: Des
 async function openUpload(
   context: CopyContext,
   copy: BlobCopy,
-  repository: Repository,
-): ReturnType<Repository["openUpload"]> {
+  { repository, mountFrom }: { repository: Repository; mountFrom: string | undefined },
+): Promise<UploadOpening> {
   const { signal, habits } = context;
   const { digest } = copy.blob;
-  const mountFrom = mountableFrom(context, copy, repository);
   if (mountFrom === undefined) return await repository.openUpload(digest, { signal });
   try {
     return await repository.openUpload(digest, { mountFrom, signal });

@@ -1,33 +1,14 @@
 /** Step 6 of the walk, the copy: the bytes of one blob, from one read of its source to several uploads. */
 
-import { algorithmOf, type Descriptor, DigestError, digestOf } from "../oci/descriptor.ts";
-import { BlobSource } from "../registry/blob_source.ts";
 import { type ByteSource, fanOut, UploadBody } from "../registry/body.ts";
 import { RegistryError } from "../registry/registry_error.ts";
-import { verified } from "../registry/hasher.ts";
-import { ReplaySource, SlicedSource } from "../registry/replay_source.ts";
+import { SlicedSource } from "../registry/replay_source.ts";
 import type { Repository } from "../registry/repository.ts";
-import type { UploadSession } from "../registry/upload_session.ts";
+import type { UploadOpening, UploadSession } from "../registry/upload_session.ts";
 import { type CopyContext, type Destination, StoppedError } from "./destination.ts";
 import { isPermanent, toError } from "./failure.ts";
+import { type BlobCopy, TransferSource, WHOLE_BLOB_LIMIT } from "./transfer_source.ts";
 
-/** One blob to copy. */
-export interface BlobCopy {
-  /** Task the blob belongs to, for events. */
-  task: string;
-  /** Where it is. */
-  source: Repository;
-  /** What it is. */
-  blob: Descriptor;
-}
-
-/**
- * Blobs up to this size, in bytes, are read whole and checked before they are sent: they can be sent again without being
- * read again, and hashing them costs nothing that is noticed.
- */
-const WHOLE_BLOB_LIMIT = 1024 * 1024;
-/** Bytes of a larger blob that are kept for an upload that breaks off; what is in the sockets is rarely more. */
-const REPLAY_LIMIT = 4 * 1024 * 1024;
 /** Bytes of a part when nobody knows how long the blob is. */
 const UNSIZED_PART = 4 * 1024 * 1024;
 /** How far one destination may fall behind another that shares its stream, in bytes. */
@@ -35,15 +16,19 @@ const FAN_OUT_LAG = 4 * 1024 * 1024;
 
 /** An upload that has been opened. */
 interface Upload {
-  session: UploadSession;
+  /** Not there yet for a small blob at a registry that may take it without. */
+  session: UploadSession | undefined;
   /** Bytes the registry has. */
   offset: number;
 }
 
 /** How a transfer asks for an upload, and tells that one is done. */
 export interface TransferHooks {
-  /** Checks, mounts, or opens an upload; without a session nothing is left to send. */
-  open: (destination: Destination) => Promise<UploadSession | undefined>;
+  /**
+   * Checks, mounts, or opens an upload. `present` means that nothing is left to send; `later`, only where that is allowed,
+   * that the blob may be sent without an upload.
+   */
+  open: (destination: Destination, mayBeLater: boolean) => Promise<UploadSession | "present" | "later">;
   /** The blob is at the destination. */
   done: (destination: Destination, size: number) => Promise<void>;
 }
@@ -58,21 +43,19 @@ export class Transfer {
   #hooks: TransferHooks;
   #uploads = new Map<Destination, Upload>();
   #failures = new Map<Destination, Error>();
-  #source: BlobSource | undefined;
-  #replay: ReplaySource | undefined;
-  #whole: Uint8Array<ArrayBuffer> | undefined;
-  #sourceFailure: Error | undefined;
+  #source: TransferSource;
 
   /** Nothing is sent before {@linkcode run}. */
   constructor(context: CopyContext, copy: BlobCopy, hooks: TransferHooks) {
     this.#context = context;
     this.#copy = copy;
     this.#hooks = hooks;
+    this.#source = new TransferSource(context, copy);
   }
 
   /** Why the source could not be read, after every attempt that made sense. */
   get sourceFailure(): Error | undefined {
-    return this.#sourceFailure;
+    return this.#source.failure;
   }
 
   /** Brings the blob to every destination; one that fails for good notes it, nothing is thrown. */
@@ -88,7 +71,7 @@ export class Transfer {
         if (waiting.length > 0) waiting = await this.#backOff(waiting, attempt);
       }
     } finally {
-      this.#dropSource();
+      this.#source.drop();
       await this.#cancelAll();
     }
   }
@@ -122,7 +105,7 @@ export class Transfer {
   async #prepare(destination: Destination): Promise<void> {
     const known = this.#uploads.get(destination);
     const { repository } = destination;
-    if (known !== undefined) {
+    if (known?.session !== undefined) {
       const offset = await this.#offsetOf(repository, known.session);
       if (offset !== undefined) {
         known.offset = offset;
@@ -130,18 +113,21 @@ export class Transfer {
       }
       await this.#cancel(destination);
     }
-    const session = await this.#hooks.open(destination);
-    if (session !== undefined) this.#uploads.set(destination, { session, offset: 0 });
+    const { size } = this.#copy.blob;
+    const isSmall = size >= 0 && size <= WHOLE_BLOB_LIMIT;
+    const opened = await this.#hooks.open(destination, isSmall);
+    if (opened === "present") return;
+    this.#uploads.set(destination, { session: opened === "later" ? undefined : opened, offset: 0 });
   }
 
   async #offsetOf(repository: Repository, session: UploadSession): Promise<number | undefined> {
     if (!this.#context.habits.canResume(repository.registry)) return undefined;
     const offset = await repository.uploadOffset(session, this.#context.signal);
-    const size = this.#source?.size ?? this.#copy.blob.size;
+    const size = this.#source.size;
     // An upload that holds nothing is not worth going on with: some registries are confused by one that broke off.
     if (offset === undefined || offset === 0 || size < 0 || offset > size) return undefined;
     // The rest alone cannot be verified, so with that demand everything is sent again unless the rest is still at hand.
-    const isVerifiable = this.#context.createHasher === undefined || this.#replay?.canReplay(offset) === true;
+    const isVerifiable = this.#context.createHasher === undefined || this.#source.canReplay(offset);
     return isVerifiable ? offset : undefined;
   }
 
@@ -150,8 +136,8 @@ export class Transfer {
     const { task, blob: { digest, size } } = this.#copy;
     emit({ type: "blob-started", task, digest, size, destinations: destinations.map(({ name }) => name) });
     try {
-      if (this.#whole === undefined) await this.#reading(() => this.#openSource(destinations));
-      if (this.#whole !== undefined) await this.#sendWhole(destinations, this.#whole);
+      await this.#openSource(destinations);
+      if (this.#source.whole !== undefined) await this.#sendWhole(destinations, this.#source.whole);
       else await this.#sendStreams(destinations);
     } finally {
       emit({ type: "blob-ended", task, digest });
@@ -160,79 +146,36 @@ export class Transfer {
 
   /** Opens the source, so that what it refuses is known before anything is sent; a small blob is read at once. */
   async #openSource(destinations: readonly Destination[]): Promise<void> {
-    const offset = Math.min(...destinations.map((one) => this.#uploads.get(one)?.offset ?? 0));
-    if (this.#source !== undefined && this.#replay?.canReplay(offset)) return;
-    this.#dropSource();
-    const { signal } = this.#context;
-    const source = new BlobSource(this.#copy.source, this.#copy.blob, { offset, signal });
-    this.#source = source;
-    await source.open();
-    const reader = this.#checked(this.#counted(source));
-    const checked: ByteSource = { ...reader, read: () => this.#reading(() => reader.read()) };
-    this.#replay = new ReplaySource(checked, REPLAY_LIMIT, offset);
-    if (source.size >= 0 && source.size <= WHOLE_BLOB_LIMIT) this.#whole = await this.#readWhole(source);
-  }
-
-  /** The size is known by now, also where the manifest does not tell it. */
-  #checked(reader: ByteSource): ByteSource {
-    const { createHasher } = this.#context;
-    const { source: { registry, name }, blob: { digest } } = this.#copy;
-    const size = this.#source?.size ?? -1;
-    if (createHasher === undefined || this.#source?.position !== 0) return reader;
-    return verified(reader, { createHasher, digest, size, subject: `blob of "${registry}/${name}"` });
-  }
-
-  /** Notes what goes wrong at the source: it has been tried as often as made sense, so no upload is tried again for it. */
-  async #reading<Value>(read: () => Promise<Value>): Promise<Value> {
-    try {
-      return await read();
-    } catch (error) {
-      this.#sourceFailure = toError(error);
-      throw error;
-    }
-  }
-
-  async #readWhole(source: BlobSource): Promise<Uint8Array<ArrayBuffer>> {
-    const { source: repository, blob: { digest } } = this.#copy;
-    const bytes = new Uint8Array(source.size);
-    const reader = this.#counted(source);
-    let length = 0;
-    for (let piece = await reader.read(); piece !== undefined; piece = await reader.read()) {
-      bytes.set(piece, length);
-      length += piece.length;
-    }
-    const actual = await digestOf(bytes, algorithmOf(digest));
-    if (actual !== digest) {
-      throw new DigestError(`blob of "${repository.registry}/${repository.name}"`, digest, actual);
-    }
-    return bytes;
-  }
-
-  #counted(source: ByteSource): ByteSource {
-    const { task, blob: { digest } } = this.#copy;
-    return {
-      read: async () => {
-        const piece = await source.read();
-        if (piece !== undefined) {
-          this.#context.emit({ type: "blob-progress", task, digest, bytes: piece.length });
-        }
-        return piece;
-      },
-      cancel: (reason) => source.cancel(reason),
-    };
+    await this.#source.open(Math.min(...destinations.map((one) => this.#uploads.get(one)?.offset ?? 0)));
   }
 
   async #sendWhole(destinations: readonly Destination[], bytes: Uint8Array<ArrayBuffer>): Promise<void> {
     const { digest } = this.#copy.blob;
     await Promise.all(destinations.map((destination) =>
       this.#guard(destination, async () => {
-        const upload = this.#uploads.get(destination);
-        if (upload === undefined) return;
+        const { signal } = this.#context;
+        const { repository } = destination;
+        const session = this.#uploads.get(destination)?.session ?? await this.#postWhole(destination, bytes);
         // A copy each: a runtime may take the buffer it is given.
-        await destination.repository.putBlob(upload.session, digest, bytes.slice(), this.#context.signal);
+        if (session !== undefined) await repository.putBlob(session, digest, bytes.slice(), signal);
         await this.#finish(destination, bytes.length);
       })
     ));
+  }
+
+  /** Sends a small blob at once; a registry that opens an upload instead gets it that way, now and from now on. */
+  async #postWhole(
+    destination: Destination,
+    bytes: Uint8Array<ArrayBuffer>,
+  ): Promise<UploadSession | undefined> {
+    const { repository } = destination;
+    const { signal, habits } = this.#context;
+    const opening = await openOrPost(repository, { digest: this.#copy.blob.digest, bytes, signal });
+    if (opening.type !== "opened") return undefined;
+    habits.learnNoPostWhole(repository.registry);
+    const { session } = opening;
+    this.#uploads.set(destination, { session, offset: 0 });
+    return session;
   }
 
   /** All that start at the same byte share one stream; one that goes on from elsewhere comes after them. */
@@ -240,8 +183,7 @@ export class Transfer {
     const first = Math.min(...destinations.map((one) => this.#uploads.get(one)?.offset ?? 0));
     const together = destinations.filter((one) => this.#uploads.get(one)?.offset === first);
     const { stall } = this.#copy.source.transport.limits;
-    const reader = this.#replay?.from(first);
-    if (reader === undefined) return;
+    const reader = this.#source.reader(first);
     const branches = fanOut(reader, together.length, { lag: FAN_OUT_LAG, patience: stall });
     await Promise.all(
       together.map((destination, index) =>
@@ -250,14 +192,14 @@ export class Transfer {
     );
     const later = destinations.filter((one) => !together.includes(one));
     if (later.length === 0) return;
-    await this.#reading(() => this.#openSource(later));
+    await this.#openSource(later);
     await this.#sendStreams(later);
   }
 
   async #sendTo(destination: Destination, reader: ByteSource): Promise<void> {
     const upload = this.#uploads.get(destination);
-    const size = this.#source?.size ?? this.#copy.blob.size;
-    if (upload === undefined) return;
+    const size = this.#source.size;
+    if (upload?.session === undefined) return;
     const { repository } = destination;
     const { digest } = this.#copy.blob;
     const { signal, habits } = this.#context;
@@ -305,6 +247,7 @@ export class Transfer {
   async #sendPart(repository: Repository, upload: Upload, body: UploadBody): Promise<void> {
     const { digest } = this.#copy.blob;
     const { signal } = this.#context;
+    if (upload.session === undefined) return;
     await repository.patchBlob(upload.session, digest, { body, offset: upload.offset, signal });
     upload.offset += body.size;
   }
@@ -330,7 +273,7 @@ export class Transfer {
     const { habits, signal, isStopping } = this.#context;
     const isChunked = Number.isFinite(habits.chunkOf(registry));
     const hasResumed = !isChunked && (this.#uploads.get(destination)?.offset ?? 0) > 0;
-    if (!isLast && !signal?.aborted && !isStopping() && error !== this.#sourceFailure) {
+    if (!isLast && !signal?.aborted && !isStopping() && error !== this.#source.failure) {
       if (habits.learnTooLarge(registry, error)) return this.#startOver(destination);
       if (hasResumed && error instanceof RegistryError && error.isPermanent && error.status !== 0) {
         habits.learnNoResume(registry);
@@ -347,7 +290,9 @@ export class Transfer {
     const upload = this.#uploads.get(destination);
     // What the registry has of it is of no use: the next attempt finds nothing to go on with.
     this.#uploads.delete(destination);
-    if (upload !== undefined) void destination.repository.cancelUpload(upload.session).catch(() => {});
+    if (upload?.session !== undefined) {
+      void destination.repository.cancelUpload(upload.session).catch(() => {});
+    }
     return true;
   }
 
@@ -370,12 +315,6 @@ export class Transfer {
     }
   }
 
-  #dropSource(): void {
-    this.#replay?.cancel(new DOMException("the transfer is over", "AbortError"));
-    this.#replay = undefined;
-    this.#source = undefined;
-  }
-
   /** Uploads that will not be finished would lie around at the registry. */
   async #cancelAll(): Promise<void> {
     await Promise.all([...this.#uploads.keys()].map((destination) => this.#cancel(destination)));
@@ -384,7 +323,26 @@ export class Transfer {
   async #cancel(destination: Destination): Promise<void> {
     const upload = this.#uploads.get(destination);
     this.#uploads.delete(destination);
-    if (upload !== undefined) await destination.repository.cancelUpload(upload.session).catch(() => {});
+    if (upload?.session !== undefined) {
+      await destination.repository.cancelUpload(upload.session).catch(() => {});
+    }
+  }
+}
+
+/** A registry that refuses a blob with the opening request (rather than opening an upload) is asked without it. */
+async function openOrPost(
+  repository: Repository,
+  { digest, bytes, signal }: {
+    digest: string;
+    bytes: Uint8Array<ArrayBuffer>;
+    signal: AbortSignal | undefined;
+  },
+): Promise<UploadOpening> {
+  try {
+    return await repository.openUpload(digest, { bytes, signal });
+  } catch (error) {
+    if (!(error instanceof RegistryError) || !error.isPermanent) throw error;
+    return await repository.openUpload(digest, { signal });
   }
 }
 

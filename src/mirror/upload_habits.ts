@@ -12,6 +12,7 @@ export class UploadHabits {
   #chunks = new Map<string, number>();
   #cannotResume = new Set<string>();
   #cannotMount = new Set<string>();
+  #cannotPostWhole = new Set<string>();
 
   /** Bytes a registry takes at once; no limit until it has shown one. */
   chunkOf(registry: string): number {
@@ -36,6 +37,16 @@ export class UploadHabits {
   /** A resumed upload came to nothing (GHCR keeps only the last part): it is not tried there again. */
   learnNoResume(registry: string): void {
     this.#cannotResume.add(registry);
+  }
+
+  /** Whether a small blob may be sent with the request that would open its upload. */
+  canPostWhole(registry: string): boolean {
+    return !this.#cannotPostWhole.has(registry);
+  }
+
+  /** A registry opened an upload although it was sent the blob (distribution 2 and 3 do): it is not sent one so again. */
+  learnNoPostWhole(registry: string): void {
+    this.#cannotPostWhole.add(registry);
   }
 
   /** Whether mounting is worth asking for. */

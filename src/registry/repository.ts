@@ -177,16 +177,16 @@ export class Repository {
   }
 
   /**
-   * Opens an upload, or mounts the blob from another repository of the registry
+   * Opens an upload, mounts the blob from another repository of the registry, or sends a small blob at once
    * (OCI distribution-spec 1.1, Pushing a blob monolithically; Mounting a blob from another repository).
    *
    * @throws {RegistryError} when the registry refuses.
    */
   async openUpload(digest: Digest, options: OpenUploadOptions = {}): Promise<UploadOpening> {
-    const { mountFrom, signal } = options;
+    const { mountFrom, bytes, signal } = options;
     const action = `push blob "${digest}" to "${this.registry}/${this.name}"`;
     const scopes = this.#scopes();
-    let query = "";
+    let query = bytes === undefined ? "" : `?digest=${encodeURIComponent(digest)}`;
     if (mountFrom !== undefined) {
       query = `?mount=${encodeURIComponent(digest)}&from=${encodeURIComponent(mountFrom)}`;
       if (mountFrom !== this.name) scopes.push(`repository:${mountFrom}:pull`);
@@ -196,13 +196,14 @@ export class Repository {
       scopes,
       method: "POST",
       path: `/v2/${this.name}/blobs/uploads/${query}`,
-      headers: { "content-length": "0" },
-      body: new Uint8Array(),
-      expect: mountFrom === undefined ? [202] : [201, 202],
+      headers: { "content-type": "application/octet-stream" },
+      // A copy: a runtime may take the buffer it is given.
+      body: bytes?.slice() ?? new Uint8Array(),
+      expect: query === "" ? [202] : [201, 202],
       signal,
     });
     await response.body?.cancel();
-    if (response.status === 201) return { type: "mounted" };
+    if (response.status === 201) return { type: bytes === undefined ? "mounted" : "stored" };
     const minimum = Number(response.headers.get("oci-chunk-min-length") ?? "");
     const session: UploadSession = {
       location: this.#location(response, action),

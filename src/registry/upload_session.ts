@@ -9,12 +9,17 @@ export interface UploadSession {
 }
 
 /** What became of asking for an upload. */
-export type UploadOpening = { type: "mounted" } | { type: "opened"; session: UploadSession };
+export type UploadOpening = { type: "mounted" } | { type: "stored" } | {
+  type: "opened";
+  session: UploadSession;
+};
 
 /** How an upload is asked for. */
 export interface OpenUploadOptions {
   /** A repository of the same registry that holds the blob, to mount it from. */
   mountFrom?: string | undefined;
+  /** The blob itself, for a registry that takes it at once; others open an upload. */
+  bytes?: Uint8Array<ArrayBuffer> | undefined;
   /** Ends the request. */
   signal?: AbortSignal | undefined;
 }

@@ -31,10 +31,10 @@ function imagesToCopy(): PlacedImage[] {
 async function killedRun(workspace: Workspace, args: string[], proxy: CuttingProxy, random: Random) {
   const stopped = proxy.stopAfter(LEAST_BYTES + Math.floor(random() * (MOST_BYTES - LEAST_BYTES)));
   const run = workspace.start(args);
-  await stopped;
-  run.kill("SIGKILL");
-  const { signal } = await run.result;
-  assertEquals(signal, "SIGKILL");
+  const stop = stopped.then(() => run.kill("SIGKILL"));
+  const { signal, stdout, stderr } = await run.result;
+  assertEquals(signal, "SIGKILL", `the run ended before it was killed: ${stdout}${stderr}`);
+  await stop;
   proxy.resume();
 }
 

@@ -1,0 +1,145 @@
+/** Step 6 of the walk, the copy: the source of one blob, read once, checked, and kept at hand for uploads that break off. */
+
+import { algorithmOf, type Descriptor, DigestError, digestOf } from "../oci/descriptor.ts";
+import { BlobSource } from "../registry/blob_source.ts";
+import type { ByteSource } from "../registry/body.ts";
+import { verified } from "../registry/hasher.ts";
+import { ReplaySource } from "../registry/replay_source.ts";
+import type { Repository } from "../registry/repository.ts";
+import type { CopyContext } from "./destination.ts";
+import { toError } from "./failure.ts";
+
+/** One blob to copy. */
+export interface BlobCopy {
+  /** Task the blob belongs to, for events. */
+  task: string;
+  /** Where it is. */
+  source: Repository;
+  /** What it is. */
+  blob: Descriptor;
+}
+
+/**
+ * Blobs up to this size, in bytes, are read whole and checked before they are sent: they can be sent again without being
+ * read again, and hashing them costs nothing that is noticed.
+ */
+export const WHOLE_BLOB_LIMIT = 1024 * 1024;
+/** Bytes of a larger blob that are kept for an upload that breaks off; what is in the sockets is rarely more. */
+const REPLAY_LIMIT = 4 * 1024 * 1024;
+
+/** The source of one blob, over all attempts to send it. */
+export class TransferSource {
+  /** Why it could not be read, after every attempt that made sense: no upload is tried again for it. */
+  failure: Error | undefined;
+  /** All of a small blob, once it has been opened; its digest is right. */
+  whole: Uint8Array<ArrayBuffer> | undefined;
+  #context: CopyContext;
+  #copy: BlobCopy;
+  #source: BlobSource | undefined;
+  #replay: ReplaySource | undefined;
+
+  /** Nothing is asked before {@linkcode open}. */
+  constructor(context: CopyContext, copy: BlobCopy) {
+    this.#context = context;
+    this.#copy = copy;
+  }
+
+  /** Bytes of the blob; -1 while nobody has said how many. */
+  get size(): number {
+    return this.#source?.size ?? this.#copy.blob.size;
+  }
+
+  /** Whether the bytes from a position on can be given without asking the source for them again. */
+  canReplay(offset: number): boolean {
+    return this.whole !== undefined || this.#replay?.canReplay(offset) === true;
+  }
+
+  /**
+   * Opens the source from a position on, unless the bytes are at hand; a small blob is read at once.
+   *
+   * @throws {RegistryError} when the source refuses or breaks off too often.
+   * @throws {DigestError} when a small blob is not what it should be.
+   */
+  async open(offset: number): Promise<void> {
+    if (this.canReplay(offset)) return;
+    this.drop();
+    await this.#noting(() => this.#open(offset));
+  }
+
+  /** The bytes from a position on, after {@linkcode open}. One reader at a time. */
+  reader(offset: number): ByteSource {
+    if (this.#replay === undefined) throw new TypeError("Cannot read a blob that was not opened");
+    return this.#replay.from(offset);
+  }
+
+  /** Lets go of the connection. */
+  drop(): void {
+    this.#replay?.cancel(new DOMException("the transfer is over", "AbortError"));
+    this.#replay = undefined;
+    this.#source = undefined;
+  }
+
+  async #open(offset: number): Promise<void> {
+    const { signal } = this.#context;
+    const source = new BlobSource(this.#copy.source, this.#copy.blob, { offset, signal });
+    this.#source = source;
+    await source.open();
+    const reader = this.#checked(this.#counted(source), source);
+    const noted: ByteSource = {
+      read: () => this.#noting(() => reader.read()),
+      cancel: (reason) => reader.cancel(reason),
+    };
+    this.#replay = new ReplaySource(noted, REPLAY_LIMIT, offset);
+    if (source.size >= 0 && source.size <= WHOLE_BLOB_LIMIT) this.whole = await this.#readWhole(source);
+  }
+
+  async #readWhole(source: BlobSource): Promise<Uint8Array<ArrayBuffer>> {
+    const { source: { registry, name }, blob: { digest } } = this.#copy;
+    const bytes = new Uint8Array(source.size);
+    const reader = this.#counted(source);
+    let length = 0;
+    for (let piece = await reader.read(); piece !== undefined; piece = await reader.read()) {
+      bytes.set(piece, length);
+      length += piece.length;
+    }
+    const actual = await digestOf(bytes, algorithmOf(digest));
+    if (actual !== digest) throw new DigestError(`blob of "${registry}/${name}"`, digest, actual);
+    return bytes;
+  }
+
+  #counted(source: ByteSource): ByteSource {
+    const { task, blob: { digest } } = this.#copy;
+    return {
+      read: async () => {
+        const piece = await source.read();
+        if (piece !== undefined) {
+          this.#context.emit({ type: "blob-progress", task, digest, bytes: piece.length });
+        }
+        return piece;
+      },
+      cancel: (reason) => source.cancel(reason),
+    };
+  }
+
+  /** The size is known by now, also where the manifest does not tell it. */
+  #checked(reader: ByteSource, source: BlobSource): ByteSource {
+    const { createHasher } = this.#context;
+    const { source: { registry, name }, blob: { digest } } = this.#copy;
+    if (createHasher === undefined || source.position !== 0) return reader;
+    return verified(reader, {
+      createHasher,
+      digest,
+      size: source.size,
+      subject: `blob of "${registry}/${name}"`,
+    });
+  }
+
+  async #noting<Value>(read: () => Promise<Value>): Promise<Value> {
+    try {
+      return await read();
+    } catch (error) {
+      this.failure = toError(error);
+      throw error;
+    }
+  }
+}

@@ -1,0 +1,127 @@
+/** What the fault proxy can do to a request, and which requests it does it to. */
+
+import { createRandom } from "../images.ts";
+import { parseRoute } from "../registry/route.ts";
+import type { RequestKind } from "../registry/request_log.ts";
+
+/**
+ * Where a connection breaks: when a request has come but was not passed on, in the middle of its body, when the registry
+ * has answered but the client does not know (the work is done, the answer lost), or in the middle of the answer's body.
+ */
+export type Point = "request-head" | "request-body" | "answer-head" | "answer-body";
+
+/** One thing that goes wrong. */
+export type Fault =
+  /** The connection breaks with an RST, ends with a FIN, or nothing moves on it any more. */
+  | { type: "reset" | "close" | "stall"; at: Point }
+  /** The connection breaks and nobody listens until {@linkcode FaultProxy.listen} is called again. */
+  | { type: "refuse" }
+  /** The proxy answers in the registry's place, in the middle of the request's body where it has one and `at` says so. */
+  | {
+    type: "answer";
+    status: number;
+    headers?: Record<string, string>;
+    body?: string;
+    at?: "request-head" | "request-body";
+  }
+  /** The answer is not HTTP. */
+  | { type: "garbage" }
+  /** A redirect to the same URL. */
+  | { type: "redirect-loop" }
+  /** The answer's body is so many bytes longer, or shorter when negative, and its Content-Length says so. */
+  | { type: "length"; by: number }
+  /** One bit in the middle of the answer's body is wrong. */
+  | { type: "flip" }
+  /** The answer's body comes in so many pieces with a pause (milliseconds) before each. */
+  | { type: "drip"; pieces: number; pause: number };
+
+/** A request as rules see it. */
+export interface ProxiedRequest {
+  /** Method. */
+  method: string;
+  /** Path with its query. */
+  path: string;
+  /** Which endpoint it is for. */
+  kind: RequestKind;
+  /** Bytes of its body, as announced; `undefined` where it comes in chunks. */
+  length: number | undefined;
+}
+
+/** Which requests a fault strikes. */
+export interface FaultRule {
+  /** What goes wrong. */
+  fault: Fault;
+  /** Whether it can strike a request; any unless told. */
+  matches?: (request: ProxiedRequest) => boolean;
+  /** How often it strikes; once unless told. */
+  times?: number;
+  /** Whether {@linkcode times} counts for each method and URL by itself. Without it, it counts for all of them together. */
+  isPerUrl?: boolean;
+  /** With {@linkcode isPerUrl}, how many URLs are struck at most: every new upload has a URL of its own. */
+  urls?: number;
+}
+
+/** What a request line and a length say. */
+export function describeRequest(startLine: string, length: number | undefined): ProxiedRequest {
+  const [method = "", path = ""] = startLine.split(" ");
+  const { kind } = parseRoute(path.split("?")[0] ?? "");
+  return { method, path, kind, length };
+}
+
+/** Rules with a memory of how often each has struck. */
+export class FaultRules {
+  readonly #rules: { rule: FaultRule; strikes: Map<string, number> }[];
+  /** How many requests were struck so far. */
+  struck = 0;
+
+  /** The first rule that strikes a request counts. */
+  constructor(rules: readonly FaultRule[]) {
+    this.#rules = rules.map((rule) => ({ rule, strikes: new Map() }));
+  }
+
+  /** The fault that strikes a request, if any. */
+  strike(request: ProxiedRequest): Fault | undefined {
+    for (const { rule, strikes } of this.#rules) {
+      const { fault, matches = () => true, times = 1, isPerUrl = false, urls = Infinity } = rule;
+      if (!matches(request)) continue;
+      const key = isPerUrl ? `${request.method} ${request.path.split("?")[0]}` : "";
+      const count = strikes.get(key) ?? 0;
+      if (count >= times || count === 0 && strikes.size >= urls) continue;
+      strikes.set(key, count + 1);
+      this.struck++;
+      return fault;
+    }
+    return undefined;
+  }
+}
+
+/** Faults after which an honest registry answers rightly when it is asked again. */
+export const PASSING_FAULTS: readonly Fault[] = [
+  { type: "reset", at: "request-head" },
+  { type: "reset", at: "request-body" },
+  { type: "reset", at: "answer-head" },
+  { type: "reset", at: "answer-body" },
+  { type: "close", at: "request-head" },
+  { type: "close", at: "request-body" },
+  { type: "close", at: "answer-head" },
+  { type: "close", at: "answer-body" },
+  { type: "answer", status: 500 },
+  { type: "answer", status: 502, at: "request-body" },
+  { type: "answer", status: 503 },
+  { type: "answer", status: 504 },
+  { type: "answer", status: 408 },
+  { type: "answer", status: 429, headers: { "retry-after": "1" } },
+];
+
+/** A rule by which each request is struck with a chance, by one of some faults; the same for the same seed and order. */
+export function randomRules(
+  seed: number,
+  { chance, faults, most }: { chance: number; faults: readonly Fault[]; most: number },
+): FaultRule[] {
+  const random = createRandom(seed);
+  return faults.map((fault) => ({
+    fault,
+    matches: () => random() < chance / faults.length,
+    times: Math.ceil(most / faults.length),
+  }));
+}

@@ -1,0 +1,94 @@
+/** One end of a TCP connection in the hands of the fault proxy: read, write, half-close, reset. */
+
+import net from "node:net";
+
+/** Bytes as every stream here carries them. */
+export type Bytes = Uint8Array<ArrayBuffer>;
+
+/** The other end is gone: nothing more can be read from it or written to it. */
+export class GoneError extends Error {
+  /** Keeps what the runtime said as its cause. */
+  constructor(cause?: unknown) {
+    super("The other end of the connection is gone", { cause });
+    this.name = "GoneError";
+  }
+}
+
+/** A connection. It is built on `node:net`, because a connection of `Deno.listen` cannot be reset (SO_LINGER 0). */
+export class Peer {
+  /** Resolves when the connection is over, whoever ended it. */
+  readonly closed: Promise<void>;
+  readonly #socket: net.Socket;
+  readonly #pieces: AsyncIterator<unknown>;
+  #rest: Bytes | undefined;
+
+  /** Takes over a socket. */
+  constructor(socket: net.Socket) {
+    this.#socket = socket;
+    // Errors are told by reads and writes; without a listener they would end the process.
+    socket.on("error", () => {});
+    this.closed = new Promise((resolve) => socket.once("close", () => resolve()));
+    this.#pieces = socket[Symbol.asyncIterator]();
+  }
+
+  /** Connects to a server on loopback. */
+  static async connect(port: number): Promise<Peer> {
+    const socket = net.connect({ host: "127.0.0.1", port, noDelay: true });
+    await new Promise<void>((resolve, reject) => {
+      socket.once("connect", () => resolve());
+      socket.once("error", (error) => reject(new GoneError(error)));
+    });
+    return new Peer(socket);
+  }
+
+  /** The next bytes, or `undefined` at their end or when the connection broke. */
+  async read(): Promise<Bytes | undefined> {
+    const rest = this.#rest;
+    this.#rest = undefined;
+    if (rest !== undefined) return rest;
+    try {
+      const { done, value } = await this.#pieces.next();
+      return done || !(value instanceof Uint8Array) ? undefined : Uint8Array.from(value);
+    } catch {
+      return undefined;
+    }
+  }
+
+  /** Gives bytes back, to be read again. */
+  unread(bytes: Bytes): void {
+    if (bytes.length > 0) this.#rest = bytes;
+  }
+
+  /**
+   * Writes bytes and waits until the system has taken them.
+   *
+   * @throws {GoneError} when the other end is gone.
+   */
+  async write(data: Uint8Array | string): Promise<void> {
+    if (this.#socket.destroyed) throw new GoneError();
+    await new Promise<void>((resolve, reject) => {
+      const onClose = () => reject(new GoneError());
+      this.#socket.once("close", onClose);
+      this.#socket.write(data, (error) => {
+        this.#socket.off("close", onClose);
+        if (error) reject(new GoneError(error));
+        else resolve();
+      });
+    });
+  }
+
+  /** Says that nothing more is written (FIN), then lets go. */
+  close(): void {
+    this.#socket.end(() => this.#socket.destroy());
+  }
+
+  /** Breaks the connection with an RST. */
+  reset(): void {
+    this.#socket.resetAndDestroy();
+  }
+
+  /** Lets go at once. */
+  destroy(): void {
+    this.#socket.destroy();
+  }
+}

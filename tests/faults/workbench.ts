@@ -1,0 +1,165 @@
+/** Two registries, fault proxies before them, and a mirror run between them that is checked to the last byte. */
+
+import { assertEquals } from "@std/assert";
+import { deadline } from "@std/async/deadline";
+import { mirror, type MirrorOptions } from "../../src/mirror/run.ts";
+import type { Report } from "../../src/mirror/report.ts";
+import type { Limits } from "../../src/registry/request.ts";
+import { Transport } from "../../src/registry/transport.ts";
+import { FakeClock } from "../fake_clock.ts";
+import { FaultProxy, type FaultRule } from "../fault_proxy.ts";
+import { blobsOf, type Image, pushImage, pushOverHttp, walkImage } from "../images.ts";
+import { createRegistry, type RegistryOptions, serve, type TestRegistry } from "../registry.ts";
+import { readAll } from "../registry/blob_content.ts";
+import { digestBytes } from "../registry/digest.ts";
+import { startRegistry } from "../real/registry_process.ts";
+
+/** Milliseconds after which a run counts as hung. */
+const HANG = 30_000;
+
+/** A clock whose waits pass at once, are recorded, and can be watched. */
+export class LabClock extends FakeClock {
+  /** Called before each wait. */
+  onDelay: () => Promise<void> | void = () => {};
+
+  override async delay(milliseconds: number, signal?: AbortSignal): Promise<void> {
+    await this.onDelay();
+    await super.delay(milliseconds, signal);
+  }
+}
+
+/** A registry with a proxy before it. */
+export interface LabRegistry extends AsyncDisposable {
+  /** The registry without the proxy, as `127.0.0.1:PORT`. */
+  readonly host: string;
+  /** What clients see of it. */
+  readonly proxy: FaultProxy;
+  /** The registry in memory, where it is one. */
+  readonly memory: TestRegistry | undefined;
+}
+
+/** Puts a proxy before a registry in memory. */
+export async function openMemoryRegistry(options: RegistryOptions = {}): Promise<LabRegistry> {
+  const memory = createRegistry(options);
+  const server = serve(memory);
+  const proxy = await FaultProxy.start(server);
+  return lab(server, proxy, memory);
+}
+
+/** Puts a proxy before a `docker-registry` of its own. */
+export async function openRealRegistry(): Promise<LabRegistry> {
+  const server = await startRegistry();
+  return lab(server, await FaultProxy.start(server), undefined);
+}
+
+function lab(
+  server: AsyncDisposable & { host: string },
+  proxy: FaultProxy,
+  memory: TestRegistry | undefined,
+): LabRegistry {
+  return {
+    host: server.host,
+    proxy,
+    memory,
+    async [Symbol.asyncDispose]() {
+      await proxy[Symbol.asyncDispose]();
+      await server[Symbol.asyncDispose]();
+    },
+  };
+}
+
+/** Puts an image into a registry, past the proxy. */
+export async function fill(registry: LabRegistry, repository: string, image: Image): Promise<void> {
+  if (registry.memory !== undefined) return pushImage(registry.memory, repository, "v1", image);
+  await pushOverHttp(fetch, `http://${registry.host}`, repository, "v1", image);
+}
+
+/** What a run is given besides registries. */
+export interface LabOptions extends Omit<MirrorOptions, "transport"> {
+  /** Limits that differ from the laboratory's. */
+  limits?: Partial<Limits>;
+  /** The clock. */
+  clock?: LabClock;
+}
+
+/** Faults that only time shows are noticed within these milliseconds; a run without them never comes near. */
+export const SHORT_LIMITS: Partial<Limits> = { headers: 300, stall: 300, commit: 300 };
+/** Limits that no healthy request reaches on a busy machine, in milliseconds. */
+const LONG_LIMITS: Partial<Limits> = { headers: 10_000, stall: 10_000, commit: 10_000 };
+
+/**
+ * Mirrors `app:v1` from the first registry to all others.
+ *
+ * @throws {DOMException} when it does not end.
+ */
+export async function run(
+  source: LabRegistry,
+  destinations: readonly LabRegistry[],
+  options: LabOptions = {},
+): Promise<Report> {
+  const { limits = LONG_LIMITS, clock = new LabClock(), ...rest } = options;
+  const client = Deno.createHttpClient({ http2: false });
+  const fetchFor = () => (url: string, init: RequestInit) => fetch(url, { ...init, client });
+  const hang = new AbortController();
+  const transport = new Transport({ fetchFor, isInsecure: () => true, limits, clock, signal: hang.signal });
+  const rules = [{
+    source: `${source.proxy.host}/app:v1`,
+    destinations: destinations.map(({ proxy }) => `${proxy.host}/app`),
+  }];
+  try {
+    return await deadline(mirror(rules, { transport, ...rest }), HANG);
+  } finally {
+    hang.abort();
+    client.close();
+  }
+}
+
+/** What a registry, asked past the proxy, has of an image. */
+export type Holding = "whole" | "nothing" | "untagged";
+
+/**
+ * Looks at what a registry has of an image under a tag; a part of it without the tag is `untagged`.
+ *
+ * @throws {AssertionError} when the tag points at something incomplete or wrong.
+ */
+export async function holdingOf(registry: LabRegistry, repository: string, image: Image): Promise<Holding> {
+  const base = `http://${registry.host}/v2/${repository}`;
+  const types = walkImage(image).map(({ mediaType }) => mediaType).join(", ");
+  const get = async (path: string) => {
+    const response = await fetch(`${base}/${path}`, { headers: { accept: types } });
+    return response.ok
+      ? digestBytes(await readAll(response.body ?? new ReadableStream()))
+      : await skip(response);
+  };
+  if (await get("manifests/v1") === undefined) return "nothing";
+  assertEquals(await get("manifests/v1"), image.digest, "the tag points at another image");
+  for (const { digest } of walkImage(image)) assertEquals(await get(`manifests/${digest}`), digest);
+  for (const digest of blobsOf(image).keys()) {
+    const algorithm = digest.split(":")[0] ?? "";
+    if (algorithm === "sha256") assertEquals(await get(`blobs/${digest}`), digest);
+  }
+  return "whole";
+}
+
+async function skip(response: Response): Promise<undefined> {
+  await response.body?.cancel();
+}
+
+/** Bytes of all blobs of an image, each once. */
+export function bytesOf(image: Image): number {
+  return [...blobsOf(image).values()].reduce((sum, { size }) => sum + size, 0);
+}
+
+/** Puts rules before a registry; a refusal lasts until the clock has waited so many times. */
+export function sabotage(
+  registry: LabRegistry,
+  clock: LabClock,
+  rules: readonly FaultRule[],
+  waits: number,
+): void {
+  registry.proxy.setRules(rules);
+  let left = waits;
+  clock.onDelay = async () => {
+    if (--left <= 0) await registry.proxy.listen();
+  };
+}
