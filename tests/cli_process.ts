@@ -1,7 +1,5 @@
 /** Runs the real command line in a process of its own, with no more rights than a careful user gives it. */
 
-import { TextLineStream } from "@std/streams/text-line-stream";
-
 /** What a command line came to. */
 export interface CliResult {
   /** Exit code; 128 and more when a signal ended it. */
@@ -24,12 +22,10 @@ export interface StartOptions {
   environment?: Readonly<Record<string, string>>;
   /** Text for standard input; empty unless told. */
   input?: string;
-  /** Called with each line of standard output when it comes. */
-  onLine?: (line: string) => void;
 }
 
-/** Nothing here takes long; a command that hangs must end the test and not the patience of whoever waits for it. */
-const TIME_LIMIT = 120_000;
+/** Milliseconds a command gets. None takes long, and one that hangs is to fail its test instead of holding up all others. */
+const TIME_LIMIT = 60_000;
 
 const CLI = new URL("../cli.ts", import.meta.url).href;
 
@@ -54,25 +50,17 @@ export class CliProcess {
     }
   }
 
-  async #collect({ input = "", onLine = () => {} }: StartOptions): Promise<CliResult> {
-    const [lines, stderr, { code, signal }] = await Promise.all([
-      readLines(this.#child.stdout, onLine),
+  async #collect({ input = "" }: StartOptions): Promise<CliResult> {
+    const timer = setTimeout(() => this.kill("SIGKILL"), TIME_LIMIT);
+    const [stdout, stderr, { code, signal }] = await Promise.all([
+      new Response(this.#child.stdout).text(),
       new Response(this.#child.stderr).text(),
       this.#child.status,
       writeInput(this.#child.stdin, input),
     ]);
-    return { code, signal, lines, stdout: lines.join("\n"), stderr };
+    clearTimeout(timer);
+    return { code, signal, stdout, stderr, lines: stdout.trimEnd().split("\n") };
   }
-}
-
-async function readLines(stream: ReadableStream<Uint8Array>, onLine: (line: string) => void) {
-  const lines: string[] = [];
-  const texts = stream.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>);
-  for await (const line of texts.pipeThrough(new TextLineStream())) {
-    lines.push(line);
-    onLine(line);
-  }
-  return lines;
 }
 
 async function writeInput(stream: WritableStream<Uint8Array>, text: string): Promise<void> {
@@ -123,7 +111,6 @@ export class Workspace implements AsyncDisposable {
       stdin: "piped",
       stdout: "piped",
       stderr: "piped",
-      signal: AbortSignal.timeout(TIME_LIMIT),
     });
     return new CliProcess(command.spawn(), options);
   }

@@ -3,92 +3,112 @@
  * command line with a real config; then once more, to see that nothing is left to do.
  */
 
-import {
-  buildArtifact,
-  buildHelmChart,
-  buildImage,
-  buildIndex,
-  buildLayer,
-  buildMultiPlatform,
-  type Image,
-  pushImage,
-  walkImage,
-} from "./images.ts";
+import { findDifferences, findTraffic } from "./demo/check.ts";
+import { fillRegistry, PLACES } from "./demo/content.ts";
+import { slowBlobs } from "./demo/slow_blobs.ts";
+import { walkImage } from "./images.ts";
 import { createRegistry, serve, type TestRegistry } from "./registry.ts";
 
-const MEBIBYTE = 1024 * 1024;
-const ROOT = new URL("../", import.meta.url);
+const CLI = new URL("../cli.ts", import.meta.url).href;
+const COMMAND = "deno run -A cli.ts --config config.json";
 
-/** A registry that listens, with the name it plays under. */
-interface Party {
-  host: string;
-  registry: TestRegistry;
-}
+/** Bytes a second of each blob that the source serves: without a brake there would be nothing to see. */
+const BYTES_PER_SECOND = 6_000_000;
 
 if (import.meta.main) Deno.exit(await runDemo() ? 0 : 1);
 
 /** Shows two runs; `false` when anything is not as it should be. */
 async function runDemo(): Promise<boolean> {
-  const [source, destination] = [createRegistry(), createRegistry()];
+  const source = createRegistry({ intercept: slowBlobs(BYTES_PER_SECOND) });
+  const destination = createRegistry();
   await using sourceServer = serve(source);
   await using destinationServer = serve(destination);
   const directory = await Deno.makeTempDir({ prefix: "image-syncer-demo-" });
   try {
-    const parties = {
-      source: { host: sourceServer.host, registry: source },
-      destination: { host: destinationServer.host, registry: destination },
-    };
-    return await playDemo(parties, directory);
+    const config = configText(sourceServer.host, destinationServer.host);
+    await Deno.writeTextFile(`${directory}/config.json`, config);
+    return await playDemo({ source, destination, directory, config });
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
 }
 
-async function playDemo(parties: { source: Party; destination: Party }, directory: string): Promise<boolean> {
-  const { source, destination } = parties;
-  fillRegistry(source.registry);
-  const config = formatConfig(source.host, destination.host);
-  await Deno.writeTextFile(`${directory}/config.json`, config);
+interface Stage {
+  source: TestRegistry;
+  destination: TestRegistry;
+  /** Where the command runs and keeps its records. */
+  directory: string;
+  /** Text of the config. */
+  config: string;
+}
 
-  say(`Two registries on this machine: ${source.host} holds`, listImages(source.registry));
-  say(`and ${destination.host} is empty. The config says what goes where:`, config.trimEnd());
-  say("First run: everything is copied.", "$ deno run -A cli.ts --config config.json");
+async function playDemo({ source, destination, directory, config }: Stage): Promise<boolean> {
+  const images = fillRegistry(source);
+  const manifests = new Set(images.flatMap((image) => walkImage(image).map(({ digest }) => digest)));
+  const megabytes = [...source.blobs.values()].reduce((sum, { size }) => sum + size, 0) / 1e6;
+  heading("Two registries on this machine, one filled with images, one empty, and a config");
+  console.log(config);
+
+  heading(`First run: everything is copied\n$ ${COMMAND}`);
   const first = await runCli(directory);
-  const copied = countTags(destination.registry);
 
-  say("Second run: everything is found unchanged.", "$ deno run -A cli.ts --config config.json");
-  for (const { registry } of [source, destination]) registry.resetLog();
+  heading(`Second run: everything is unchanged\n$ ${COMMAND}`);
+  for (const registry of [source, destination]) registry.resetLog();
   const second = await runCli(directory);
 
   const problems = [
-    ...first === 0 && second === 0 ? [] : [`the runs ended with ${first} and ${second} instead of 0`],
-    ...findDifferences(source.registry, destination.registry),
-    ...findTraffic([source.registry, destination.registry]),
+    ...[first, second].filter((code) => code !== 0).map((code) => `a run ended with exit code ${code}`),
+    ...findDifferences(source, destination),
+    ...findTraffic([source, destination]),
   ];
-  for (const problem of problems) console.log(`\nNot as it should be: ${problem}`);
-  if (problems.length === 0) console.log(`\n${verdict(parties, copied)}`);
+  if (problems.length > 0) heading(`Not as it should be:\n${problems.join("\n")}`);
+  else {
+    heading(
+      `Shown: ${PLACES.length} images (${manifests.size} manifests, ${
+        megabytes.toFixed(0)
+      } MB of blobs) arrived with ` +
+        `identical digests,\nand the second run asked ${
+          source.count() + destination.count()
+        } short questions ` +
+        "and moved no image data at all.",
+    );
+  }
   return problems.length === 0;
 }
 
-function say(heading: string, text: string): void {
-  console.log(`\n${heading}\n\n${text.replaceAll(/^/gm, "    ")}\n`);
+function heading(text: string): void {
+  console.log(`\n== ${text.replaceAll("\n", "\n   ")}\n`);
 }
 
-/** Images for several platforms that share layers, a nested index, a chart and an artifact; about 60 MB. */
-function fillRegistry(registry: TestRegistry): void {
-  const base = buildLayer(1, 6 * MEBIBYTE);
-  for (const [index, tag] of ["1.26", "1.27", "latest"].entries()) {
-    const platforms = ["amd64", "arm64", "arm/v7"].map((text, place) => {
-      const [architecture = "", variant] = text.split("/");
-      const seed = 10 + Math.min(index, 1) * 10 + place;
-      const platform = { os: "linux", architecture, ...(variant !== undefined && { variant }) };
-      return buildImage({ seed, platform, layers: [base, buildLayer(seed, 4 * MEBIBYTE)] });
-    });
-    pushImage(registry, "library/web", tag, buildIndex(platforms));
+/** A config as a person writes it, with comments and a trailing comma. */
+function configText(source: string, destination: string): string {
+  return `{
+  "auth": {                                  // both speak plain http and ask for no password
+    "${source}": { "insecure": true },
+    "${destination}": { "insecure": true },
+  },
+  "images": {
+    // every tag: three images for three platforms each, which share a layer
+    "${source}/library/web": "${destination}/mirror/web",
+    // one tag, under another name
+    "${source}/library/worker:v3": "${destination}/mirror/worker:stable",
+    // an index in an index, with attestations
+    "${source}/team/tools": "${destination}/mirror/tools",
+    // a Helm chart to two places, and an artifact
+    "${source}/team/chart:2.1.0": [
+      "${destination}/charts/one",
+      "${destination}/charts/two",
+    ],
+    "${source}/team/model": "${destination}/mirror/model",
   }
-  pushImage(registry, "library/worker", "v3", buildImage({ seed: 40, layers: [base, buildLayer(41, 9 * MEBIBYTE)] }));
-  const tools = buildMultiPlatform(["amd64", "s390x"], { seed: 50, layerSize: 3 * MEBIBYTE, attestations: true });
-  pushImage(registry, "team/tools", "nested", buildIndex([tools, buildImage({ seed: 60 })]));
-  pushImage(registry, "team/chart", "2.1.0", buildHelmChart(70));
-  pushImage(registry, "team/model", "v1", buildArtifact({ seed: 80, artifactType: "application/vnd.demo.model" }));
+}`;
+}
+
+/** Runs the real command; what it prints goes where this program prints. */
+async function runCli(directory: string): Promise<number> {
+  const command = new Deno.Command(Deno.execPath(), {
+    args: ["run", "-A", "--quiet", CLI, "--config", "config.json"],
+    cwd: directory,
+  });
+  return (await command.spawn().status).code;
 }

@@ -1,12 +1,11 @@
 /** A fetch that accepts any certificate, made of `node:https`: Deno's own has that only as a flag for the whole process. */
 
-import { Agent, request as openRequest } from "node:https";
+import { request as openRequest } from "node:https";
 import type { ClientRequest, IncomingMessage } from "node:http";
 import type { Fetch } from "../registry/fetch.ts";
 import { type OutgoingBody, outgoingBody, sendBody } from "./outgoing_body.ts";
-import { parseProxy } from "./proxy.ts";
-import { bodyOf, isWithoutBody } from "./incoming_body.ts";
-import { createTunnelAgent } from "./tunnel_agent.ts";
+import { bodyOf, type BodyOrigin, isWithoutBody } from "./incoming_body.ts";
+import { InsecureAgent } from "./insecure_agent.ts";
 
 /** Options of {@linkcode createInsecureFetch}. */
 export interface InsecureFetchOptions {
@@ -35,11 +34,11 @@ export interface ClosableFetch {
  * cause is the failure.
  */
 export function createInsecureFetch(options: InsecureFetchOptions = {}): ClosableFetch {
-  const agents = new Map<string, Agent>();
+  const agents = new Map<string, InsecureAgent>();
   const agentFor = (url: URL) => {
     const proxy = options.proxyFor?.(url);
     const key = proxy?.href ?? "";
-    const agent = agents.get(key) ?? createAgent(proxy, options);
+    const agent = agents.get(key) ?? new InsecureAgent({ cert: options.cert, key: options.key, proxy });
     agents.set(key, agent);
     return agent;
   };
@@ -55,14 +54,8 @@ export function createInsecureFetch(options: InsecureFetchOptions = {}): Closabl
         throw new TypeError("fetch failed", { cause: error });
       }
     },
-    close: () => agents.forEach((agent) => agent.destroy()),
+    close: () => agents.forEach((agent) => agent.close()),
   };
-}
-
-function createAgent(proxy: URL | undefined, { cert, key }: InsecureFetchOptions): Agent {
-  const identity = cert !== undefined && key !== undefined ? { cert, key } : {};
-  const options = { keepAlive: true, rejectUnauthorized: false, ALPNProtocols: ["http/1.1"], ...identity };
-  return proxy === undefined ? new Agent(options) : createTunnelAgent(parseProxy(proxy.href), options);
 }
 
 /** A server may close a kept connection just as it is used again; then, as Deno's fetch does, it is asked once more. */
@@ -83,12 +76,14 @@ class Exchange {
   #request: ClientRequest;
   #body: OutgoingBody;
   #signal: AbortSignal | undefined;
+  #agent: InsecureAgent;
 
-  constructor(url: URL, init: RequestInit, { agent, body }: { agent: Agent; body: OutgoingBody }) {
+  constructor(url: URL, init: RequestInit, { agent, body }: { agent: InsecureAgent; body: OutgoingBody }) {
+    this.#agent = agent;
     this.#body = body;
     this.#signal = init.signal ?? undefined;
     const headers = Object.fromEntries(body.headers);
-    this.#request = openRequest(url, { method: init.method ?? "GET", headers, agent });
+    this.#request = openRequest(url, { method: init.method ?? "GET", headers, agent: agent.agent });
     this.response = this.#start();
   }
 
@@ -100,20 +95,21 @@ class Exchange {
 
   #start(): Promise<Response> {
     const { promise, resolve, reject } = Promise.withResolvers<Response>();
-    const request = this.#request;
+    const [request, agent, signal] = [this.#request, this.#agent, this.#signal];
     let answer: IncomingMessage | undefined;
     const fail = (reason: unknown) => {
       reject(reason);
       destroy(answer ?? request, reason);
     };
-    const onAbort = () => fail(this.#signal?.reason);
-    this.#signal?.addEventListener("abort", onAbort, { once: true });
-    request.once("close", () => this.#signal?.removeEventListener("abort", onAbort));
+    const onAbort = () => fail(signal?.reason);
+    signal?.addEventListener("abort", onAbort, { once: true });
+    request.once("close", () => signal?.removeEventListener("abort", onAbort));
     request.on("error", reject);
+    request.once("socket", (socket) => agent.valveOf(socket)?.open());
     request.once("response", (message) => {
       answer = message;
       try {
-        resolve(toResponse(message, request.method, this.#signal));
+        resolve(toResponse(message, request.method, { valve: agent.valveOf(message.socket), signal }));
       } catch (error) {
         fail(error);
       }
@@ -132,13 +128,13 @@ function destroy(stream: IncomingMessage | ClientRequest, reason: unknown): void
   stream.destroy(reason instanceof Error ? reason : new Error(String(reason)));
 }
 
-function toResponse(message: IncomingMessage, method: string, signal: AbortSignal | undefined): Response {
+function toResponse(message: IncomingMessage, method: string, origin: BodyOrigin): Response {
   const headers = new Headers();
   const { rawHeaders, statusCode = 0, statusMessage = "" } = message;
   for (let at = 0; at + 1 < rawHeaders.length; at += 2) {
     headers.append(rawHeaders[at] ?? "", rawHeaders[at + 1] ?? "");
   }
-  const body = isWithoutBody(method, statusCode) ? null : bodyOf(message, signal);
+  const body = isWithoutBody(method, statusCode) ? null : bodyOf(message, origin);
   if (body === null) message.resume();
   return new Response(body, { status: statusCode, statusText: statusMessage, headers });
 }

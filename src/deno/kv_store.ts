@@ -13,6 +13,7 @@ import {
   type StoreValue,
   valueOf,
 } from "../mirror/store.ts";
+import { whenFree } from "./kv_busy.ts";
 import {
   decodeFact,
   isStorableKey,
@@ -67,7 +68,7 @@ export async function openKv(path: string | undefined): Promise<Deno.Kv> {
     throw new KvStoreError(`Cannot open ${name}: ${advice}`);
   }
   try {
-    return await Deno.openKv(path);
+    return await whenFree(() => Deno.openKv(path));
   } catch (cause) {
     throw new KvStoreError(`Cannot open ${name}: ${reasonOf(cause)}`, { cause });
   }
@@ -152,7 +153,7 @@ export class KvStore implements Store {
     const full = this.#fullKey(key);
     if (!isStorableKey(full)) return undefined;
     try {
-      return decodeFact([...key], (await this.#kv.get(full)).value);
+      return decodeFact([...key], (await whenFree(() => this.#kv.get(full))).value);
     } catch (error) {
       this.#warn("read", error);
       return undefined;
@@ -197,7 +198,7 @@ export class KvStore implements Store {
   }
 
   async #writeBatch(batch: Map<string, KvChange>): Promise<void> {
-    await writeChanges(this.#kv, [...batch.values()], this.#now());
+    await whenFree(() => writeChanges(this.#kv, [...batch.values()], this.#now()));
     for (const [key, change] of batch) {
       const isWritten = change.fact === undefined || change.bytes !== undefined;
       if (isWritten && this.#unwritten.get(key) === change) this.#unwritten.delete(key);

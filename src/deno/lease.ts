@@ -1,6 +1,7 @@
 /** Who may do what now: leases in Deno KV, which one holder at a time has and which fall to others when it falls silent. */
 
 import type { Clock } from "../registry/clock.ts";
+import { whenFree } from "./kv_busy.ts";
 import { createSteadyClock } from "./steady_clock.ts";
 
 /** Options of {@linkcode Leases}. */
@@ -77,7 +78,7 @@ export class Leases {
    */
   async take(name: readonly string[]): Promise<Lease | undefined> {
     const key = [...this.#prefix, ...name];
-    const { versionstamp } = await this.#kv.get(key);
+    const { versionstamp } = await this.#get(key);
     if (versionstamp !== null && !this.#isSilent(key, versionstamp)) return undefined;
     return await this.#write(name, versionstamp);
   }
@@ -90,12 +91,12 @@ export class Leases {
    */
   async takeFromDead(name: readonly string[], signal?: AbortSignal): Promise<Lease | undefined> {
     const key = [...this.#prefix, ...name];
-    const { versionstamp: first } = await this.#kv.get(key);
+    const { versionstamp: first } = await this.#get(key);
     for (;;) {
       const lease = await this.take(name);
       if (lease !== undefined) return lease;
       await this.#clock.delay(this.#lifetime / 6, signal);
-      const { versionstamp } = await this.#kv.get(key);
+      const { versionstamp } = await this.#get(key);
       if (versionstamp !== null && versionstamp !== first) return undefined;
     }
   }
@@ -106,6 +107,10 @@ export class Leases {
       held.writing = held.writing.then(() => this.#renewOne(held));
       return held.writing;
     }));
+  }
+
+  #get(key: readonly string[]): Promise<Deno.KvEntryMaybe<unknown>> {
+    return whenFree(() => this.#kv.get(key));
   }
 
   #isSilent(key: readonly string[], versionstamp: string): boolean {
@@ -137,8 +142,9 @@ export class Leases {
   ): Promise<string | undefined> {
     // The expiry is there for leases that nobody ever asks for again.
     const expireIn = 10 * this.#lifetime;
-    const result = await this.#kv.atomic().check({ key, versionstamp: before }).set(key, value, { expireIn })
-      .commit();
+    const operation = () =>
+      this.#kv.atomic().check({ key, versionstamp: before }).set(key, value, { expireIn }).commit();
+    const result = await whenFree(operation);
     return result.ok ? result.versionstamp : undefined;
   }
 
@@ -156,7 +162,7 @@ export class Leases {
 
   /** A write that was lost, or whose answer was lost, has not lost the lease as long as nobody else has it. */
   async #putAgain(held: Held): Promise<string | undefined> {
-    const { value, versionstamp } = await this.#kv.get(held.key);
+    const { value, versionstamp } = await this.#get(held.key);
     const isMine = versionstamp === null || isSame(value, held.value);
     return isMine && this.#held.has(held) ? await this.#put(held, versionstamp) : undefined;
   }
@@ -170,9 +176,11 @@ export class Leases {
     if (!this.#drop(held)) return;
     await held.writing;
     try {
-      const { value, versionstamp } = await this.#kv.get(held.key);
+      const { value, versionstamp } = await this.#get(held.key);
       if (!isSame(value, held.value)) return;
-      await this.#kv.atomic().check({ key: held.key, versionstamp }).delete(held.key).commit();
+      await whenFree(() =>
+        this.#kv.atomic().check({ key: held.key, versionstamp }).delete(held.key).commit()
+      );
     } catch {
       // Others will see that nobody renews it.
     }

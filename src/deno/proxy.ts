@@ -5,8 +5,8 @@ import { BlockList, isIP } from "node:net";
 /** A proxy cannot be used. */
 export class ProxyError extends Error {
   /** Says why; a user name or a password in the proxy's URL is not in the message. */
-  constructor(proxy: string, why: string) {
-    super(`Cannot use proxy "${withoutUser(proxy)}": ${why}`);
+  constructor(proxy: string, why: string, options?: ErrorOptions) {
+    super(`Cannot use proxy "${withoutUser(proxy)}": ${why}`, options);
     this.name = "ProxyError";
   }
 }

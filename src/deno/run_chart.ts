@@ -10,7 +10,8 @@ export type Html = ReturnType<typeof html>;
 
 const WIDTH = 600;
 const HEIGHT = 72;
-const SLOTS = 60;
+/** Bars there is room for, at least and at most. */
+const SLOTS = { least: 24, most: 60 };
 
 /** How an outcome is called on the page. */
 export const OUTCOME_WORDS: Record<Outcome, string> = {
@@ -24,23 +25,26 @@ export const OUTCOME_WORDS: Record<Outcome, string> = {
 
 /** Draws the last runs. */
 export function drawRuns(runs: readonly RunRecord[]): Html {
-  const shown = runs.slice(-SLOTS);
-  const slot = WIDTH / SLOTS;
+  const shown = runs.slice(-SLOTS.most);
+  const slot = WIDTH / Math.max(SLOTS.least, shown.length);
   const longest = Math.max(1, ...shown.map(secondsOf));
   const bars = shown.map((run, index) => {
     // A square root, so that a first run of an hour leaves something to see of the runs of a minute that follow.
     const height = 6 + (HEIGHT - 6) * Math.sqrt(secondsOf(run) / longest);
     const x = WIDTH - (shown.length - index) * slot;
     return html`
-      <rect class="${run.outcome}" x="${x + 1}" y="${(HEIGHT - height).toFixed(1)}" width="${slot -
+      <rect class="${run.outcome}" x="${(x + 1).toFixed(1)}" y="${(HEIGHT - height).toFixed(
+        1,
+      )}" width="${slot -
         2}" height="${height.toFixed(1)}" rx="2">
         <title>${describeRun(run)}</title>
       </rect>
     `;
   });
-  return html`<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${
-    summarize(shown)
-  }">${bars}</svg>`;
+  return html`
+    <svg viewBox="0 0 ${WIDTH} ${HEIGHT}" preserveAspectRatio="none" role="img"
+      aria-label="${summarize(shown)}">${bars}</svg>
+  `;
 }
 
 /** One run in a line. */

@@ -6,8 +6,9 @@ import type { CopyEvent } from "../mirror/report.ts";
 import { mirror, type MirrorOptions } from "../mirror/run.ts";
 import type { Store } from "../mirror/store.ts";
 import type { Clock } from "../registry/clock.ts";
-import type { TransportOptions } from "../registry/request.ts";
+import type { Fetch } from "../registry/fetch.ts";
 import { Transport } from "../registry/transport.ts";
+import type { OpenedRegistries } from "./config_registries.ts";
 import type { Lease, Leases } from "./lease.ts";
 import { createSteadyClock } from "./steady_clock.ts";
 import { RunRecorder } from "./run_recorder.ts";
@@ -19,7 +20,7 @@ export interface MirrorServiceOptions {
   /** Reads and checks the config; asked before each run, so that a change counts from the next one on. */
   readConfig: () => Promise<Config>;
   /** How the registries of a config are reached. */
-  transportOf: (config: Config) => TransportOptions;
+  openRegistries: (config: Config) => OpenedRegistries | Promise<OpenedRegistries>;
   /** The memory between runs. */
   store: Store;
   /** Leases that keep runs of several processes apart; without them only those of this one are. */
@@ -47,6 +48,13 @@ export type RunResult = { type: "refused"; why: string } | { type: "ended"; run:
 
 /** A run that has begun, or the reason why it has not. */
 export type RunStart = { type: "refused"; why: string } | { type: "begun"; end: Promise<RunRecord> };
+
+/** What watches over one run. */
+interface RunWatch {
+  traffic: Traffic;
+  lease: Lease;
+  onEvent: (event: CopyEvent) => void;
+}
 
 const RUN_LEASE = ["run"];
 const BUSY = "a run is on already";
@@ -183,15 +191,27 @@ export class MirrorService {
       recorder.add(event);
       this.#options.onEvent?.(event);
     };
-    const reach = this.#options.transportOf(config);
+    const registries = await this.#options.openRegistries(config);
+    try {
+      const transport = this.#transport(registries, { traffic, lease, onEvent });
+      if (!this.#isStopped) this.#stopAt = this.#clock.now() + (this.#options.budget ?? Infinity);
+      const report = await mirror(config.rules, this.#mirrorOptions(transport, onEvent));
+      lease.signal.throwIfAborted();
+      return await recorder.finish(config.rules, report);
+    } finally {
+      registries.close();
+    }
+  }
+
+  #transport(
+    { options }: OpenedRegistries,
+    { traffic, lease, onEvent }: RunWatch,
+  ): Transport {
     const signal = AbortSignal.any([lease.signal, this.#hardStop.signal]);
+    const plainFetch: Fetch = (url, init) => fetch(url, init);
     const fetchFor = (registry: string) =>
-      traffic.watch(registry, reach.fetchFor?.(registry) ?? ((url, init) => fetch(url, init)));
-    const transport = new Transport({ ...reach, fetchFor, signal, clock: this.#clock, onEvent });
-    if (!this.#isStopped) this.#stopAt = this.#clock.now() + (this.#options.budget ?? Infinity);
-    const report = await mirror(config.rules, this.#mirrorOptions(transport, onEvent));
-    lease.signal.throwIfAborted();
-    return await recorder.finish(config.rules, report);
+      traffic.watch(registry, options.fetchFor?.(registry) ?? plainFetch);
+    return new Transport({ ...options, fetchFor, signal, clock: this.#clock, onEvent });
   }
 
   #mirrorOptions(transport: Transport, onEvent: (event: CopyEvent) => void): MirrorOptions {

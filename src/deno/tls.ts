@@ -65,7 +65,7 @@ function environment(name: string): string | undefined {
 }
 
 function openClient(options: RegistryFetchOptions): Deno.HttpClient {
-  const { registry, caCerts = [], cert, key } = options;
+  const { registry, caCerts = [], cert } = options;
   const source = `of registry ${registry}`;
   const proxy = options.proxy === undefined ? {} : { proxy: clientProxy(options.proxy) };
   const identity = identityOf(options, source);

@@ -183,7 +183,7 @@ export class Transfer {
     const first = Math.min(...destinations.map((one) => this.#uploads.get(one)?.offset ?? 0));
     const together = destinations.filter((one) => this.#uploads.get(one)?.offset === first);
     const { stall } = this.#copy.source.transport.limits;
-    const reader = this.#source.reader(first);
+    const reader = this.#source.reader(first, together.length > 1);
     const branches = fanOut(reader, together.length, { lag: FAN_OUT_LAG, patience: stall });
     await Promise.all(
       together.map((destination, index) =>

@@ -25,7 +25,7 @@ export interface BlobCopy {
  */
 export const WHOLE_BLOB_LIMIT = 1024 * 1024;
 /** Bytes of a larger blob that are kept for an upload that breaks off; what is in the sockets is rarely more. */
-const REPLAY_LIMIT = 4 * 1024 * 1024;
+const REPLAY_LIMIT = 3 * 1024 * 1024;
 
 /** The source of one blob, over all attempts to send it. */
 export class TransferSource {
@@ -66,9 +66,14 @@ export class TransferSource {
     await this.#noting(() => this.#open(offset));
   }
 
-  /** The bytes from a position on, after {@linkcode open}. One reader at a time. */
-  reader(offset: number): ByteSource {
+  /**
+   * The bytes from a position on, after {@linkcode open}. One reader at a time.
+   *
+   * @param isShared Whether the pieces go to several destinations, so that one may be in use when another is through.
+   */
+  reader(offset: number, isShared: boolean): ByteSource {
     if (this.#replay === undefined) throw new TypeError("Cannot read a blob that was not opened");
+    this.#replay.isRecycling = !isShared;
     return this.#replay.from(offset);
   }
 
@@ -88,6 +93,7 @@ export class TransferSource {
     const noted: ByteSource = {
       read: () => this.#noting(() => reader.read()),
       cancel: (reason) => reader.cancel(reason),
+      recycle: (piece) => reader.recycle?.(piece),
     };
     this.#replay = new ReplaySource(noted, REPLAY_LIMIT, offset);
     if (source.size >= 0 && source.size <= WHOLE_BLOB_LIMIT) this.whole = await this.#readWhole(source);
@@ -118,6 +124,7 @@ export class TransferSource {
         return piece;
       },
       cancel: (reason) => source.cancel(reason),
+      recycle: (piece) => source.recycle?.(piece),
     };
   }
 

@@ -3,6 +3,7 @@
 import type { Challenge } from "./challenge.ts";
 import type { Clock } from "./clock.ts";
 import type { Credential, CredentialSource } from "./credential.ts";
+import { printable } from "./registry_error.ts";
 
 /** Logging in was not possible; the message holds no secret. */
 export class AuthError extends Error {
@@ -179,7 +180,9 @@ function scopesFor(target: AuthorizationTarget, challenge: Challenge): readonly 
 
 function checkRealm(registry: string, challenge: Challenge, allowsPlain: boolean): URL {
   const realm = challenge.parameters.realm ?? "";
-  if (!URL.canParse(realm)) throw new AuthError(registry, `its token service "${realm}" is not a URL`);
+  if (!URL.canParse(realm)) {
+    throw new AuthError(registry, `its token service "${printable(realm)}" is not a URL`);
+  }
   const url = new URL(realm);
   if (url.username !== "" || url.password !== "") {
     throw new AuthError(registry, "the URL of its token service has a user name in it");

@@ -6,6 +6,8 @@ export interface ByteSource {
   read(): Promise<Uint8Array<ArrayBuffer> | undefined>;
   /** Stops; whatever is under way is let go. */
   cancel(reason: unknown): void;
+  /** Takes back the memory of a piece that nobody will look at again, to read into it. */
+  recycle?(piece: Uint8Array<ArrayBuffer>): void;
 }
 
 /** A {@linkcode ByteSource} of bytes that are in memory. */

@@ -74,6 +74,8 @@ export async function followRedirects(send: Fetch, start: URL, init: RequestInit
   let url = start;
   for (let hop = 0; hop <= REDIRECT_LIMIT; hop++) {
     const response = await send(url.href, { ...init, headers });
+    // Not every fetch says where its answer came from; whether to trust what it asks for hangs on it.
+    if (response.url === "") Object.defineProperty(response, "url", { value: url.href });
     if (!isRedirect(response.status, init.method ?? "GET")) return response;
     const location = response.headers.get("location");
     if (location === null) return response;

@@ -55,5 +55,6 @@ export function verified(
       return piece;
     },
     cancel: (reason) => source.cancel(reason),
+    recycle: (piece) => source.recycle?.(piece),
   };
 }

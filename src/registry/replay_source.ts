@@ -9,7 +9,7 @@ import type { ByteSource } from "./body.ts";
 export class ReplaySource {
   #source: ByteSource;
   #limit: number;
-  #kept: Uint8Array<ArrayBuffer>[] = [];
+  #kept: { piece: Uint8Array<ArrayBuffer>; length: number }[] = [];
   #keptBytes = 0;
   #position: number;
   #pending: Promise<Uint8Array<ArrayBuffer> | undefined> | undefined;
@@ -27,9 +27,17 @@ export class ReplaySource {
     this.#position = start;
   }
 
+  /**
+   * Whether memory goes back to the source once a piece is no longer kept. By then the runtime has asked for all the pieces
+   * kept after it, so it has long written this one; two readers that share the pieces know no such order.
+   */
+  isRecycling = false;
+
   /** Whether the bytes from a position on can be given without asking the source again. */
   canReplay(offset: number): boolean {
-    return offset <= this.#position && offset >= this.#position - this.#keptBytes;
+    const isKept = offset <= this.#position && offset >= this.#position - this.#keptBytes;
+    // A runtime may have taken the memory of a piece it was given.
+    return isKept && this.#kept.every(({ piece, length }) => piece.length === length);
   }
 
   /** A reader from a position on; it must be one that can be replayed. Cancelling it leaves the source open. */
@@ -54,8 +62,8 @@ export class ReplaySource {
 
   #keptFrom(offset: number): Uint8Array<ArrayBuffer> | undefined {
     let start = this.#position - this.#keptBytes;
-    for (const piece of this.#kept) {
-      const end = start + piece.length;
+    for (const { piece, length } of this.#kept) {
+      const end = start + length;
       if (offset < end) return piece.subarray(offset - start);
       start = end;
     }
@@ -72,13 +80,20 @@ export class ReplaySource {
   async #read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const piece = await this.#source.read();
     if (piece === undefined) return undefined;
-    this.#kept.push(piece);
+    this.#kept.push({ piece, length: piece.length });
     this.#keptBytes += piece.length;
     this.#position += piece.length;
     while (this.#kept.length > 1 && this.#keptBytes - (this.#kept[0]?.length ?? 0) >= this.#limit) {
-      this.#keptBytes -= this.#kept.shift()?.length ?? 0;
+      this.#forgetFirst();
     }
     return piece;
+  }
+
+  #forgetFirst(): void {
+    const first = this.#kept.shift();
+    if (first === undefined) return;
+    this.#keptBytes -= first.length;
+    if (this.isRecycling) this.#source.recycle?.(first.piece);
   }
 }
 

@@ -1,5 +1,6 @@
 /** Step 2 of the walk, the wire: sends a request to a registry: gate, token, fetch, check, and maybe again. */
 
+import { abortable } from "@std/async/abortable";
 import { AuthError, Authorizer, type TokenRequest } from "./auth.ts";
 import type { UploadBody } from "./body.ts";
 import { type Challenge, parseChallenges } from "./challenge.ts";
@@ -25,7 +26,7 @@ import {
 import { statusWords } from "./status_words.ts";
 import { fetchToken } from "./token_service.ts";
 import { registryHost } from "../oci/reference.ts";
-import { deadlineFetch, type Fetch, followRedirects, TimeLimitError } from "./fetch.ts";
+import { deadlineFetch, type Fetch, followRedirects, RedirectError, TimeLimitError } from "./fetch.ts";
 
 /** How a registry is reached. */
 interface Connection {
@@ -60,6 +61,8 @@ export class Transport {
   #options: TransportOptions;
   #connections = new Map<string, Connection>();
   #authorizer: Authorizer;
+  /** Failures of a token service, which was already asked as often as makes sense. */
+  #spent = new WeakSet<Error>();
 
   /** Nothing is sent before {@linkcode send}. */
   constructor(options: TransportOptions = {}) {
@@ -103,7 +106,8 @@ export class Transport {
       try {
         return await this.#attempt(request);
       } catch (error) {
-        if (!(error instanceof RegistryError) || error.isPermanent || attempt >= attempts) throw error;
+        const isFinal = !(error instanceof RegistryError) || error.isPermanent || this.#spent.has(error);
+        if (isFinal || attempt >= attempts) throw error;
         await this.backOff(request, error, attempt);
       }
     }
@@ -168,8 +172,13 @@ export class Transport {
   async #learn(request: RegistryRequest, response: Response, header: string | undefined): Promise<boolean> {
     if (header !== undefined) this.#authorizer.forget(request.registry, header);
     if (!await this.#learnChallenges(request.registry, response)) return false;
-    const next = await this.#authorizer.header(request);
-    if (next === undefined || next === header) return false;
+    try {
+      const next = await this.#authorizer.header(request);
+      if (next === undefined || next === header) return false;
+    } catch (error) {
+      await response.body?.cancel();
+      throw error;
+    }
     await response.body?.cancel();
     return true;
   }
@@ -194,18 +203,22 @@ export class Transport {
   async #meet(request: Introduction): Promise<void> {
     const connection = this.#connection(request.registry);
     if (connection.meeting === undefined) {
+      // Without body and signal: it is a request of its own, and whoever gives up does not end it for the others.
+      const { action, registry, repository, scopes } = request;
+      const introduction = { action, registry, repository, scopes };
       // Whoever fails to meet it leaves the next one to try.
-      connection.meeting = this.#introduce(request, connection).catch((error) => {
+      connection.meeting = this.#introduce(introduction, connection).catch((error) => {
         connection.meeting = undefined;
         throw error;
       });
     }
-    await connection.meeting;
+    const signal = request.signal ?? this.signal;
+    await (signal === undefined ? connection.meeting : abortable(connection.meeting, signal));
   }
 
   /** Asks for the API's root, which answers with the challenge, if there is one (OCI distribution-spec 1.1, Determining Support). */
   async #introduce(request: Introduction, connection: Connection): Promise<void> {
-    const known = await this.#knownChallenge(request.registry);
+    const known = await this.#options.challenges?.get(request.registry).catch(() => undefined);
     const ping = { ...request, method: "GET", path: "/v2/", expect: [200], scopes: [] } as const;
     const response = connection.origin === undefined
       ? await this.#findOrigin(ping, connection, known)
@@ -216,26 +229,22 @@ export class Transport {
       if (known !== undefined) this.#authorizer.learn(request.registry, [known]);
       return;
     }
-    await response.body?.cancel();
     if (isRetryableStatus(response.status)) throw await this.#refusal(ping, response);
+    await response.body?.cancel();
     // Any other answer is good enough here: some registries have no root, and refuse nothing but what is really asked for.
     await this.#learnChallenges(request.registry, response);
   }
 
   async #learnChallenges(registry: string, response: Response): Promise<boolean> {
-    const isKnown = this.#authorizer.learn(
-      registry,
-      parseChallenges(response.headers.get("www-authenticate") ?? ""),
-    );
+    // Where passwords go is said by the registry itself, not by a host that it redirects to.
+    const isOwn = response.url === "" || new URL(response.url).origin === this.urlOf(registry).origin;
+    const header = isOwn ? response.headers.get("www-authenticate") ?? "" : "";
+    const isKnown = this.#authorizer.learn(registry, parseChallenges(header));
     const challenge = this.#authorizer.challengeOf(registry);
     if (isKnown && challenge !== undefined) {
       await this.#options.challenges?.set(registry, challenge).catch(() => {});
     }
     return isKnown;
-  }
-
-  async #knownChallenge(registry: string): Promise<Challenge | undefined> {
-    return await this.#options.challenges?.get(registry).catch(() => undefined);
   }
 
   /**
@@ -281,6 +290,7 @@ export class Transport {
     if (authorization !== undefined && url.origin === origin) headers.set("authorization", authorization);
     const signal = request.signal ?? this.signal;
     signal?.throwIfAborted();
+    let hop = url;
     try {
       if (request.upload !== undefined) {
         return await this.#stream(connection, url, headers, request.upload, request);
@@ -288,10 +298,10 @@ export class Transport {
       const init: RequestInit = { method: request.method, headers, redirect: "manual" };
       if (request.body !== undefined) init.body = request.body;
       const send = deadlineFetch(connection.fetch, this.limits.headers, signal);
-      return await followRedirects(send, url, init);
+      return await followRedirects((next, rest) => send((hop = new URL(next)).href, rest), url, init);
     } catch (error) {
       signal?.throwIfAborted();
-      throw this.#networkError(request, url, error);
+      throw this.#networkError(request, hop, error);
     }
   }
 
@@ -325,7 +335,7 @@ export class Transport {
 
   #networkError(request: RegistryRequest, url: URL, cause: unknown): unknown {
     if (cause instanceof RegistryError || cause instanceof AuthError) return cause;
-    const isPermanent = isCertificateFailure(cause);
+    const isPermanent = isCertificateFailure(cause) || cause instanceof RedirectError;
     return new RegistryError({
       action: request.action,
       method: request.method,
@@ -347,7 +357,8 @@ export class Transport {
     const text = await readText(response, ERROR_BODY_LIMIT, this.limits.stall).catch(() => "");
     const errors = parseErrors(text);
     const isPlain = response.headers.get("content-type")?.startsWith("text/plain") ?? false;
-    const said = errors.length === 0 && isPlain ? printable(text) : "";
+    const said = isPlain ? printable(text) : "";
+    const words = errors.length === 0 ? said || statusWords(response.status) : "";
     const account = response.status === 401 || response.status === 403
       ? `(${await this.#authorizer.accountOf(request)})`
       : "";
@@ -358,9 +369,7 @@ export class Transport {
       status: response.status,
       errors,
       retryAfter,
-      why: [said || (errors.length === 0 ? statusWords(response.status) : ""), account].filter((one) =>
-        one !== ""
-      ).join(" "),
+      why: `${words} ${account}`.trim(),
     });
   }
 
@@ -379,14 +388,11 @@ export class Transport {
         return await fetchToken(token, { send, headers, time: this.limits.stall, now: this.clock.now() });
       } catch (error) {
         this.signal?.throwIfAborted();
-        const isFinal = !(error instanceof RegistryError) || error.isPermanent ||
-          attempt >= this.limits.attempts;
-        if (isFinal) throw error;
-        await this.backOff(
-          { registry: token.registry, action: "get a token", signal: undefined },
-          error,
-          attempt,
-        );
+        if (!(error instanceof RegistryError) || error.isPermanent) throw error;
+        this.#spent.add(error);
+        if (attempt >= this.limits.attempts) throw error;
+        const { registry } = token;
+        await this.backOff({ registry, action: "get a token", signal: undefined }, error, attempt);
       }
     }
   }

@@ -84,7 +84,7 @@ export class FaultRules {
     for (const { rule, strikes } of this.#rules) {
       const { fault, matches = () => true, times = 1, isPerUrl = false, urls = Infinity } = rule;
       if (!matches(request)) continue;
-      const key = isPerUrl ? `${request.method} ${request.path.split("?")[0]}` : "";
+      const key = isPerUrl ? keyOf(request) : "";
       const count = strikes.get(key) ?? 0;
       if (count >= times || count === 0 && strikes.size >= urls) continue;
       strikes.set(key, count + 1);
@@ -93,6 +93,12 @@ export class FaultRules {
     }
     return undefined;
   }
+}
+
+/** What counts as one URL: an upload that says its digest is the same thing each time it is begun anew. */
+function keyOf({ method, path }: ProxiedRequest): string {
+  const digest = /[?&]digest=([^&]+)/.exec(path)?.[1];
+  return `${method} ${digest ?? path.split("?")[0]}`;
 }
 
 /** Faults after which an honest registry answers rightly when it is asked again. */

@@ -16,12 +16,15 @@ export type Framing = { type: "length"; length: number } | { type: "chunked" } |
 
 const END_OF_HEAD = [13, 10, 13, 10];
 
-/** Reads a head, or gives `undefined` when the connection ends before there is one. */
+/** The first byte of a connection that begins with TLS. */
+const TLS_HANDSHAKE = 0x16;
+
+/** Reads a head, or gives `undefined` when the connection ends before there is one or wants TLS. */
 export async function readHead(peer: Peer): Promise<Head | undefined> {
   let bytes: Bytes = new Uint8Array();
   for (;;) {
     const piece = await peer.read();
-    if (piece === undefined) return undefined;
+    if (piece === undefined || piece[0] === TLS_HANDSHAKE && bytes.length === 0) return undefined;
     bytes = concatenate([bytes, piece]);
     const end = findEnd(bytes);
     if (end < 0) continue;

@@ -82,13 +82,34 @@ export class Peer {
     this.#socket.end(() => this.#socket.destroy());
   }
 
-  /** Breaks the connection with an RST. */
+  /** Breaks the connection with an RST at once; what was written but has not arrived is lost. */
   reset(): void {
     this.#socket.resetAndDestroy();
+  }
+
+  /**
+   * Breaks the connection with an RST after what was written has arrived, so that what a test counts as sent was sent.
+   * Where the system does not tell (it does so on Linux), it breaks at once.
+   */
+  async resetAfterArrival(): Promise<void> {
+    const { localPort = 0, remotePort = 0 } = this.#socket;
+    // Reading the file gives others their turn, so this does not spin without end for a client in the same process.
+    while (!this.#socket.destroyed && await unsentBytes(localPort, remotePort) > 0);
+    this.reset();
   }
 
   /** Lets go at once. */
   destroy(): void {
     this.#socket.destroy();
   }
+}
+
+/** Bytes that the system still holds for a connection on loopback, by the kernel's list of connections. */
+async function unsentBytes(localPort: number, remotePort: number): Promise<number> {
+  const ends = [localPort, remotePort].map((port) =>
+    `0100007F:${port.toString(16).toUpperCase().padStart(4, "0")}`
+  );
+  const text = await Deno.readTextFile("/proc/net/tcp").catch(() => "");
+  const line = text.split("\n").find((one) => one.includes(`${ends[0]} ${ends[1]}`));
+  return parseInt(line?.trim().split(/\s+/)[4] ?? "0", 16);
 }

@@ -44,6 +44,7 @@ const FILLER = new Uint8Array(1024);
 export class ProxiedExchange {
   readonly #parts: ExchangeParts;
   readonly #method: string;
+  #isBreaking = false;
 
   /** Nothing is done before {@linkcode run}. */
   constructor(parts: ExchangeParts) {
@@ -110,6 +111,8 @@ export class ProxiedExchange {
   async #readAnswer(registry: Peer): Promise<Head> {
     for (;;) {
       const head = await readHead(registry);
+      // What the registry says to a request that is being broken off is not for the client.
+      if (this.#isBreaking) return await new Promise<never>(() => {});
       if (head === undefined) throw this.#giveUp(registry);
       if (statusOf(head) >= 200) return head;
       await this.#parts.client.write(formatHead(head));
@@ -190,14 +193,16 @@ export class ProxiedExchange {
   async #break(point: Point, registry?: Peer): Promise<void> {
     const { fault, client } = this.#parts;
     if (fault === undefined || !("at" in fault) || fault.at !== point) return;
+    if (fault.type === "answer" && point === "request-head") return;
+    this.#isBreaking = true;
     if (fault.type === "answer") {
-      if (point === "request-head") return;
       registry?.destroy();
       await this.#answer(fault);
       throw new OverError();
     }
-    registry?.destroy();
-    if (fault.type === "reset") client.reset();
+    // What was passed on has to arrive at the registry too.
+    if (fault.type !== "stall") registry?.close();
+    if (fault.type === "reset") await client.resetAfterArrival();
     else if (fault.type === "close") client.close();
     else await client.closed;
     throw new OverError();

@@ -80,15 +80,17 @@ export interface LabOptions extends Omit<MirrorOptions, "transport"> {
   limits?: Partial<Limits>;
   /** The clock. */
   clock?: LabClock;
+  /** Repository at both sides; `app` unless told. */
+  repository?: string;
 }
 
 /** Faults that only time shows are noticed within these milliseconds; a run without them never comes near. */
-export const SHORT_LIMITS: Partial<Limits> = { headers: 300, stall: 300, commit: 300 };
+export const SHORT_LIMITS: Partial<Limits> = { headers: 150, stall: 150, commit: 150 };
 /** Limits that no healthy request reaches on a busy machine, in milliseconds. */
 const LONG_LIMITS: Partial<Limits> = { headers: 10_000, stall: 10_000, commit: 10_000 };
 
 /**
- * Mirrors `app:v1` from the first registry to all others.
+ * Mirrors the tag `v1` of a repository from the first registry to all others.
  *
  * @throws {DOMException} when it does not end.
  */
@@ -97,14 +99,14 @@ export async function run(
   destinations: readonly LabRegistry[],
   options: LabOptions = {},
 ): Promise<Report> {
-  const { limits = LONG_LIMITS, clock = new LabClock(), ...rest } = options;
+  const { limits = LONG_LIMITS, clock = new LabClock(), repository = "app", ...rest } = options;
   const client = Deno.createHttpClient({ http2: false });
   const fetchFor = () => (url: string, init: RequestInit) => fetch(url, { ...init, client });
   const hang = new AbortController();
   const transport = new Transport({ fetchFor, isInsecure: () => true, limits, clock, signal: hang.signal });
   const rules = [{
-    source: `${source.proxy.host}/app:v1`,
-    destinations: destinations.map(({ proxy }) => `${proxy.host}/app`),
+    source: `${source.proxy.host}/${repository}:v1`,
+    destinations: destinations.map(({ proxy }) => `${proxy.host}/${repository}`),
   }];
   try {
     return await deadline(mirror(rules, { transport, ...rest }), HANG);

@@ -1,0 +1,112 @@
+/** What Deno Deploy's environment values say: the config, the schedule, the budget, the token, where it runs. */
+
+import { type Config, ConfigError, parseConfig } from "../mirror/config.ts";
+import { parseSchedule, type Schedule } from "./schedule.ts";
+
+/** Looks up an environment variable. */
+export type Environment = (name: string) => string | undefined;
+
+/** What the environment says. */
+export interface DeploySettings {
+  /** When the mirror runs. */
+  schedule: Schedule;
+  /** Milliseconds a run may take. */
+  budget: number;
+  /** Where the memory between runs is kept. */
+  store: string;
+  /** What lets see names and start runs. */
+  token: string | undefined;
+  /** Why nothing runs here. */
+  refusal: string | undefined;
+}
+
+/** An environment value cannot be used. */
+export class SettingsError extends Error {
+  /** Name of the class, as messages show it. */
+  override name = "SettingsError";
+
+  /** Names the variable. Its value is not repeated: it may hold a secret. */
+  constructor(variable: string, why: string, options?: ErrorOptions) {
+    super(`Cannot use ${variable}: ${why}`, options);
+  }
+}
+
+const HOURLY = "0 * * * *";
+/** Well below what is known to be cut off, and more than most runs need. */
+const BUDGET_SECONDS = 480;
+/** Deno Deploy takes no larger environment values, in bytes. */
+const VALUE_LIMIT = 16 * 1024;
+/** The config that is read when the environment has none. */
+const CONFIG_FILE = "image-syncer.json";
+
+/**
+ * Reads the settings.
+ *
+ * @throws {ScheduleError} when `IMAGE_SYNCER_SCHEDULE` is no cron expression.
+ * @throws {SettingsError} when another value cannot be used.
+ */
+export function readSettings(environment: Environment): DeploySettings {
+  return {
+    schedule: parseSchedule(environment("IMAGE_SYNCER_SCHEDULE") || HOURLY),
+    budget: 1000 * readBudget(environment("IMAGE_SYNCER_BUDGET")),
+    store: environment("IMAGE_SYNCER_STORE") || "kv",
+    token: environment("IMAGE_SYNCER_TOKEN"),
+    refusal: refusalOf(environment),
+  };
+}
+
+function readBudget(text: string | undefined): number {
+  if (text === undefined || text === "") return BUDGET_SECONDS;
+  const seconds = Number(text);
+  if (seconds > 0 && seconds < Infinity) return seconds;
+  throw new SettingsError("IMAGE_SYNCER_BUDGET", `expected a number of seconds above 0, got "${text}"`);
+}
+
+/** Each git branch has its own cron on Deno Deploy, and its own database, so that no lease keeps branches apart. */
+function refusalOf(environment: Environment): string | undefined {
+  const timeline = environment("DENO_TIMELINE") || "production";
+  const allowed = (environment("IMAGE_SYNCER_TIMELINES") || "production").split(",").map((one) => one.trim());
+  if (allowed.includes(timeline) || allowed.includes("*")) return undefined;
+  return `this is the timeline "${timeline}", and only ${
+    allowed.join(", ")
+  } may run (IMAGE_SYNCER_TIMELINES)`;
+}
+
+/**
+ * Reads the config: the text in `IMAGE_SYNCER_CONFIG`, else the file of the deployment that `IMAGE_SYNCER_CONFIG_FILE` names,
+ * `image-syncer.json` unless it does.
+ *
+ * @param readFile Reads and checks a config file.
+ * @throws {ConfigError} when it cannot be used.
+ * @throws {SettingsError} when there is none.
+ */
+export async function readDeployConfig(
+  environment: Environment,
+  readFile: (path: string) => Promise<Config>,
+): Promise<Config> {
+  const text = environment("IMAGE_SYNCER_CONFIG");
+  if (text !== undefined && text.trim() !== "") return parseValue(text);
+  const path = environment("IMAGE_SYNCER_CONFIG_FILE") || CONFIG_FILE;
+  try {
+    return await readFile(path);
+  } catch (cause) {
+    const isThere = !(cause instanceof ConfigError && cause.cause instanceof Deno.errors.NotFound);
+    if (isThere) throw cause;
+    throw new SettingsError("IMAGE_SYNCER_CONFIG", `it is not set, and there is no file "${path}"`, {
+      cause,
+    });
+  }
+}
+
+function parseValue(text: string): Config {
+  try {
+    return parseConfig(text);
+  } catch (cause) {
+    const size = new TextEncoder().encode(text).length;
+    if (!(cause instanceof ConfigError) || size < VALUE_LIMIT - 64) throw cause;
+    const why =
+      `${cause.message}. With ${size} bytes it may have been cut off, for Deno Deploy takes ${VALUE_LIMIT}; ` +
+      `put the config into a file "${CONFIG_FILE}" of the deployment instead`;
+    throw new SettingsError("IMAGE_SYNCER_CONFIG", why, { cause });
+  }
+}

@@ -1,0 +1,23 @@
+/** A process that mirrors a config and shares the work with others through one Deno KV database on disk. */
+
+import { openConfigRegistries } from "../../src/deno/config_registries.ts";
+import { Leases } from "../../src/deno/lease.ts";
+import { shareWork } from "../../src/deno/shared_work.ts";
+import { openStore } from "../../src/deno/store_location.ts";
+import { parseConfig } from "../../src/mirror/config.ts";
+import { mirror } from "../../src/mirror/run.ts";
+import { Transport } from "../../src/registry/transport.ts";
+
+const [path = "", text = "", lifetime = "30000"] = Deno.args;
+const config = parseConfig(text);
+const { store, kv, close } = await openStore(`kv:${path}`, {
+  onWarning: (message) => console.error(message),
+});
+if (kv === undefined) throw new Error("Cannot share work: there is no database");
+const registries = openConfigRegistries(config);
+const leases = new Leases(kv, { lifetime: Number(lifetime) });
+const claim = shareWork(leases, { store, onWarning: (message) => console.error(message) });
+const report = await mirror(config.rules, { transport: new Transport(registries.options), store, claim });
+console.log(JSON.stringify({ totals: report.totals }));
+registries.close();
+await close();

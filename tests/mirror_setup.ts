@@ -1,0 +1,234 @@
+/** What the tests of the mirror share: a source, some destinations, a run between them, and looks at what came of it. */
+
+import type { Digest } from "../src/oci/descriptor.ts";
+import type { Rule } from "../src/mirror/config.ts";
+import type { CopyContext } from "../src/mirror/destination.ts";
+import type { PlanContext } from "../src/mirror/plan.ts";
+import { Presence } from "../src/mirror/presence.ts";
+import type { CopyEvent, Report } from "../src/mirror/report.ts";
+import { mirror, type MirrorOptions } from "../src/mirror/run.ts";
+import { MemoryStore } from "../src/mirror/store.ts";
+import { UploadHabits } from "../src/mirror/upload_habits.ts";
+import { TransferSlots } from "../src/registry/gate.ts";
+import { Repository } from "../src/registry/repository.ts";
+import type { TransportOptions } from "../src/registry/request.ts";
+import { Transport } from "../src/registry/transport.ts";
+import { assert, assertEquals } from "@std/assert";
+import { FakeClock } from "./fake_clock.ts";
+import { blobsOf, type Image, walkImage } from "./images.ts";
+import {
+  createNetwork,
+  createRegistry,
+  type Fetch,
+  type Handler,
+  type RegistryOptions,
+  type TestRegistry,
+} from "./registry.ts";
+
+/** Host of the source. */
+export const SOURCE = "source.test";
+/** Host of the destination. */
+export const DESTINATION = "destination.test";
+
+/** Options of {@linkcode setUpMirror}. */
+export interface MirrorSetupOptions {
+  /** The source. */
+  source?: RegistryOptions;
+  /** The destination. */
+  destination?: RegistryOptions;
+  /** More registries by host. */
+  others?: Readonly<Record<string, TestRegistry>>;
+  /** What stands between the client and a registry, by host. */
+  wrap?: Readonly<Record<string, (handler: Handler) => Handler>>;
+  /** The transport besides. */
+  transport?: TransportOptions;
+}
+
+/** Registries, and runs between them. */
+export class MirrorSetup {
+  /** Reached as {@linkcode SOURCE}. */
+  readonly source: TestRegistry;
+  /** Reached as {@linkcode DESTINATION}. */
+  readonly destination: TestRegistry;
+  /** Waits pass at once. */
+  readonly clock: FakeClock = new FakeClock();
+  /** Remembers from run to run. */
+  readonly store: MemoryStore = new MemoryStore();
+  /** What happened in all runs. */
+  readonly events: CopyEvent[] = [];
+  readonly #fetch: Fetch;
+  readonly #options: MirrorSetupOptions;
+
+  /** See {@linkcode setUpMirror}. */
+  constructor(options: MirrorSetupOptions) {
+    this.#options = options;
+    this.source = createRegistry(options.source);
+    this.destination = createRegistry(options.destination);
+    const registries = { [SOURCE]: this.source, [DESTINATION]: this.destination, ...options.others };
+    const hosts = Object.entries(registries).map(([host, registry]) => {
+      const handler: Handler = (request) => registry.handler(request);
+      return [`https://${host}`, options.wrap?.[host]?.(handler) ?? handler];
+    });
+    this.#fetch = createNetwork(Object.fromEntries(hosts));
+  }
+
+  /** A new transport to these registries. */
+  transport(options: TransportOptions = {}): Transport {
+    return new Transport({
+      fetchFor: () => this.#fetch,
+      clock: this.clock,
+      ...this.#options.transport,
+      ...options,
+    });
+  }
+
+  /** Mirrors rules written as source and destinations; nothing of an earlier run is known but the store. */
+  async run(
+    images: Readonly<Record<string, string | string[]>> | readonly Rule[],
+    options: Partial<MirrorOptions> & { signal?: AbortSignal } = {},
+  ): Promise<Report> {
+    const { signal, ...rest } = options;
+    const rules = Array.isArray(images) ? images : rulesOf(images as Record<string, string | string[]>);
+    return await mirror(rules, {
+      transport: this.transport(signal === undefined ? {} : { signal }),
+      store: this.store,
+      onEvent: (event) => this.events.push(event),
+      ...rest,
+    });
+  }
+
+  /** What planning and copying need, for tests of less than a run. */
+  context(options: Partial<CopyContext & PlanContext> = {}): CopyContext & PlanContext {
+    const transport = this.transport();
+    const repositories = new Map<string, Repository>();
+    return {
+      open: (registry, name, actions) => {
+        const key = `${actions} ${registry}/${name}`;
+        const repository = repositories.get(key) ?? new Repository(transport, registry, name, actions);
+        repositories.set(key, repository);
+        return repository;
+      },
+      presence: new Presence(),
+      habits: new UploadHabits(),
+      slots: new TransferSlots(5, (registry) => transport.gateOf(registry)),
+      store: this.store,
+      now: () => this.clock.now(),
+      emit: (event) => this.events.push(event),
+      force: false,
+      isStopping: () => false,
+      createHasher: undefined,
+      ...options,
+    };
+  }
+
+  /** Events of one type, in order. */
+  eventsOf<Type extends CopyEvent["type"]>(type: Type): Extract<CopyEvent, { type: Type }>[] {
+    return this.events.filter((event): event is Extract<CopyEvent, { type: Type }> => event.type === type);
+  }
+}
+
+/** A source, a destination, and what runs between them. */
+export function setUpMirror(options: MirrorSetupOptions = {}): MirrorSetup {
+  return new MirrorSetup(options);
+}
+
+/** Rules from sources and destinations, as a config has them. */
+export function rulesOf(images: Readonly<Record<string, string | string[]>>): Rule[] {
+  return Object.entries(images).map(([source, destinations]) => ({
+    source,
+    destinations: Array.isArray(destinations) ? destinations : [destinations],
+  }));
+}
+
+/** Fails unless a repository holds an image to the byte: under its tag, every child, every blob. */
+export function assertHolds(
+  registry: TestRegistry,
+  repository: string,
+  reference: string | undefined,
+  image: Image,
+): void {
+  const state = registry.state.repository(repository);
+  for (const node of walkImage(image)) {
+    const found = state.findManifest(node === image && reference !== undefined ? reference : node.digest);
+    assert(found !== undefined, `"${repository}" lacks manifest "${node.digest}"`);
+    assertEquals(found.bytes, node.bytes, `"${repository}" has other bytes of "${node.digest}"`);
+    assertEquals(found.mediaType, node.mediaType);
+  }
+  for (const digest of blobsOf(image).keys()) {
+    assert(state.blobs.has(digest), `"${repository}" lacks blob "${digest}"`);
+  }
+}
+
+/** One blob that was brought to a repository by bytes, or by mounting. */
+export interface Arrival {
+  /** Its repository. */
+  repository: string;
+  /** The blob. */
+  digest: Digest;
+}
+
+/** Blobs a registry was sent, in order. */
+export function uploadsTo(registry: TestRegistry): Arrival[] {
+  return arrivals(registry, "digest");
+}
+
+/** Blobs a registry mounted, in order. */
+export function mountsAt(registry: TestRegistry): Arrival[] {
+  return arrivals(registry, "mount");
+}
+
+function arrivals(registry: TestRegistry, parameter: "digest" | "mount"): Arrival[] {
+  return registry.requests.flatMap(({ kind, status, path, repository }) => {
+    const digest = new URLSearchParams(path.split("?")[1] ?? "").get(parameter);
+    return kind === "upload" && status === 201 && digest !== null ? [{ repository, digest }] : [];
+  });
+}
+
+/** Fails when a blob was sent to the same repository more than once. */
+export function assertSentOnce(registry: TestRegistry): void {
+  const sent = uploadsTo(registry).map(({ repository, digest }) => `${repository} ${digest}`);
+  assertEquals(sent.length, new Set(sent).size, "a blob was sent twice to one repository");
+}
+
+/** Bytes of blobs a registry gave away. */
+export function blobBytesFrom(registry: TestRegistry): number {
+  return registry.requests.reduce((sum, { kind, bytesOut }) => sum + (kind === "blob" ? bytesOut : 0), 0);
+}
+
+/** Bytes of all blobs of some images, each counted once. */
+export function blobBytesOf(...images: readonly Image[]): number {
+  const blobs = new Map(images.flatMap((image) => [...blobsOf(image)]));
+  return [...blobs.values()].reduce((sum, { size }) => sum + size, 0);
+}
+
+/**
+ * Stands before a registry and breaks some request bodies off: after that many bytes the connection is gone.
+ *
+ * @param cutAt Bytes of a request's body that still arrive; `undefined` lets the request be.
+ */
+export function cutting(
+  cutAt: (request: Request) => number | undefined,
+): (handler: Handler) => Handler {
+  return (handler) => (request) => {
+    const limit = request.body === null ? undefined : cutAt(request);
+    if (limit === undefined || request.body === null) return handler(request);
+    return handler(new Request(request, { body: cutAfter(request.body, limit) }));
+  };
+}
+
+function cutAfter(body: ReadableStream<Uint8Array>, limit: number): ReadableStream<Uint8Array> {
+  const reader = body.getReader();
+  let left = limit;
+  return new ReadableStream<Uint8Array>({
+    async pull(controller) {
+      const { value } = await reader.read();
+      const piece = value?.subarray(0, left);
+      left -= piece?.length ?? left;
+      if (piece !== undefined && piece.length > 0) controller.enqueue(piece);
+      if (left > 0) return;
+      controller.error(new TypeError("connection reset by peer"));
+      await reader.cancel();
+    },
+    cancel: (reason) => reader.cancel(reason),
+  }, { highWaterMark: 0 });
+}

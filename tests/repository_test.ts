@@ -1,0 +1,541 @@
+/** Tests of the verbs of the distribution-spec for one repository. */
+
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
+import { DigestError, MANIFEST_MEDIA_TYPES, MEDIA_TYPE_OCI_MANIFEST } from "../src/oci/descriptor.ts";
+import { ManifestError, parseContent } from "../src/oci/manifest.ts";
+import { RegistryError } from "../src/registry/registry_error.ts";
+import { Repository } from "../src/registry/repository.ts";
+import type { TransportOptions } from "../src/registry/request.ts";
+import { Transport } from "../src/registry/transport.ts";
+import type { UploadSession } from "../src/registry/upload_session.ts";
+import { FakeClock } from "./fake_clock.ts";
+import { buildImage, buildIndex, buildSchema1, encodeJson, type Image, pushImage } from "./images.ts";
+import { RawServer } from "./raw_server.ts";
+import {
+  createNetwork,
+  createRegistry,
+  digestBytes,
+  generatedContent,
+  type Intercept,
+  type RegistryOptions,
+  type TestRegistry,
+} from "./registry.ts";
+import { readAll } from "./registry/blob_content.ts";
+
+const REGISTRY = "registry.test";
+const IMAGE = buildImage();
+const BLOB = generatedContent(3, 5000);
+
+interface Setup {
+  registry: TestRegistry;
+  repository: Repository;
+}
+
+function setUp(registryOptions: RegistryOptions = {}, options: TransportOptions = {}): Setup {
+  const registry = createRegistry(registryOptions);
+  pushImage(registry, "a/b", "v1", IMAGE);
+  registry.state.addBlob("a/b", BLOB);
+  const transport = new Transport({ fetchFor: () => registry.fetch, clock: new FakeClock(), ...options });
+  return { registry, repository: new Repository(transport, REGISTRY, "a/b", "pull,push") };
+}
+
+/** A registry that gives one answer to everything but pings. */
+function answering(make: () => Response): Setup {
+  return setUp({ intercept: (_request, { kind }) => kind === "ping" ? undefined : make() });
+}
+
+function manifestAnswer(bytes: BodyInit, headers: Record<string, string> = {}): () => Response {
+  return () => new Response(bytes, { headers: { "content-type": MEDIA_TYPE_OCI_MANIFEST, ...headers } });
+}
+
+async function listAll(repository: Repository): Promise<string[]> {
+  const tags: string[] = [];
+  for await (const page of repository.listTags()) tags.push(...page);
+  return tags;
+}
+
+async function openSession(repository: Repository, digest = BLOB.digest): Promise<UploadSession> {
+  const opening = await repository.openUpload(digest);
+  assert(opening.type === "opened");
+  return opening.session;
+}
+
+/** A server that stops in the middle of an answer, as often as told, and then gives all of it. */
+function breaking(image: Image, times: number): RawServer {
+  let left = times;
+  return new RawServer(async ({ reply, write }) => {
+    const head = `HTTP/1.1 200 OK\r\ncontent-type: ${image.mediaType}\r\n` +
+      `docker-content-digest: ${image.digest}\r\ncontent-length: ${image.bytes.length}\r\n\r\n`;
+    if (left-- <= 0) return await reply(200, { "content-type": image.mediaType }, image.bytes);
+    await write(head);
+    await write(image.bytes.subarray(0, 20));
+  });
+}
+
+Deno.test("Repository.resolve() gives type, digest and size by HEAD alone", async () => {
+  const { registry, repository } = setUp();
+  const expected = { mediaType: IMAGE.mediaType, digest: IMAGE.digest, size: IMAGE.bytes.length };
+  assertEquals(await repository.resolve("v1"), expected);
+  assertEquals(await repository.resolve(IMAGE.digest), expected);
+  assertEquals(await repository.resolve("none"), undefined);
+  assertEquals(registry.count({ method: "GET", kind: "manifest" }), 0);
+});
+
+Deno.test("Repository.resolve() asks with GET where HEAD lacks the digest or names no manifest type", async () => {
+  const headless = setUp({ quirks: { headWithoutDigest: true, headWithoutLength: true } });
+  assertEquals((await headless.repository.resolve("v1"))?.digest, IMAGE.digest);
+  assertEquals((await headless.repository.resolve("v1"))?.size, IMAGE.bytes.length);
+  const plain = setUp({
+    intercept: async (request, { kind, next }) => {
+      if (kind !== "manifest") return undefined;
+      const response = await next();
+      response.headers.set("content-type", "text/plain");
+      return request.method === "HEAD" ? new Response(null, response) : response;
+    },
+  });
+  assertEquals((await plain.repository.resolve("v1"))?.mediaType, IMAGE.mediaType);
+});
+
+Deno.test("Repository.resolve() gives size -1 where HEAD does not say it", async () => {
+  const { repository } = setUp({ quirks: { headWithoutLength: true } });
+  assertEquals((await repository.resolve("v1"))?.size, -1);
+});
+
+Deno.test("Repository.resolve() refuses a registry that answers with another digest", async () => {
+  const other = buildImage({ seed: 2 });
+  const { repository } = answering(manifestAnswer("", { "docker-content-digest": other.digest }));
+  const error = await assertRejects(() => repository.resolve(IMAGE.digest), DigestError);
+  assertEquals([error.expected, error.actual], [IMAGE.digest, other.digest]);
+});
+
+Deno.test("Repository.getManifest() gives the bytes as served, whatever their type", async () => {
+  const { registry, repository } = setUp();
+  const images = [IMAGE, buildImage({ seed: 5, format: "docker" }), buildIndex([IMAGE]), buildSchema1()];
+  for (const image of images) {
+    pushImage(registry, "a/b", "tag", image);
+    for (const reference of ["tag", image.digest]) {
+      const content = await repository.getManifest(reference);
+      assertEquals(content.bytes, image.bytes);
+      assertEquals(content.descriptor, {
+        mediaType: image.mediaType,
+        digest: image.digest,
+        size: image.bytes.length,
+      });
+    }
+  }
+});
+
+Deno.test("Repository.getManifest() and resolve() accept the same types", async () => {
+  const accepts: (string | null)[] = [];
+  const { repository } = setUp({
+    intercept: (request, { kind }) => {
+      if (kind === "manifest") accepts.push(request.headers.get("accept"));
+      return undefined;
+    },
+  });
+  await repository.resolve("v1");
+  await repository.getManifest("v1");
+  assertEquals(accepts, Array(2).fill(MANIFEST_MEDIA_TYPES.join(", ")));
+});
+
+Deno.test("Repository.getManifest() trusts no bytes but those of the digest", async () => {
+  const changed = new TextEncoder().encode(new TextDecoder().decode(IMAGE.bytes).replace("1024", "1025"));
+  const byDigest = answering(manifestAnswer(changed));
+  await assertRejects(() => byDigest.repository.getManifest(IMAGE.digest), DigestError);
+  const byTag = answering(manifestAnswer(changed, { "docker-content-digest": IMAGE.digest }));
+  await assertRejects(() => byTag.repository.getManifest("v1"), DigestError);
+  const lying = answering(manifestAnswer(changed, { "docker-content-digest": digestBytes(changed) }));
+  await assertRejects(() => lying.repository.getManifest(IMAGE.digest), DigestError);
+  const silent = answering(manifestAnswer(changed));
+  assertEquals((await silent.repository.getManifest("v1")).descriptor.digest, digestBytes(changed));
+});
+
+Deno.test("Repository.getManifest() notices a changed payload of schema 1", async () => {
+  const image = buildSchema1();
+  const text = new TextDecoder().decode(image.bytes).replace('"amd64"', '"arm64"');
+  const { repository } = answering(manifestAnswer(text, { "content-type": image.mediaType }));
+  await assertRejects(() => repository.getManifest(image.digest), DigestError);
+});
+
+Deno.test("Repository.getManifest() refuses bytes that read as image and as index", async () => {
+  const bytes = encodeJson({ schemaVersion: 2, config: {}, layers: [], manifests: [] });
+  for (const type of [MEDIA_TYPE_OCI_MANIFEST, "application/vnd.oci.image.index.v1+json"]) {
+    const { repository } = answering(manifestAnswer(bytes, { "content-type": type }));
+    await assertRejects(() => repository.getManifest(digestBytes(bytes)), ManifestError, "both");
+  }
+});
+
+Deno.test("Repository.getManifest() reads no more than 4 MiB", async () => {
+  let given = 0;
+  const body = () =>
+    new ReadableStream<Uint8Array<ArrayBuffer>>({
+      pull(controller) {
+        given += 65_536;
+        controller.enqueue(new Uint8Array(65_536));
+      },
+    }, { highWaterMark: 0 });
+  const { repository } = answering(() => new Response(body()));
+  const error = await assertRejects(() => repository.getManifest("v1"), RegistryError);
+  assertEquals(
+    error.message,
+    `Cannot read manifest of "registry.test/a/b:v1": the answer is larger than 4194304 bytes`,
+  );
+  assert(error.isPermanent && given < 5 * 1024 * 1024, `${given}`);
+});
+
+Deno.test("Repository.getManifest() says of which image it got a web page", async () => {
+  const page = () =>
+    new Response("<html>Please sign in</html>", { headers: { "content-type": "text/html" } });
+  for (const act of ["resolve", "getManifest"] as const) {
+    const { repository } = answering(page);
+    const error = await assertRejects(() => repository[act]("v1"), ManifestError);
+    assertEquals(error.message, `Cannot read manifest "registry.test/a/b:v1": not JSON`);
+  }
+});
+
+Deno.test("Repository.getManifest() repeats the registry's refusal with the whole reference", async () => {
+  const { repository } = setUp();
+  const error = await assertRejects(() => repository.getManifest("none"), RegistryError);
+  assertEquals(
+    error.message,
+    `Cannot read manifest of "registry.test/a/b:none": 404 MANIFEST_UNKNOWN: manifest unknown`,
+  );
+});
+
+Deno.test("Repository.getManifest() says which image it was when the answer breaks off", async () => {
+  await using server = breaking(IMAGE, 100);
+  const transport = new Transport({ isInsecure: () => true, clock: new FakeClock() });
+  const repository = new Repository(transport, server.host, "a/b", "pull");
+  const error = await assertRejects(() => repository.getManifest("v1"), RegistryError);
+  assertEquals(
+    error.message,
+    `Cannot read manifest of "${server.host}/a/b:v1": the connection was closed too early (${server.host})`,
+  );
+  assert(!error.isPermanent);
+});
+
+Deno.test("Repository.getManifest() ends with the signal in the middle of an answer", async () => {
+  const { promise: started, resolve } = Promise.withResolvers<void>();
+  const { repository } = answering(() =>
+    new Response(
+      new ReadableStream({
+        pull() {
+          resolve();
+          return new Promise(() => {});
+        },
+      }, { highWaterMark: 0 }),
+    )
+  );
+  const controller = new AbortController();
+  const reading = repository.getManifest("v1", controller.signal);
+  await started;
+  const reason = new Error("enough");
+  controller.abort(reason);
+  assertStrictEquals(await assertRejects(() => reading), reason);
+});
+
+Deno.test("Repository.putManifest() stores the bytes under tag and digest with their type", async () => {
+  const { registry, repository } = setUp();
+  const content = await parseContent(IMAGE.bytes, IMAGE.mediaType);
+  for (const reference of ["v2", IMAGE.digest]) {
+    await repository.putManifest(reference, content);
+    const stored = registry.repositories.get("a/b")?.findManifest(reference);
+    assertEquals([stored?.bytes, stored?.mediaType], [IMAGE.bytes, IMAGE.mediaType]);
+  }
+  assertEquals(registry.requests.at(-1)?.contentLength, IMAGE.bytes.length);
+});
+
+Deno.test("Repository.putManifest() sends the bytes again when it tries again", async () => {
+  const fails: Intercept = (request, { kind, count }) =>
+    kind === "manifest" && request.method === "PUT" && count < 3
+      ? new Response(null, { status: 502 })
+      : undefined;
+  const { registry, repository } = setUp({ intercept: fails });
+  await repository.putManifest("v2", await parseContent(IMAGE.bytes, IMAGE.mediaType));
+  assertEquals(registry.repositories.get("a/b")?.findManifest("v2")?.bytes, IMAGE.bytes);
+  assertEquals(registry.count({ method: "PUT" }), 3);
+});
+
+Deno.test("Repository.putManifest() notices that something else was stored", async () => {
+  const { repository } = answering(() =>
+    new Response(null, { status: 201, headers: { "docker-content-digest": BLOB.digest } })
+  );
+  const content = await parseContent(IMAGE.bytes, IMAGE.mediaType);
+  const error = await assertRejects(() => repository.putManifest("v2", content), DigestError);
+  assertEquals([error.expected, error.actual], [IMAGE.digest, BLOB.digest]);
+});
+
+Deno.test("Repository.putManifest() tells which blobs the registry lacks", async () => {
+  const { repository } = setUp();
+  const other = buildImage({ seed: 9 });
+  const content = await parseContent(other.bytes, other.mediaType);
+  const error = await assertRejects(() => repository.putManifest("v2", content), RegistryError);
+  assert(error.hasCode("MANIFEST_BLOB_UNKNOWN"));
+});
+
+Deno.test("Repository.hasBlob() tells whether a blob is there, and nothing of a refusal", async () => {
+  const { repository } = setUp();
+  assert(await repository.hasBlob(BLOB.digest));
+  assert(!await repository.hasBlob(`sha256:${"0".repeat(64)}`));
+  const refusing = answering(() => new Response(null, { status: 403 }));
+  const error = await assertRejects(() => refusing.repository.hasBlob(BLOB.digest), RegistryError);
+  assertEquals(
+    error.message,
+    `Cannot check blob "${BLOB.digest}" in "registry.test/a/b": 403 access denied (anonymous)`,
+  );
+});
+
+Deno.test("Repository.getBlob() gives a blob, or the rest of it", async () => {
+  const { registry, repository } = setUp();
+  assertEquals((await (await repository.getBlob(BLOB.digest)).bytes()).length, 5000);
+  const rest = await repository.getBlob(BLOB.digest, { offset: 4000 });
+  assertEquals([rest.status, rest.headers.get("content-range")], [206, "bytes 4000-4999/5000"]);
+  assertEquals(await rest.bytes(), (await readAll(BLOB.stream())).slice(4000));
+  assertEquals(registry.requests.at(-1)?.range, "bytes=4000-");
+});
+
+Deno.test("Repository.openUpload() mounts, opens, or sends at once", async () => {
+  const { registry, repository } = setUp();
+  const other = generatedContent(8, 100);
+  registry.state.addBlob("c/d", other);
+  assertEquals(await repository.openUpload(other.digest, { mountFrom: "c/d" }), { type: "mounted" });
+  assertEquals((await repository.openUpload(BLOB.digest, { mountFrom: "not/there" })).type, "opened");
+  const small = generatedContent(9, 10);
+  const bytes = await readAll(small.stream());
+  assertEquals(await repository.openUpload(small.digest, { bytes }), { type: "stored" });
+  assert(await repository.hasBlob(small.digest));
+  registry.quirks.noSinglePost = true;
+  const next = generatedContent(10, 10);
+  const opening = await repository.openUpload(next.digest, { bytes: await readAll(next.stream()) });
+  assertEquals(opening.type, "opened");
+});
+
+Deno.test("Repository.openUpload() sends a Content-Length of 0", async () => {
+  await using server = new RawServer((exchange) => exchange.reply(202, { location: "/v2/up?x=1" }));
+  const transport = new Transport({ isInsecure: () => true, clock: new FakeClock() });
+  const opening = await new Repository(transport, server.host, "a/b", "pull,push").openUpload(BLOB.digest);
+  assertEquals(server.requests[0]?.headers.get("content-length"), "0");
+  assertEquals(opening, {
+    type: "opened",
+    session: { location: `http://${server.host}/v2/up?x=1`, chunkMinimum: undefined },
+  });
+});
+
+Deno.test("Repository.openUpload() knows how large chunks must be", async () => {
+  const { repository } = setUp({ quirks: { chunkMinLength: 4096 } });
+  assertEquals((await openSession(repository)).chunkMinimum, 4096);
+});
+
+Deno.test("Repository.openUpload() takes relative and absolute locations, and mends those of a proxy", async () => {
+  const cases: [string, string][] = [
+    ["/v2/up/1?s=2", "https://registry.test/v2/up/1?s=2"],
+    ["up/1", "https://registry.test/v2/a/b/blobs/uploads/up/1"],
+    ["https://registry.test/v2/up", "https://registry.test/v2/up"],
+    ["http://registry.test/v2/up", "https://registry.test/v2/up"],
+    ["http://registry.test:5000/v2/up", "https://registry.test/v2/up"],
+    ["https://storage.test/up?sig=1", "https://storage.test/up?sig=1"],
+  ];
+  for (const [location, expected] of cases) {
+    const { repository } = answering(() => new Response(null, { status: 202, headers: { location } }));
+    assertEquals((await openSession(repository)).location, expected, location);
+  }
+});
+
+Deno.test("Repository.openUpload() refuses locations that it must not follow", async () => {
+  const cases: [Record<string, string>, string][] = [
+    [{}, "the answer does not say where to upload to"],
+    [{ location: "https://" }, "where to upload to is not a URL"],
+    [{ location: "http://storage.test/up" }, "it wants the upload to go on without TLS"],
+    [{ location: "ftp://storage.test/up" }, "it wants the upload to go on without TLS"],
+    [{ location: "https://u:p@registry.test/up" }, "where to upload to has a user name in it"],
+  ];
+  for (const [headers, why] of cases) {
+    const { repository } = answering(() => new Response(null, { status: 202, headers }));
+    const error = await assertRejects(() => repository.openUpload(BLOB.digest), RegistryError, why);
+    assert(error.isPermanent);
+  }
+});
+
+Deno.test("Repository.putBlob() adds the digest to the location and keeps its query", async () => {
+  const { registry, repository } = setUp({ quirks: { uploadState: true, locationAbsolute: true } });
+  const small = generatedContent(11, 100);
+  const session = await openSession(repository, small.digest);
+  await repository.putBlob(session, small.digest, await readAll(small.stream()));
+  const { searchParams } = new URL(registry.requests.at(-1)?.path ?? "", "https://x");
+  assertEquals([searchParams.get("_state"), searchParams.get("digest")], ["0", small.digest]);
+  assert(await repository.hasBlob(small.digest));
+});
+
+Deno.test("Repository.putBlob() sends once, and repeats what the registry says of wrong bytes", async () => {
+  const { registry, repository } = setUp();
+  const session = await openSession(repository, `sha256:${"0".repeat(64)}`);
+  const error = await assertRejects(
+    () => repository.putBlob(session, `sha256:${"0".repeat(64)}`, new Uint8Array(5)),
+    RegistryError,
+  );
+  assertEquals(error.status, 400);
+  assertEquals(registry.count({ method: "PUT" }), 1);
+  const failing = answering(() => new Response(null, { status: 503 }));
+  await assertRejects(
+    () => failing.repository.putBlob(session, BLOB.digest, new Uint8Array(5)),
+    RegistryError,
+  );
+  assertEquals(failing.registry.count({ method: "PUT" }), 1);
+});
+
+Deno.test("Repository.putBlob() gives no credentials to another host, and answers no challenge of it", async () => {
+  const asked: string[] = [];
+  for (const isBasic of [true, false]) {
+    const auth: RegistryOptions["auth"] = isBasic
+      ? { type: "basic", username: "robot", password: "hunter2" }
+      : { type: "bearer", users: { robot: { password: "hunter2" } } };
+    const registry = createRegistry({ auth, quirks: { locationOrigin: "https://evil.test" } });
+    const network = createNetwork({
+      [`https://${REGISTRY}`]: registry.handler,
+      "https://evil.test": (request) => {
+        asked.push(`${request.method} ${request.headers.get("authorization")}`);
+        const headers = { "www-authenticate": `Bearer realm="https://evil.test/token", Basic realm="x"` };
+        return new Response(null, { status: 401, headers });
+      },
+    });
+    const transport = new Transport({
+      fetchFor: () => network,
+      credentials: () => Promise.resolve({ username: "robot", password: "hunter2" }),
+      clock: new FakeClock(),
+    });
+    const repository = new Repository(transport, REGISTRY, "a/b", "pull,push");
+    const session = await openSession(repository);
+    await assertRejects(
+      () => repository.putBlob(session, BLOB.digest, new Uint8Array(5)),
+      RegistryError,
+      "401",
+    );
+    await repository.cancelUpload(session);
+    assertEquals(await repository.uploadOffset(session), undefined);
+  }
+  assertEquals(asked, Array(2).fill(["PUT null", "DELETE null", "GET null"]).flat());
+});
+
+Deno.test("Repository.cancelUpload() asks once and lets a registry be that cannot", async () => {
+  const { registry, repository } = setUp();
+  await repository.cancelUpload(await openSession(repository));
+  assertEquals(registry.repositories.get("a/b")?.uploads.size, 0);
+  const failing = answering(() => new Response(null, { status: 500 }));
+  await failing.repository.cancelUpload({ location: `https://${REGISTRY}/v2/up`, chunkMinimum: undefined });
+  assertEquals(failing.registry.count({ method: "DELETE" }), 1);
+});
+
+Deno.test("Repository.uploadOffset() tells how far an upload is", async () => {
+  const { repository } = setUp();
+  const session = await openSession(repository);
+  assertEquals(await repository.uploadOffset(session), 0);
+  const unknown = setUp({ quirks: { noUploadStatus: true } });
+  assertEquals(await unknown.repository.uploadOffset(await openSession(unknown.repository)), undefined);
+});
+
+Deno.test("Repository.listTags() gives all pages, relative and absolute, and asks for 1000 at most", async () => {
+  const tags = Array.from({ length: 25 }, (_, index) => `t${String(index).padStart(2, "0")}`);
+  for (
+    const quirks of [{ pageSize: 10, maxPageParameter: 1000 }, { pageSize: 1, locationAbsolute: true }, {}]
+  ) {
+    const { registry, repository } = setUp({ quirks });
+    for (const tag of tags) registry.repositories.get("a/b")?.tags.set(tag, IMAGE.digest);
+    assertEquals(await listAll(repository), [...tags, "v1"]);
+    for (const { path } of registry.requests.filter(({ kind }) => kind === "tags")) {
+      assert(Number(new URL(path, "https://x").searchParams.get("n")) <= 1000);
+    }
+  }
+});
+
+Deno.test("Repository.listTags() reads what registries answer for no tags", async () => {
+  for (const body of [`{"name":"a/b","tags":null}`, `{"name":"a/b"}`, `{"tags":[]}`]) {
+    assertEquals(await listAll(answering(() => new Response(body)).repository), []);
+  }
+  assertEquals(await listAll(answering(() => new Response(`{"tags":["a",7,"b"]}`)).repository), ["a", "b"]);
+});
+
+Deno.test("Repository.listTags() refuses answers that are no list", async () => {
+  const cases: [string, string][] = [
+    ["<html>Sign in</html>", "the answer is not JSON"],
+    [`{"tags":{}}`, "the answer has no list of tags"],
+  ];
+  for (const [body, why] of cases) {
+    const error = await assertRejects(
+      () => listAll(answering(() => new Response(body)).repository),
+      RegistryError,
+    );
+    assertEquals([error.message, error.isPermanent], [
+      `Cannot list tags of "registry.test/a/b": ${why}`,
+      true,
+    ]);
+  }
+});
+
+Deno.test("Repository.listTags() ends a listing that goes round", async () => {
+  for (
+    const link of [`</v2/a/b/tags/list?n=1000>; rel="next"`, `<?last=z>; rel=next`, `<list>; rel="next"`]
+  ) {
+    const { registry, repository } = answering(() => Response.json({ tags: ["a"] }, { headers: { link } }));
+    await assertRejects(() => listAll(repository), RegistryError, "its list of tags does not end");
+    assert(registry.count({ kind: "tags" }) <= 3);
+  }
+});
+
+Deno.test("Repository.listTags() takes only the path of a link, and no path outside of the API", async () => {
+  const credentials = () => Promise.resolve({ username: "robot", password: "hunter2" });
+  const asked: string[] = [];
+  const handler = (request: Request) => {
+    const url = new URL(request.url);
+    asked.push(url.href);
+    const isFirst = !url.searchParams.has("last");
+    const link = `<https://evil.test/v2/a/b/tags/list?last=a>; rel="next"`;
+    return Response.json({ tags: [isFirst ? "a" : "b"] }, isFirst ? { headers: { link } } : {});
+  };
+  const transport = new Transport({
+    fetchFor: () => createNetwork({ [`https://${REGISTRY}`]: handler }),
+    credentials,
+  });
+  assertEquals(await listAll(new Repository(transport, REGISTRY, "a/b", "pull")), ["a", "b"]);
+  assertEquals(asked.at(-1), "https://registry.test/v2/a/b/tags/list?last=a");
+  for (const link of [`</admin>; rel="next"`, `</v2/../admin>; rel="next"`, `<//evil.test/x>; rel="next"`]) {
+    const { repository } = answering(() => Response.json({ tags: [] }, { headers: { link } }));
+    await assertRejects(() => listAll(repository), RegistryError, "leads elsewhere");
+  }
+});
+
+Deno.test("Repository.listTags() finds the next page among other links", async () => {
+  const links = [
+    `</v2/a/b/tags/list?last=0>; rel="prev", </v2/a/b/tags/list?last=a,b>; rel="next"`,
+    `</v2/a/b/tags/list?last=a,b>; title="x"; rel="next"`,
+    `</v2/a/b/tags/list?last=a,b>;REL=next`,
+  ];
+  for (const link of links) {
+    const { registry, repository } = setUp({
+      intercept: (_request, { kind, count }) => {
+        if (kind !== "tags") return undefined;
+        return Response.json({ tags: [`${count}`] }, count === 1 ? { headers: { link } } : {});
+      },
+    });
+    assertEquals(await listAll(repository), ["1", "2"]);
+    assertEquals(registry.requests.at(-1)?.path, "/v2/a/b/tags/list?last=a,b");
+  }
+  const other = answering(() => Response.json({ tags: [] }, { headers: { link: `</x>; rel="last"` } }));
+  assertEquals(await listAll(other.repository), []);
+});
+
+Deno.test("Repository.listTags() gives each page as it comes", async () => {
+  const { registry, repository } = setUp({ quirks: { pageSize: 1 } });
+  registry.repositories.get("a/b")?.tags.set("v2", IMAGE.digest);
+  for await (const page of repository.listTags()) {
+    assertEquals(page, ["v1"]);
+    break;
+  }
+  assertEquals(registry.count({ kind: "tags" }), 1);
+});
+
+Deno.test("Repository.describe() writes references as users do", () => {
+  const { repository } = setUp();
+  assertEquals(repository.describe("v1"), "registry.test/a/b:v1");
+  assertEquals(repository.describe(BLOB.digest), `registry.test/a/b@${BLOB.digest}`);
+  assertInstanceOf(repository.transport, Transport);
+});

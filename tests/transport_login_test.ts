@@ -1,0 +1,411 @@
+/** Tests of logging in on the way: what a registry and its token service see, and what they never see. */
+
+import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
+import { AuthError } from "../src/registry/auth.ts";
+import type { Challenge } from "../src/registry/challenge.ts";
+import type { Credential } from "../src/registry/credential.ts";
+import { RegistryError } from "../src/registry/registry_error.ts";
+import { Repository } from "../src/registry/repository.ts";
+import type { TransportOptions } from "../src/registry/request.ts";
+import { Transport } from "../src/registry/transport.ts";
+import { FakeClock, settle } from "./fake_clock.ts";
+import { buildImage, pushImage } from "./images.ts";
+import {
+  type AuthOptions,
+  createBlobHost,
+  createNetwork,
+  createRegistry,
+  generatedContent,
+  type Handler,
+  type RegistryOptions,
+  serve,
+  type TestRegistry,
+} from "./registry.ts";
+
+const REGISTRY = "registry.test";
+const PASSWORD = "hunter2";
+const USER: Credential = { username: "robot", password: PASSWORD };
+const BEARER: AuthOptions = { type: "bearer", users: { robot: { password: PASSWORD } } };
+const BLOB = generatedContent(1, 1000);
+
+interface Setup {
+  registry: TestRegistry;
+  transport: Transport;
+  clock: FakeClock;
+  open: (name?: string, actions?: "pull" | "pull,push") => Repository;
+}
+
+function setUp(
+  registryOptions: RegistryOptions = {},
+  credential: Credential | undefined = USER,
+  options: TransportOptions = {},
+): Setup {
+  const clock = new FakeClock();
+  const registry = createRegistry({ auth: BEARER, now: () => clock.now(), ...registryOptions });
+  pushImage(registry, "a/b", "v1", buildImage());
+  registry.state.addBlob("a/b", BLOB);
+  const transport = new Transport({
+    fetchFor: () => registry.fetch,
+    credentials: () => Promise.resolve(credential),
+    clock,
+    ...options,
+  });
+  const open: Setup["open"] = (name = "a/b", actions = "pull") =>
+    new Repository(transport, REGISTRY, name, actions);
+  return { registry, transport, clock, open };
+}
+
+function many<Value>(count: number, make: () => Promise<Value>): Promise<Value[]> {
+  return Promise.all(Array.from({ length: count }, make));
+}
+
+/** Every text and number of an error and its causes. */
+function everythingIn(error: unknown): string {
+  const parts: string[] = [];
+  for (let cause = error; cause instanceof Error; cause = cause.cause) {
+    parts.push(cause.message, JSON.stringify(cause), String(cause));
+  }
+  return parts.join("\n");
+}
+
+Deno.test("Transport.send() logs fifty requests in with one ping and one token", async () => {
+  const { registry, open } = setUp();
+  assertEquals(await many(50, () => open().hasBlob(BLOB.digest)), Array(50).fill(true));
+  assertEquals(registry.access.tokenRequests, 1);
+  assertEquals(registry.count({ kind: "ping" }), 1);
+  assertEquals(registry.count({ status: 401 }), 1);
+  assertEquals(registry.count({ kind: "blob", status: 200 }), 50);
+});
+
+Deno.test("Transport.send() asks for a token per repository and for no more than it needs", async () => {
+  const { registry, open } = setUp();
+  await open("a/b").hasBlob(BLOB.digest);
+  await open("a/b", "pull,push").openUpload(BLOB.digest);
+  await open("a/b").hasBlob(BLOB.digest);
+  const asked = registry.requests.filter(({ kind }) => kind === "token").map(({ path }) =>
+    new URL(path, "https://x").searchParams.getAll("scope")
+  );
+  assertEquals(asked, [["repository:a/b:pull"], ["repository:a/b:pull,push"]]);
+});
+
+Deno.test("Transport.send() asks for pull on the repository it mounts from", async () => {
+  const { registry, open } = setUp();
+  const opening = await open("c", "pull,push").openUpload(BLOB.digest, { mountFrom: "a/b" });
+  assertEquals(opening, { type: "mounted" });
+  const token = registry.requests.find(({ kind }) => kind === "token");
+  assertEquals(new URL(token?.path ?? "", "https://x").searchParams.getAll("scope"), [
+    "repository:a/b:pull",
+    "repository:c:pull,push",
+  ]);
+});
+
+Deno.test("Transport.send() logs in anonymously where it has no credential", async () => {
+  const auth: AuthOptions = { ...BEARER, anonymousPull: true };
+  const { registry, open } = setUp({ auth }, {});
+  assert(await open().hasBlob(BLOB.digest));
+  const token = registry.requests.find(({ kind }) => kind === "token");
+  assertEquals(token?.authorization, "none");
+});
+
+Deno.test("Transport.send() logs in by Basic with every request but the ping", async () => {
+  const { registry, open } = setUp({ auth: { type: "basic", username: "robot", password: PASSWORD } });
+  await many(3, () => open().hasBlob(BLOB.digest));
+  assertEquals(registry.requests.map(({ authorization }) => authorization), [
+    "none",
+    "basic",
+    "basic",
+    "basic",
+  ]);
+});
+
+Deno.test("Transport.send() exchanges an identity token", async () => {
+  const { registry, open } = setUp({}, { identityToken: "x" });
+  const login = await registry.fetch(
+    `https://${REGISTRY}/token?service=registry.test&offline_token=true`,
+    { headers: { authorization: `Basic ${btoa(`robot:${PASSWORD}`)}` } },
+  );
+  const identityToken: string = (await login.json()).refresh_token;
+  const transport = new Transport({
+    fetchFor: () => registry.fetch,
+    credentials: () => Promise.resolve({ identityToken }),
+  });
+  assert(await new Repository(transport, REGISTRY, "a/b", "pull").hasBlob(BLOB.digest));
+  assertEquals(registry.requests.findLast(({ kind }) => kind === "token")?.method, "POST");
+  const error = await assertRejects(() => open().hasBlob(BLOB.digest), RegistryError);
+  assertEquals([error.status, error.method], [401, "POST"]);
+});
+
+Deno.test("Transport.send() renews a token that runs out in the middle of a run, before it is refused", async () => {
+  const { registry, open, clock } = setUp();
+  for (let minute = 0; minute < 20; minute++) {
+    assert(await open().hasBlob(BLOB.digest));
+    clock.advance(60_000);
+  }
+  assertEquals(registry.count({ status: 401 }), 1);
+  assertEquals(registry.access.tokenRequests, 4);
+});
+
+Deno.test("Transport.send() takes one new token for fifty requests whose token was refused", async () => {
+  const { registry, open } = setUp();
+  assert(await open().hasBlob(BLOB.digest));
+  registry.access.revokeTokens();
+  registry.resetLog();
+  assertEquals(await many(50, () => open().hasBlob(BLOB.digest)), Array(50).fill(true));
+  assertEquals(registry.count({ kind: "token" }), 1);
+  assert(registry.count({ status: 401 }) <= 16);
+});
+
+Deno.test("Transport.send() says who was refused, and no secret", async () => {
+  const { registry, open } = setUp({}, { username: "robot", password: "wrong-secret" });
+  const error = await assertRejects(() => open().hasBlob(BLOB.digest), RegistryError);
+  assertEquals(
+    error.message,
+    `Cannot log in to "registry.test" as user "robot": 401 UNAUTHORIZED: incorrect username or password`,
+  );
+  assert(error.isPermanent);
+  assert(!/wrong-secret|scope=/.test(everythingIn(error)));
+  assertEquals(registry.access.tokenRequests, 1);
+});
+
+Deno.test("Transport.send() says who lacks the right to do it", async () => {
+  const auth: AuthOptions = {
+    type: "bearer",
+    users: { robot: { password: PASSWORD, rights: { "a/b": ["pull"] } } },
+  };
+  const { registry, open } = setUp({ auth });
+  const error = await assertRejects(() => open("a/b", "pull,push").openUpload(BLOB.digest), RegistryError);
+  assertEquals(
+    error.message,
+    `Cannot push blob "${BLOB.digest}" to "registry.test/a/b": 401 DENIED: authentication required (user "robot")`,
+  );
+  assertEquals(registry.count({ kind: "upload" }), 2);
+});
+
+Deno.test("Transport.send() refuses a token service that was forged, and asks it nothing", async () => {
+  for (const realm of ["http://evil.test/token", "ftp://evil.test/", "https://u:p@evil.test/", "evil"]) {
+    const { registry, open } = setUp({ auth: { ...BEARER, realm } });
+    const error = await assertRejects(() => open().hasBlob(BLOB.digest), AuthError);
+    assert(!everythingIn(error).includes(PASSWORD));
+    assertEquals([registry.count(), registry.access.tokenRequests], [1, 0]);
+  }
+});
+
+Deno.test("Transport.send() leaves no answer open when the challenge in it cannot be trusted", async () => {
+  let isForged = false;
+  const registry = createRegistry({
+    auth: BEARER,
+    intercept: (request) => {
+      if (!isForged || request.url.endsWith("/v2/")) return undefined;
+      const headers = { "www-authenticate": `Bearer realm="ftp://evil.test/"` };
+      return new Response("x".repeat(100_000), { status: 401, headers });
+    },
+  });
+  registry.state.addBlob("a/b", BLOB);
+  await using server = serve(registry);
+  const transport = new Transport({
+    isInsecure: () => true,
+    credentials: () => Promise.resolve(USER),
+    clock: new FakeClock(),
+  });
+  const repository = new Repository(transport, server.host, "a/b", "pull");
+  assert(await repository.hasBlob(BLOB.digest));
+  isForged = true;
+  await assertRejects(() => repository.getBlob(BLOB.digest), AuthError, "ftp:");
+});
+
+Deno.test("Transport.send() does not follow a token service that redirects", async () => {
+  let stolen: string | null = "nothing";
+  const evil: Handler = (request) => {
+    stolen = request.headers.get("authorization");
+    return Response.json({ token: "t" });
+  };
+  const { registry } = setUp({
+    intercept: (_request, { kind }) =>
+      kind === "token"
+        ? new Response(null, { status: 307, headers: { location: "https://evil.test/" } })
+        : undefined,
+  });
+  const network = createNetwork({ [`https://${REGISTRY}`]: registry.handler, "https://evil.test": evil });
+  const transport = new Transport({
+    fetchFor: () => network,
+    credentials: () => Promise.resolve(USER),
+    clock: new FakeClock(),
+  });
+  const error = await assertRejects(
+    () => new Repository(transport, REGISTRY, "a/b", "pull").hasBlob(BLOB.digest),
+    RegistryError,
+  );
+  assertEquals([error.status, stolen], [307, "nothing"]);
+});
+
+Deno.test("Transport.send() asks a token service that is down as often as the limit says, no more", async () => {
+  let down = Infinity;
+  const { registry, open, clock } = setUp({
+    intercept: (_request, { kind, count }) =>
+      kind === "token" && count <= down ? new Response("SECRET", { status: 503 }) : undefined,
+  });
+  const error = await assertRejects(() => open().hasBlob(BLOB.digest), RegistryError);
+  assertEquals(
+    error.message,
+    `Cannot log in to "registry.test" as user "robot": 503 service unavailable`,
+  );
+  assertEquals([registry.count({ kind: "token" }), clock.waits.length], [6, 5]);
+  assert(!error.isPermanent);
+  registry.resetLog();
+  down = 3;
+  assert(await open().hasBlob(BLOB.digest));
+  assertEquals(registry.count({ kind: "token" }), 4);
+});
+
+Deno.test("Transport.send() explains what a token service answers that it cannot use", async () => {
+  const cases: [() => Response, string][] = [
+    [() => new Response("<html>SECRET</html>"), "its token service answered with something that is not JSON"],
+    [() => Response.json({ error: "SECRET" }), "its token service answered without a token"],
+  ];
+  for (const [answer, why] of cases) {
+    const { open } = setUp({ intercept: (_request, { kind }) => kind === "token" ? answer() : undefined });
+    const error = await assertRejects(() => open().hasBlob(BLOB.digest), AuthError);
+    assertEquals(error.message, `Cannot log in to "registry.test": ${why}`);
+    assert(!everythingIn(error).includes("SECRET"));
+  }
+});
+
+Deno.test("Transport.send() sends no credentials along a redirect to a storage host", async () => {
+  const { registry } = setUp({ redirectBlobsTo: "https://cdn.test" });
+  const host = createBlobHost(registry);
+  const network = createNetwork({
+    [`https://${REGISTRY}`]: registry.handler,
+    "https://cdn.test": host.handler,
+  });
+  const transport = new Transport({ fetchFor: () => network, credentials: () => Promise.resolve(USER) });
+  const response = await new Repository(transport, REGISTRY, "a/b", "pull").getBlob(BLOB.digest);
+  assertEquals((await response.bytes()).length, BLOB.size);
+  assertEquals(host.requests.map(({ authorizationHeader }) => authorizationHeader), [null]);
+  assertEquals(registry.requests.at(-1)?.authorization, "bearer");
+});
+
+Deno.test("Transport.send() sends no credentials along a redirect, on real sockets", async () => {
+  const registry = createRegistry({ auth: BEARER });
+  registry.state.addBlob("a/b", BLOB);
+  const host = createBlobHost(registry);
+  await using storage = serve(host.handler);
+  await using server = serve((request) =>
+    request.url.includes("/blobs/")
+      ? new Response("moved", {
+        status: 307,
+        headers: { location: `${storage.url}/cdn/${BLOB.digest}?sig=1` },
+      })
+      : registry.handler(request)
+  );
+  const transport = new Transport({ isInsecure: () => true, credentials: () => Promise.resolve(USER) });
+  const response = await new Repository(transport, server.host, "a/b", "pull").getBlob(BLOB.digest);
+  assertEquals((await response.bytes()).length, BLOB.size);
+  assertEquals(host.requests.map(({ authorizationHeader }) => authorizationHeader), [null]);
+});
+
+Deno.test("Transport.send() gives no password to a host that a registry only redirects to", async () => {
+  const asked: string[] = [];
+  const evil: Handler = (request) => {
+    asked.push(`${new URL(request.url).pathname} ${request.headers.get("authorization")}`);
+    const headers = { "www-authenticate": `Bearer realm="https://evil.test/token"` };
+    return new Response("no", { status: 401, headers });
+  };
+  for (const isBasic of [true, false]) {
+    asked.length = 0;
+    const auth: AuthOptions = isBasic ? { type: "basic", username: "robot", password: PASSWORD } : BEARER;
+    const { registry } = setUp({ auth, redirectBlobsTo: "https://evil.test" });
+    const network = createNetwork({ [`https://${REGISTRY}`]: registry.handler, "https://evil.test": evil });
+    const transport = new Transport({ fetchFor: () => network, credentials: () => Promise.resolve(USER) });
+    const error = await assertRejects(
+      () => new Repository(transport, REGISTRY, "a/b", "pull").getBlob(BLOB.digest),
+      RegistryError,
+    );
+    assertEquals(error.status, 401);
+    assertEquals(asked, [`/cdn/${BLOB.digest} null`]);
+    assertEquals(error.url, `https://evil.test/cdn/${BLOB.digest}`);
+  }
+});
+
+Deno.test("Transport.send() gives no password to a host that the ping is redirected to", async () => {
+  const asked: string[] = [];
+  const network = createNetwork({
+    [`https://${REGISTRY}`]: (request) =>
+      request.url.endsWith("/v2/")
+        ? new Response(null, { status: 307, headers: { location: "https://evil.test/v2/" } })
+        : new Response(null, { status: 200 }),
+    "https://evil.test": (request) => {
+      asked.push(request.url);
+      return new Response(null, { status: 401, headers: { "www-authenticate": `Basic realm="x"` } });
+    },
+  });
+  const transport = new Transport({ fetchFor: () => network, credentials: () => Promise.resolve(USER) });
+  assert(await new Repository(transport, REGISTRY, "a/b", "pull").hasBlob(BLOB.digest));
+  assertEquals(asked, ["https://evil.test/v2/"]);
+});
+
+Deno.test("Transport.send() does not ping a registry whose challenge is remembered", async () => {
+  const memory = new Map<string, Challenge>();
+  const challenges = {
+    get: (registry: string) => Promise.resolve(memory.get(registry)),
+    set: (registry: string, challenge: Challenge) => Promise.resolve(void memory.set(registry, challenge)),
+  };
+  const first = setUp({}, USER, { challenges });
+  assert(await first.open().hasBlob(BLOB.digest));
+  assertEquals(memory.get(REGISTRY)?.parameters.realm, `https://${REGISTRY}/token`);
+  const second = setUp({}, USER, { challenges });
+  assert(await second.open().hasBlob(BLOB.digest));
+  assertEquals(second.registry.requests.map(({ kind }) => kind), ["token", "blob"]);
+});
+
+Deno.test("Transport.send() does not believe a remembered token service elsewhere", async () => {
+  const challenge: Challenge = { scheme: "bearer", parameters: { realm: "https://evil.test/token" } };
+  const challenges = { get: () => Promise.resolve(challenge), set: () => Promise.resolve() };
+  const { registry, open } = setUp({}, USER, { challenges });
+  assert(await open().hasBlob(BLOB.digest));
+  assertEquals(registry.requests.map(({ kind }) => kind), ["ping", "token", "blob"]);
+});
+
+Deno.test("Transport.send() goes on without a memory that fails", async () => {
+  const challenges = { get: () => Promise.reject(new Error("x")), set: () => Promise.reject(new Error("x")) };
+  const { open } = setUp({}, USER, { challenges });
+  assert(await open().hasBlob(BLOB.digest));
+});
+
+Deno.test("Transport.warm() meets the registry and gets a token, and keeps failures to itself", async () => {
+  const { registry, open } = setUp();
+  await open().warm();
+  assertEquals(registry.requests.map(({ kind }) => kind), ["ping", "token"]);
+  assert(await open().hasBlob(BLOB.digest));
+  assertEquals(registry.count(), 3);
+  const forged = setUp({ auth: { ...BEARER, realm: "ftp://evil.test" } });
+  await forged.open().warm();
+  await assertRejects(() => forged.open().hasBlob(BLOB.digest), AuthError);
+});
+
+Deno.test("Transport.send() asks for credentials by registry and repository", async () => {
+  const asked = new Set<string>();
+  const { registry } = setUp();
+  const transport = new Transport({
+    fetchFor: () => registry.fetch,
+    credentials: (name, repository) => {
+      asked.add(`${name}/${repository}`);
+      return Promise.resolve(USER);
+    },
+  });
+  await new Repository(transport, REGISTRY, "a/b", "pull").hasBlob(BLOB.digest);
+  await settle();
+  assertEquals([...asked], [`${REGISTRY}/a/b`]);
+  const error = await assertRejects(() =>
+    new Repository(
+      new Transport({
+        fetchFor: () => registry.fetch,
+        credentials: () => Promise.reject(new Error("locked")),
+      }),
+      REGISTRY,
+      "a/b",
+      "pull",
+    ).hasBlob(BLOB.digest)
+  );
+  assertInstanceOf(error, Error);
+  assertEquals(error.message, "locked");
+});

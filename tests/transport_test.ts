@@ -1,0 +1,400 @@
+/** Tests of sending requests: meeting a registry, trying again, obeying it, and saying what went wrong. */
+
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
+import type { Fetch } from "../src/registry/fetch.ts";
+import { RegistryError } from "../src/registry/registry_error.ts";
+import type { RegistryRequest, TransportEvent, TransportOptions } from "../src/registry/request.ts";
+import { Transport } from "../src/registry/transport.ts";
+import { FakeClock, settle } from "./fake_clock.ts";
+import { RawServer } from "./raw_server.ts";
+import { createNetwork, createRegistry, type RegistryOptions, serve, type TestRegistry } from "./registry.ts";
+
+const REGISTRY = "registry.test";
+
+function requestOf(overrides: Partial<RegistryRequest> = {}): RegistryRequest {
+  return {
+    action: "do it",
+    registry: REGISTRY,
+    repository: "a/b",
+    scopes: ["repository:a/b:pull"],
+    method: "GET",
+    path: "/v2/a/b/thing?secret=1",
+    expect: [200],
+    ...overrides,
+  };
+}
+
+interface Setup {
+  transport: Transport;
+  clock: FakeClock;
+  events: TransportEvent[];
+  registry: TestRegistry;
+}
+
+/** A transport whose every registry is a test registry. */
+function setUp(registryOptions: RegistryOptions = {}, options: TransportOptions = {}): Setup {
+  const clock = new FakeClock();
+  const events: TransportEvent[] = [];
+  const registry = createRegistry({ now: () => clock.now(), ...registryOptions });
+  const onEvent = (event: TransportEvent) => events.push(event);
+  const transport = new Transport({ fetchFor: () => registry.fetch, clock, onEvent, ...options });
+  return { transport, clock, events, registry };
+}
+
+/** A test registry that gives these answers to everything but pings, the last one for ever. */
+function answering(...answers: readonly (() => Response)[]): Setup & { asked: () => number } {
+  let asked = 0;
+  const setup = setUp({
+    intercept: (_request, { kind }) => {
+      if (kind === "ping") return undefined;
+      return answers[Math.min(asked++, answers.length - 1)]?.();
+    },
+  });
+  return { ...setup, asked: () => asked };
+}
+
+function refusing(status: number, headers: Record<string, string> = {}, body: BodyInit | null = null) {
+  return () => new Response(body, { status, headers });
+}
+
+const OK = () => new Response("ok");
+
+async function failureOf(promise: Promise<unknown>): Promise<RegistryError> {
+  const error = await assertRejects(() => promise);
+  assertInstanceOf(error, RegistryError);
+  return error;
+}
+
+Deno.test("Transport.send() meets a registry alone before all others are sent", async () => {
+  const gate = Promise.withResolvers<void>();
+  const { transport, registry } = setUp({
+    intercept: async (_request, { kind }) => {
+      if (kind === "ping") await gate.promise;
+      return OK();
+    },
+  });
+  const sending = Array.from({ length: 20 }, () => transport.send(requestOf()));
+  await settle();
+  assertEquals(registry.requests.map(({ path }) => path), ["/v2/"]);
+  gate.resolve();
+  for (const response of await Promise.all(sending)) await response.body?.cancel();
+  assertEquals(registry.count({ kind: "ping" }), 1);
+  assertEquals(registry.count(), 21);
+});
+
+Deno.test("Transport.send() takes any answer to the ping but one that says to come back", async () => {
+  for (const status of [200, 301, 400, 403, 404, 405]) {
+    const { transport, registry } = setUp({
+      intercept: (_request, { kind }) => kind === "ping" ? new Response(null, { status }) : OK(),
+    });
+    await (await transport.send(requestOf())).body?.cancel();
+    assertEquals(registry.count({ kind: "ping" }), 1, `${status}`);
+  }
+});
+
+Deno.test("Transport.send() meets a registry again that was not ready, and keeps its words", async () => {
+  const body = JSON.stringify({ errors: [{ code: "UNAVAILABLE", message: "starting up" }] });
+  const { transport, registry, events } = setUp({
+    intercept: (_request, { kind, count }) => {
+      if (kind === "ping" && count < 3) return new Response(body, { status: 503 });
+      return kind === "ping" ? undefined : OK();
+    },
+  });
+  await (await transport.send(requestOf())).body?.cancel();
+  assertEquals(registry.count({ kind: "ping" }), 3);
+  assertEquals(events.map((event) => event.type === "request-retried" ? event.reason : ""), [
+    "Cannot do it: 503 UNAVAILABLE: starting up",
+    "Cannot do it: 503 UNAVAILABLE: starting up",
+  ]);
+});
+
+Deno.test("Transport.send() goes on for the others when the one that meets the registry gives up", async () => {
+  const gate = Promise.withResolvers<void>();
+  const { transport } = setUp({
+    intercept: async (_request, { kind }) => {
+      if (kind === "ping") await gate.promise;
+      return OK();
+    },
+  });
+  const controller = new AbortController();
+  const first = transport.send(requestOf({ signal: controller.signal }));
+  const second = transport.send(requestOf());
+  await settle();
+  controller.abort(new Error("enough"));
+  await assertRejects(() => first, Error, "enough");
+  gate.resolve();
+  assertEquals(await (await second).text(), "ok");
+});
+
+Deno.test("Transport.send() sends what the registry needs to know and nothing that compresses", async () => {
+  const seen: Headers[] = [];
+  const { transport } = setUp({ intercept: (request) => (seen.push(request.headers), OK()) });
+  await (await transport.send(requestOf({ headers: { accept: "x/y" } }))).body?.cancel();
+  for (const headers of seen) {
+    assertEquals([headers.get("accept-encoding"), headers.get("user-agent")], [
+      "identity",
+      "image-syncer-deno",
+    ]);
+  }
+  assertEquals(seen[1]?.get("accept"), "x/y");
+});
+
+Deno.test("Transport.send() asks Docker Hub at the host that serves it", async () => {
+  const urls: string[] = [];
+  const fetch: Fetch = (url) => (urls.push(url), Promise.resolve(OK()));
+  const transport = new Transport({ fetchFor: () => fetch });
+  await transport.send(requestOf({ registry: "docker.io" }));
+  assertEquals(urls.map((url) => new URL(url).origin), Array(2).fill("https://registry-1.docker.io"));
+});
+
+Deno.test("Transport.send() tries again what may succeed, and gives up at the limit", async () => {
+  for (const status of [408, 425, 429, 500, 502, 503, 504, 522]) {
+    const once = answering(refusing(status), OK);
+    assertEquals(await (await once.transport.send(requestOf())).text(), "ok");
+    const never = answering(refusing(status));
+    const error = await failureOf(never.transport.send(requestOf()));
+    assertEquals([error.status, never.asked()], [status, 6]);
+  }
+});
+
+Deno.test("Transport.send() asks once where asking again cannot help", async () => {
+  for (const status of [301, 400, 401, 403, 404, 405, 411, 413, 416, 501]) {
+    const { transport, asked, clock } = answering(refusing(status));
+    const error = await failureOf(transport.send(requestOf()));
+    assertEquals([error.status, error.isPermanent, asked(), clock.waits], [status, true, 1, []]);
+  }
+});
+
+Deno.test("Transport.send() keeps to the attempts of a request", async () => {
+  const { transport, asked } = answering(refusing(500));
+  await failureOf(transport.send(requestOf({ attempts: 1 })));
+  assertEquals(asked(), 1);
+});
+
+Deno.test("Transport.send() waits up to twice as long each time, by the dice, at most 30 seconds", async () => {
+  for (const chance of [0, 0.25, 0.999]) {
+    const { transport, clock } = answering(refusing(500));
+    clock.chance = chance;
+    await failureOf(transport.send(requestOf()));
+    assertEquals(clock.waits, [400, 800, 1600, 3200, 6400].map((wait) => wait * chance));
+  }
+  const { transport, clock } = answering(refusing(500));
+  await failureOf(transport.send(requestOf({ attempts: 12 })));
+  assertEquals(clock.waits.slice(-3), [15_000, 15_000, 15_000]);
+});
+
+Deno.test("Transport.send() waits as long as a registry asks, in seconds or until a date", async () => {
+  const date = new Date(1_700_000_000_000 + 20_000).toUTCString();
+  for (const [header, wait] of [["7", 7000], [date, 20_000], ["0", 0]] as const) {
+    const { transport, clock, events } = answering(refusing(429, { "retry-after": header }), OK);
+    await (await transport.send(requestOf())).body?.cancel();
+    assertEquals(clock.waits, [wait]);
+    assertEquals(events[0], { type: "rate-limited", registry: REGISTRY, until: 1_700_000_000_000 + wait });
+    assertEquals(events[1]?.type === "request-retried" ? events[1].wait : -1, wait);
+  }
+});
+
+Deno.test("Transport.send() does not wait longer than its limit", async () => {
+  const { transport, clock, asked } = answering(refusing(429, { "retry-after": "301" }));
+  const error = await failureOf(transport.send(requestOf()));
+  assertEquals([error.retryAfter, clock.waits, asked()], [301_000, [], 1]);
+  assertEquals(transport.gateOf(REGISTRY).notBefore, clock.now() + 300_000);
+});
+
+Deno.test("Transport.send() obeys for all what one request was told", async () => {
+  const clock = new FakeClock({ isManual: true });
+  const { registry } = setUp();
+  let isBusy = true;
+  const fetch: Fetch = (url, init) => {
+    if (isBusy && url.includes("first")) return Promise.resolve(refusing(503, { "retry-after": "10" })());
+    return url.includes("thing") ? Promise.resolve(OK()) : registry.fetch(url, init);
+  };
+  const transport = new Transport({ fetchFor: () => fetch, clock });
+  const first = transport.send(requestOf({ path: "/v2/thing/first" }));
+  await settle();
+  isBusy = false;
+  let done = 0;
+  const others = Array.from({ length: 5 }, () => transport.send(requestOf()).then(() => done++));
+  await settle();
+  clock.advance(9999);
+  await settle();
+  assertEquals(done, 0);
+  clock.advance(1);
+  await Promise.all([first, ...others]);
+  assertEquals(done, 5);
+});
+
+Deno.test("Transport.send() sends fewer at once to a registry that is overloaded", async () => {
+  const { transport } = answering(refusing(429), OK);
+  assertEquals(transport.gateOf(REGISTRY).limit, 16);
+  await (await transport.send(requestOf())).body?.cancel();
+  assertEquals(transport.gateOf(REGISTRY).limit, 8);
+});
+
+Deno.test("Transport.send() never has more requests under way than the gate lets in", async () => {
+  const { transport, registry } = setUp({
+    intercept: async () => {
+      await settle();
+      return OK();
+    },
+  });
+  const responses = await Promise.all(Array.from({ length: 100 }, () => transport.send(requestOf())));
+  for (const response of responses) await response.body?.cancel();
+  assert(registry.peak >= 16 && registry.peak <= 24, `${registry.peak}`);
+});
+
+Deno.test("Transport.send() tries again when the network fails, and says what failed", async () => {
+  let asked = 0;
+  const fetch: Fetch = (url) => {
+    if (url.endsWith("/v2/")) return Promise.resolve(OK());
+    asked++;
+    const cause = new Error(`error sending request for url (${url}): connection reset by peer`);
+    return Promise.reject(new TypeError("fetch failed", { cause }));
+  };
+  const transport = new Transport({ fetchFor: () => fetch, clock: new FakeClock() });
+  const error = await failureOf(transport.send(requestOf()));
+  assertEquals(asked, 6);
+  assertEquals(error.message, "Cannot do it: the connection was reset (registry.test)");
+  assertEquals([error.status, error.url], [0, "https://registry.test/v2/a/b/thing"]);
+  assertInstanceOf(error.cause, TypeError);
+});
+
+Deno.test("Transport.send() does not try again what a certificate or a redirect rules out", async () => {
+  const invalid = new TypeError("fetch failed", {
+    cause: new Error("invalid peer certificate: UnknownIssuer"),
+  });
+  const moved = refusing(307, { location: "http://registry.test/" });
+  for (const answer of [() => Promise.reject(invalid), () => Promise.resolve(moved())]) {
+    let asked = 0;
+    const fetch: Fetch = (url) => url.endsWith("/v2/") ? Promise.resolve(OK()) : (asked++, answer());
+    const transport = new Transport({ fetchFor: () => fetch, clock: new FakeClock() });
+    assert((await failureOf(transport.send(requestOf()))).isPermanent);
+    assertEquals(asked, 1);
+  }
+});
+
+Deno.test("Transport.send() names the host that failed, also behind a redirect", async () => {
+  const network = createNetwork({
+    "https://registry.test": (request) =>
+      request.url.endsWith("/v2/") ? OK() : refusing(307, { location: "https://cdn.test/x?sig=SECRET" })(),
+    "https://cdn.test": () => {
+      throw new Error("connection reset by peer");
+    },
+  });
+  const transport = new Transport({ fetchFor: () => network, clock: new FakeClock() });
+  const error = await failureOf(transport.send(requestOf()));
+  assertEquals(error.message, "Cannot do it: the connection was reset (cdn.test)");
+});
+
+Deno.test("Transport.send() ends with the signal while it waits to try again", async () => {
+  const clock = new FakeClock({ isManual: true });
+  const controller = new AbortController();
+  const { registry } = setUp({ intercept: (_request, { kind }) => kind === "ping" ? OK() : refusing(500)() });
+  const transport = new Transport({ fetchFor: () => registry.fetch, clock, signal: controller.signal });
+  const sending = transport.send(requestOf());
+  while (clock.pending === 0) await settle();
+  const reason = new Error("enough");
+  controller.abort(reason);
+  assertStrictEquals(await assertRejects(() => sending), reason);
+  assertStrictEquals(await assertRejects(() => transport.send(requestOf())), reason);
+});
+
+Deno.test("Transport.send() ends with the signal while the registry keeps it waiting", async () => {
+  const arrived = Promise.withResolvers<void>();
+  const { transport } = setUp({
+    intercept: (_request, { kind }) => {
+      if (kind === "ping") return OK();
+      arrived.resolve();
+      return new Promise<Response>(() => {});
+    },
+  });
+  const controller = new AbortController();
+  const sending = transport.send(requestOf({ signal: controller.signal }));
+  await arrived.promise;
+  const reason = new Error("enough");
+  controller.abort(reason);
+  assertStrictEquals(await assertRejects(() => sending), reason);
+});
+
+Deno.test("Transport.send() gives up on a server that never answers", async () => {
+  await using server = new RawServer(async ({ read }) => {
+    while (await read() !== undefined);
+  });
+  const transport = new Transport({
+    isInsecure: () => true,
+    clock: new FakeClock(),
+    limits: { headers: 60, attempts: 2 },
+  });
+  const error = await failureOf(transport.send(requestOf({ registry: server.host })));
+  assertEquals(error.message, "Cannot do it: no answer within 0.1 s");
+  assertEquals(server.requests.length, 2);
+});
+
+Deno.test("Transport.send() reaches an insecure registry by https first, then by http for good", async () => {
+  await using server = new RawServer((exchange) => exchange.reply(200, {}, "ok"));
+  const transport = new Transport({ isInsecure: () => true, clock: new FakeClock() });
+  for (let again = 0; again < 2; again++) {
+    assertEquals(await (await transport.send(requestOf({ registry: server.host }))).text(), "ok");
+  }
+  assertEquals(server.handshakes, 1);
+  assertEquals(transport.urlOf(server.host).href, `http://${server.host}/`);
+});
+
+Deno.test("Transport.send() never sends http to a registry that is not insecure", async () => {
+  await using server = new RawServer((exchange) => exchange.reply(200));
+  const transport = new Transport({ clock: new FakeClock() });
+  const error = await failureOf(transport.send(requestOf({ registry: server.host })));
+  assertEquals([server.handshakes, server.requests.length], [6, 0]);
+  assert(error.message.startsWith("Cannot do it: "), error.message);
+});
+
+Deno.test("Transport.send() stays with https where an insecure registry answers it", async () => {
+  const { transport, registry } = setUp({ intercept: OK }, { isInsecure: () => true });
+  await (await transport.send(requestOf())).body?.cancel();
+  assertEquals(registry.count(), 2);
+  assertEquals(transport.urlOf(REGISTRY).protocol, "https:");
+});
+
+Deno.test("Transport.send() tells why neither https nor http answers", async () => {
+  const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const host = `127.0.0.1:${listener.addr.port}`;
+  listener.close();
+  const transport = new Transport({ isInsecure: () => true, clock: new FakeClock() });
+  const error = await failureOf(transport.send(requestOf({ registry: host })));
+  assertEquals(error.message, `Cannot do it: connection refused (${host})`);
+});
+
+Deno.test("Transport.send() repeats a refusal in the registry's words, without what could do harm", async () => {
+  const list = JSON.stringify({ errors: [{ code: "DENIED", message: "no\u001b[31m\nway" }] });
+  const plain = { "content-type": "text/plain; charset=utf-8" };
+  const cases: [() => Response, string][] = [
+    [refusing(403, {}, list), "Cannot do it: 403 DENIED: no [31m way (anonymous)"],
+    [refusing(400, plain, "Bad things\r\n"), "Cannot do it: 400 Bad things"],
+    [refusing(400, plain, "see https://x/y?token=SECRET"), "Cannot do it: 400 see https://x/y?…"],
+    [refusing(400, { "content-type": "text/html" }, "<html>SECRET</html>"), "Cannot do it: 400 bad request"],
+    [refusing(413, plain, "x".repeat(70_000)), "Cannot do it: 413 too large"],
+    [refusing(418), "Cannot do it: 418 unexpected answer"],
+  ];
+  for (const [answer, message] of cases) {
+    const error = await failureOf(answering(answer).transport.send(requestOf()));
+    assertEquals(error.message, message);
+    assertEquals([error.method, error.url.includes("secret")], ["GET", false]);
+  }
+});
+
+Deno.test("Transport.send() leaves no body open, whatever the answer", async () => {
+  // sanitizeResources sees what is left open.
+  await using server = serve((request) => {
+    const { pathname } = new URL(request.url);
+    if (pathname === "/v2/") return new Response("pong");
+    if (pathname === "/moved") {
+      return new Response("over there", { status: 307, headers: { location: "/v2/end" } });
+    }
+    return new Response("no".repeat(40_000), { status: 404 });
+  });
+  const transport = new Transport({ isInsecure: () => true, clock: new FakeClock() });
+  for (const path of ["/moved", "/v2/else"]) {
+    const error = await failureOf(transport.send(requestOf({ registry: server.host, path })));
+    assertEquals(error.status, 404);
+  }
+});
