@@ -42,6 +42,8 @@ export * from "./src/registry/request.ts";
 export * from "./src/registry/transport.ts";
 export * from "./src/registry/upload_session.ts";
 export * from "./src/mirror/config.ts";
+export * from "./src/mirror/config_text.ts";
+export * from "./src/mirror/environment_values.ts";
 export * from "./src/mirror/json_lines.ts";
 export * from "./src/mirror/rules.ts";
 export * from "./src/mirror/platform_filter.ts";

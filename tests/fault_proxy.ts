@@ -1,13 +1,13 @@
 /** A TCP proxy before any registry without TLS that breaks what it is told to break, and counts what went through. */
 
 import net from "node:net";
-import { describeRequest, type FaultRule, FaultRules, type ProxiedRequest } from "./faults/fault.ts";
+import { describeRequest, type FaultPlan, FaultRules, type ProxiedRequest } from "./faults/fault.ts";
 import { type Head, readHead, requestFraming } from "./faults/http_wire.ts";
 import { Peer } from "./faults/peer.ts";
 import { ProxiedExchange } from "./faults/proxied_exchange.ts";
 import { TrafficCounter } from "./faults/traffic.ts";
 
-export type { Fault, FaultRule, Point, ProxiedRequest } from "./faults/fault.ts";
+export type { Fault, FaultPlan, FaultRule, Point, ProxiedRequest } from "./faults/fault.ts";
 export type { Traffic } from "./faults/traffic.ts";
 
 /** The proxy. It can be reached after {@linkcode listen}. */
@@ -27,14 +27,14 @@ export class FaultProxy implements AsyncDisposable {
    *
    * @param target The registry, as `127.0.0.1:PORT`.
    */
-  constructor(target: { host: string }, rules: readonly FaultRule[] = []) {
+  constructor(target: { host: string }, plan: FaultPlan = []) {
     this.#target = Number(target.host.split(":")[1]);
-    this.#rules = new FaultRules(rules);
+    this.#rules = new FaultRules(plan);
   }
 
   /** Makes a proxy and lets it listen on a free port. */
-  static async start(target: { host: string }, rules: readonly FaultRule[] = []): Promise<FaultProxy> {
-    const proxy = new FaultProxy(target, rules);
+  static async start(target: { host: string }, plan: FaultPlan = []): Promise<FaultProxy> {
+    const proxy = new FaultProxy(target, plan);
     await proxy.listen();
     return proxy;
   }
@@ -49,9 +49,9 @@ export class FaultProxy implements AsyncDisposable {
     return this.#rules.struck;
   }
 
-  /** Other rules from now on. */
-  setRules(rules: readonly FaultRule[]): void {
-    this.#rules = new FaultRules(rules);
+  /** Other faults from now on. */
+  setPlan(plan: FaultPlan): void {
+    this.#rules = new FaultRules(plan);
   }
 
   /** Listens, after {@linkcode refuse} on the same port again. */

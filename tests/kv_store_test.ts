@@ -211,9 +211,12 @@ Deno.test("close() leaves a database open that it was given", () =>
 Deno.test("openKvStore() says how to turn Deno KV on", async () => {
   // A process of its own, because Deno KV is on in this one.
   const room = new URL("../src/deno/kv_store.ts", import.meta.url);
+  const imports = { "@std/async/retry": new URL("../src/std/async/retry.ts", import.meta.url).href };
+  const map = `data:application/json,${encodeURIComponent(JSON.stringify({ imports }))}`;
   const code =
     `import { openKvStore } from "${room}"; await openKvStore({ path: ":memory:" }).catch(console.log);`;
-  const command = new Deno.Command(Deno.execPath(), { args: ["eval", "--no-config", "--no-lock", code] });
+  const args = ["eval", "--no-config", "--no-lock", "--import-map", map, code];
+  const command = new Deno.Command(Deno.execPath(), { args });
   const said = new TextDecoder().decode((await command.output()).stdout);
   const advice = 'Deno KV is off; run with --unstable-kv or put "unstable": ["kv"] into deno.json';
   assert(said.startsWith(`KvStoreError: Cannot open Deno KV store ":memory:": ${advice}\n`), said);

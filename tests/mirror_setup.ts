@@ -201,34 +201,37 @@ export function blobBytesOf(...images: readonly Image[]): number {
   return [...blobs.values()].reduce((sum, { size }) => sum + size, 0);
 }
 
-/**
- * Stands before a registry and breaks some request bodies off: after that many bytes the connection is gone.
- *
- * @param cutAt Bytes of a request's body that still arrive; `undefined` lets the request be.
- */
-export function cutting(
-  cutAt: (request: Request) => number | undefined,
-): (handler: Handler) => Handler {
+/** Where a request's body breaks off. */
+export interface Cut {
+  /** Bytes that still arrive. */
+  after: number;
+  /** Bytes that are still taken after that, but lost, as those in a proxy's buffers are; none unless told. */
+  lost?: number;
+}
+
+/** Stands before a registry and breaks some request bodies off; `undefined` lets a request be. */
+export function cutting(cutOf: (request: Request) => Cut | undefined): (handler: Handler) => Handler {
   return (handler) => (request) => {
-    const limit = request.body === null ? undefined : cutAt(request);
-    if (limit === undefined || request.body === null) return handler(request);
-    return handler(new Request(request, { body: cutAfter(request.body, limit) }));
+    const cut = request.body === null ? undefined : cutOf(request);
+    if (cut === undefined || request.body === null) return handler(request);
+    return handler(new Request(request, { body: cutAfter(request.body, cut) }));
   };
 }
 
-function cutAfter(body: ReadableStream<Uint8Array>, limit: number): ReadableStream<Uint8Array> {
+function cutAfter(body: ReadableStream<Uint8Array>, { after, lost = 0 }: Cut): ReadableStream<Uint8Array> {
   const reader = body.getReader();
-  let left = limit;
-  return new ReadableStream<Uint8Array>({
-    async pull(controller) {
+  let left = after + lost;
+  const pull = async (controller: ReadableStreamDefaultController<Uint8Array>) => {
+    while (left > 0) {
       const { value } = await reader.read();
-      const piece = value?.subarray(0, left);
-      left -= piece?.length ?? left;
-      if (piece !== undefined && piece.length > 0) controller.enqueue(piece);
-      if (left > 0) return;
-      controller.error(new TypeError("connection reset by peer"));
-      await reader.cancel();
-    },
-    cancel: (reason) => reader.cancel(reason),
-  }, { highWaterMark: 0 });
+      const arrived = value?.subarray(0, Math.max(0, left - lost)) ?? new Uint8Array();
+      left -= Math.min(left, value?.length ?? left);
+      if (arrived.length > 0) return controller.enqueue(arrived);
+    }
+    controller.error(new TypeError("connection reset by peer"));
+    await reader.cancel();
+  };
+  return new ReadableStream<Uint8Array>({ pull, cancel: (reason) => reader.cancel(reason) }, {
+    highWaterMark: 0,
+  });
 }

@@ -178,7 +178,7 @@ Deno.test("Repository.getManifest() reads no more than 4 MiB", async () => {
   const error = await assertRejects(() => repository.getManifest("v1"), RegistryError);
   assertEquals(
     error.message,
-    `Cannot read manifest of "registry.test/a/b:v1": the answer is larger than 4194304 bytes`,
+    `Cannot read manifest of "registry.test/a/b:v1": it is larger than 4194304 bytes`,
   );
   assert(error.isPermanent && given < 5 * 1024 * 1024, `${given}`);
 });

@@ -1,19 +1,22 @@
 /** What the command does: reads the config, mirrors, and says what has become of it. */
 
-import { type Config, ConfigError, findAuth, isInsecureRegistry } from "../mirror/config.ts";
+import { type Config, ConfigError } from "../mirror/config.ts";
+import { challengeMemory } from "../mirror/challenge_memory.ts";
 import { messageOf } from "../mirror/failure.ts";
 import type { CopyEvent, Report } from "../mirror/report.ts";
 import { mirror, type MirrorOptions, planOnly } from "../mirror/run.ts";
-import type { TransportOptions } from "../registry/request.ts";
+import { parseShard, ShardError, shardPlan, shardRules } from "../mirror/shard.ts";
+import type { Store } from "../mirror/store.ts";
 import { Transport } from "../registry/transport.ts";
-import { readConfigFile } from "./config_file.ts";
-import { openFileStore } from "./file_store.ts";
-import { type Flags, HELP, parseFlags, UsageError } from "./flags.ts";
+import { readConfigFiles } from "./config_file.ts";
+import { environmentOf, openConfigRegistries, type OpenedRegistries } from "./config_registries.ts";
+import { type Flags, parseFlags, UsageError } from "./flags.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { LiveView } from "./live_view.ts";
-import { type Log, logEvent, openLog } from "./log.ts";
-import { dryRunLines, lineOf, summaryLines } from "./printer.ts";
+import { countProgress, type Log, logEvent, openLog } from "./log.ts";
+import { dryRunLines, linesOf, summaryLines } from "./printer.ts";
 import { Screen } from "./screen.ts";
+import { openStore, parseLocation, StoreLocationError } from "./store_location.ts";
 import { VERSION } from "./version.ts";
 
 /** Exit codes; README, "Exit codes". */
@@ -29,112 +32,251 @@ export async function runCommand(args: readonly string[]): Promise<number> {
   const screen = new Screen();
   try {
     const command = parseFlags(args, environmentOf);
-    if (command.type === "help") screen.out(HELP.trimEnd());
+    if (command.type === "help") screen.out((await import("./help.ts")).HELP);
     else if (command.type === "version") screen.out(`image-syncer ${VERSION} (deno)`);
-    else return await runMirror(command.flags, screen);
+    else return await runWithConfig(command, screen);
     return EXIT.done;
   } catch (error) {
-    if (!(error instanceof UsageError) && !(error instanceof ConfigError)) throw error;
-    screen.err(error instanceof UsageError ? `${error.message}\nTry --help for the flags` : error.message);
+    const isUsage = error instanceof UsageError || error instanceof ShardError ||
+      error instanceof StoreLocationError;
+    if (!isUsage && !isSetupError(error)) throw error;
+    screen.err(isUsage ? `${error.message}\n\n${(await import("./help.ts")).HELP}` : messageOf(error));
     return EXIT.usage;
   }
 }
 
-/** A variable that may not be read (a narrower `--allow-env`) is a variable that is not set. */
-function environmentOf(name: string): string | undefined {
-  try {
-    return Deno.env.get(name);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) return undefined;
-    throw error;
-  }
+/** What is wrong before anything has moved: a sentence says it, and a stack trace would say no more. */
+function isSetupError(error: unknown): boolean {
+  const names = [
+    "CertificateError",
+    "CredentialError",
+    "KvStoreError",
+    "ListenError",
+    "ProxyError",
+    "ScheduleError",
+  ];
+  return error instanceof ConfigError || error instanceof Error && names.includes(error.name);
 }
 
-async function runMirror(flags: Flags, screen: Screen): Promise<number> {
-  const { registry, namespace } = flags;
-  const config = await readConfigFile(flags.config, { registry, namespace });
-  const log = openLog(flags.log, { print: (line) => screen.err(line) });
-  for (const warning of config.warnings) log.write("warn", warning);
-  const store = await openFileStore(flags.records, { onWarning: (message) => log.write("warn", message) });
+async function runWithConfig(
+  { type, flags }: { type: "mirror" | "auth-check" | "serve"; flags: Flags },
+  screen: Screen,
+): Promise<number> {
+  if (flags.shard !== undefined) parseShard(flags.shard);
+  const log = openLog(flags.log, { format: flags.logFormat, print: (line) => screen.err(line) });
   const interrupt = onInterrupt();
+  const parts = { flags, screen, log, signal: interrupt.signal };
   try {
-    const options = { store, concurrency: flags.proc, retries: flags.retries, force: flags.force };
-    const run = { config, flags, screen, log, signal: interrupt.signal };
-    return flags.isDryRun ? await dryRun(run, options) : await fullRun(run, options);
+    if (type === "serve") return await serve(parts);
+    return await withRegistries(parts, type === "auth-check" ? authCheck : mirrorOnce);
   } finally {
     interrupt.stop();
-    await store.close();
     log.close();
   }
 }
 
-/** Everything one run is made of. */
-interface RunParts {
-  config: Config;
+/** Everything a command is made of. */
+interface CommandParts {
   flags: Flags;
   screen: Screen;
   log: Log;
   signal: AbortSignal;
 }
 
-async function fullRun(run: RunParts, options: Omit<MirrorOptions, "transport">): Promise<number> {
-  const { config, flags, screen } = run;
+/** With a config that was read and checked, and the way to its registries. */
+interface RunParts extends CommandParts {
+  config: Config;
+  registries: OpenedRegistries;
+}
+
+async function withRegistries(
+  parts: CommandParts,
+  run: (parts: RunParts) => Promise<number>,
+): Promise<number> {
+  const config = await readConfig(parts.flags);
+  for (const warning of config.warnings) parts.log.write("warn", warning);
+  const registries = openRegistries(config, parts.log);
+  try {
+    return await run({ ...parts, config, registries });
+  } finally {
+    registries.close();
+  }
+}
+
+async function readConfig(flags: Flags): Promise<Config> {
+  const { config, auth, images, pair, registry, namespace } = flags;
+  const defaults = { registry, namespace };
+  return await readConfigFiles({ config, auth, images, pair }, { defaults, environment: environmentOf });
+}
+
+function openRegistries(config: Config, log: Log): OpenedRegistries {
+  return openConfigRegistries(config, {
+    environment: environmentOf,
+    usesMachine: true,
+    onWarning: (message) => log.write("warn", message),
+    onInfo: (message) => log.write("info", message),
+  });
+}
+
+async function authCheck({ config, registries, screen, signal, flags }: RunParts): Promise<number> {
+  const { checkAuth } = await import("./auth_check.ts");
+  const transport = new Transport({ ...registries.options, signal, limits: flags.limits });
+  const findings = await checkAuth(config, registries, transport);
+  for (const { line } of findings) screen.out(line);
+  return findings.every(({ isGood }) => isGood) ? EXIT.done : EXIT.failed;
+}
+
+async function serve({ flags, screen, log, signal }: CommandParts): Promise<number> {
+  const { runServe } = await import("./serve.ts");
+  await runServe({
+    readConfig: () => readConfig(flags),
+    openRegistries: (config) => openRegistries(config, log),
+    store: storeText(flags.store),
+    schedule: flags.schedule,
+    port: flags.port ?? 8080,
+    concurrency: flags.proc,
+    retries: flags.retries,
+    token: environmentOf("IMAGE_SYNCER_TOKEN"),
+    onEvent: (event) => logEvent(log, event),
+    onMessage: (level, message) => level === "info" ? screen.out(message) : log.write(level, message),
+    signal,
+  });
+  return EXIT.done;
+}
+
+/** A plain path is a records file. */
+function storeText(text: string): string {
+  return /^(?:file:|kv$|kv:)/.test(text) ? text : `file:${text}`;
+}
+
+async function mirrorOnce(parts: RunParts): Promise<number> {
+  const { flags, log } = parts;
+  const text = storeText(flags.store);
+  parseLocation(text);
+  const { store, kv, close } = await openStore(text, { onWarning: (message) => log.write("warn", message) });
+  try {
+    const options = await mirrorOptions(parts, store, kv);
+    return flags.isDryRun ? await dryRun(parts, options) : await fullRun(parts, options);
+  } finally {
+    await close();
+  }
+}
+
+type Options = Omit<MirrorOptions, "transport"> & { store: Store };
+
+async function mirrorOptions(
+  { flags, log }: RunParts,
+  store: Store,
+  kv: Deno.Kv | undefined,
+): Promise<Options> {
+  const shard = flags.shard === undefined ? undefined : parseShard(flags.shard);
+  const options: Options = {
+    store,
+    concurrency: flags.proc,
+    retries: flags.retries,
+    force: flags.force,
+    trustRecords: flags.trustRecords,
+    platforms: flags.platforms,
+  };
+  if (shard !== undefined) options.select = (plan) => shardPlan(plan, shard);
+  if (flags.verify) options.createHasher = (await import("./hasher.ts")).createMachineHasher;
+  if (kv !== undefined) {
+    const [{ Leases }, { shareWork }] = await Promise.all([import("./lease.ts"), import("./shared_work.ts")]);
+    options.claim = shareWork(new Leases(kv), { store, onWarning: (message) => log.write("warn", message) });
+  }
+  return options;
+}
+
+async function fullRun(parts: RunParts, options: Options): Promise<number> {
+  const { flags, screen, log } = parts;
   const view = new LiveView();
   if (flags.progress && Screen.hasTerminal()) screen.show((size) => view.frame(size));
+  const count = countProgress(log);
+  const lines = linesOf();
   let warnings = 0;
   const onEvent = (event: CopyEvent) => {
     view.add(event);
-    logEvent(run.log, event);
     if (event.type === "warning") warnings++;
-    const line = lineOf(event);
-    if (line !== undefined) screen.out(line);
+    // Without a file the log is on the same screen as the lines about images, which say what failed.
+    if (flags.log !== undefined || flags.logFormat === "json" || event.type !== "destination-failed") {
+      logEvent(log, event);
+    }
+    count(event);
+    for (const line of lines(event)) screen.out(line);
   };
   let report: Report;
   try {
-    const transport = new Transport({ ...transportOptions(config), signal: run.signal, onEvent });
-    report = await mirror(config.rules, { ...options, transport, onEvent });
+    report = await mirror(rulesOf(parts), {
+      ...options,
+      transport: transportOf(parts, options.store, onEvent),
+      onEvent,
+    });
   } finally {
     screen.hide();
   }
-  const isWritten = await writeReport(run, report);
+  const isWritten = await writeOutputs(parts, report);
+  logSummary(log, report);
   for (const line of summaryLines(report)) screen.out(line);
   if (report.isInterrupted) return EXIT.interrupted;
   const hasFailed = report.totals.failed + report.totals.rulesFailed > 0 || flags.strict && warnings > 0;
   return hasFailed || !isWritten ? EXIT.failed : EXIT.done;
 }
 
-async function dryRun(run: RunParts, options: Omit<MirrorOptions, "transport">): Promise<number> {
-  const transport = new Transport({
-    ...transportOptions(run.config),
-    signal: run.signal,
-    onEvent: (event) => logEvent(run.log, event),
+function rulesOf({ config, flags }: RunParts): Config["rules"] {
+  return flags.shard === undefined ? config.rules : shardRules(config.rules, parseShard(flags.shard));
+}
+
+function transportOf(
+  { registries, flags, signal }: RunParts,
+  store: Store,
+  onEvent: (event: CopyEvent) => void,
+): Transport {
+  return new Transport({
+    ...registries.options,
+    challenges: challengeMemory(store),
+    limits: flags.limits,
+    signal,
+    onEvent,
   });
+}
+
+/** The line image-syncer v1.5.5 ends its log with. */
+function logSummary(log: Log, { totals, startedAt, finishedAt = startedAt }: Report): void {
+  const seconds = (Date.parse(finishedAt) - Date.parse(startedAt)) / 1000;
+  const failed = totals.failed + totals.rulesFailed;
+  log.write("info", `Synchronization finished, ${failed} tasks failed, cost ${seconds.toFixed(3)}s.`);
+}
+
+async function dryRun(parts: RunParts, options: Options): Promise<number> {
+  const { flags, screen, log, signal } = parts;
   try {
-    const plan = await planOnly(run.config.rules, { ...options, transport });
-    for (const message of plan.warnings) run.log.write("warn", message);
-    for (const line of dryRunLines(plan)) run.screen.out(line);
-    return plan.failed.length > 0 || run.flags.strict && plan.warnings.length > 0 ? EXIT.failed : EXIT.done;
+    const transport = transportOf(parts, options.store, (event) => logEvent(log, event));
+    const plan = await planOnly(rulesOf(parts), { ...options, transport });
+    for (const message of plan.warnings) log.write("warn", message);
+    for (const line of dryRunLines(plan)) screen.out(line);
+    return plan.failed.length > 0 || flags.strict && plan.warnings.length > 0 ? EXIT.failed : EXIT.done;
   } catch (error) {
-    if (run.signal.aborted) return EXIT.interrupted;
+    if (signal.aborted) return EXIT.interrupted;
     throw error;
   }
 }
 
-function transportOptions(config: Config): TransportOptions {
-  return {
-    isInsecure: (registry) => isInsecureRegistry(config.auth, registry),
-    credentials: (registry, repository) =>
-      Promise.resolve(findAuth(config.auth, registry, repository)?.entry),
-  };
-}
-
-async function writeReport({ flags, screen }: RunParts, report: Report): Promise<boolean> {
-  if (flags.report === undefined) return true;
-  try {
-    await Deno.writeTextFile(flags.report, `${JSON.stringify(report, null, 2)}\n`);
-    return true;
-  } catch (error) {
-    screen.err(`Cannot write report "${flags.report}": ${messageOf(error)}`);
-    return false;
+/** Writes the files that were asked for; one that cannot be written fails the run, but not the mirror. */
+async function writeOutputs({ flags, screen }: RunParts, report: Report): Promise<boolean> {
+  const { formatImages, successImages } = await import("./output_images.ts");
+  const files: [path: string | undefined, make: () => Promise<string> | string][] = [
+    [flags.report, () => `${JSON.stringify(report, null, 2)}\n`],
+    [flags.outputSuccess, () => formatImages(successImages(report), flags.outputFormat)],
+  ];
+  let isWritten = true;
+  for (const [path, make] of files) {
+    if (path === undefined) continue;
+    try {
+      await Deno.writeTextFile(path, await make());
+    } catch (error) {
+      screen.err(`Cannot write "${path}": ${messageOf(error)}`);
+      isWritten = false;
+    }
   }
+  return isWritten;
 }

@@ -1,6 +1,7 @@
 /** What Deno Deploy's environment values say: the config, the schedule, the budget, the token, where it runs. */
 
-import { type Config, ConfigError, parseConfig } from "../mirror/config.ts";
+import { type Config, ConfigError } from "../mirror/config.ts";
+import { parseConfig } from "../mirror/config_text.ts";
 import { parseSchedule, type Schedule } from "./schedule.ts";
 
 /** Looks up an environment variable. */

@@ -1,7 +1,8 @@
 /** Connections to servers whose certificate is not checked, for `node:https`. */
 
+import type { ClientRequest } from "node:http";
 import { Agent } from "node:https";
-import { connect as connectPlain, type Socket } from "node:net";
+import { connect as connectPlain, Socket } from "node:net";
 import { connect as connectTls, type ConnectionOptions } from "node:tls";
 import { ProxyError } from "./proxy.ts";
 import { type OnSocket, openTunnel } from "./tunnel.ts";
@@ -29,6 +30,8 @@ export class InsecureAgent {
   #options: InsecureAgentOptions;
   #opening = new Set<Opening>();
   #valves = new WeakMap<object, Valve>();
+  #reusers = new WeakSet<ClientRequest>();
+  #isClosed = false;
 
   /**
    * Connects when it is first used.
@@ -54,6 +57,22 @@ export class InsecureAgent {
     const create = (target: ConnectionOptions, onSocket: OnSocket) => this.#connect(target, onSocket);
     // Node's types demand a stream where Node itself also takes one that comes later.
     this.agent.createConnection = create as unknown as Agent["createConnection"];
+    // Node's own would mark the request, and Deno then keeps its whole body in memory and sends it again by itself, even
+    // after an abort (denoland/deno#36786).
+    this.agent.reuseSocket = (socket, request) => {
+      if (socket instanceof Socket) socket.ref();
+      this.#reusers.add(request);
+    };
+  }
+
+  /** Whether it was closed. */
+  get isClosed(): boolean {
+    return this.#isClosed;
+  }
+
+  /** Whether a request goes over a connection that has served others. */
+  isReuser(request: ClientRequest): boolean {
+    return this.#reusers.has(request);
   }
 
   /** The valve behind a connection of this pool. */
@@ -63,6 +82,7 @@ export class InsecureAgent {
 
   /** Closes every connection, and gives up those that are being opened. */
   close(): void {
+    this.#isClosed = true;
     for (const one of this.#opening) one.destroy(new Error("the client is closed"));
     this.agent.destroy();
   }

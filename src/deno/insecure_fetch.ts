@@ -35,6 +35,7 @@ export interface ClosableFetch {
  */
 export function createInsecureFetch(options: InsecureFetchOptions = {}): ClosableFetch {
   const agents = new Map<string, InsecureAgent>();
+  let isClosed = false;
   const agentFor = (url: URL) => {
     const proxy = options.proxyFor?.(url);
     const key = proxy?.href ?? "";
@@ -45,6 +46,7 @@ export function createInsecureFetch(options: InsecureFetchOptions = {}): Closabl
   return {
     fetch: async (text, init) => {
       init.signal?.throwIfAborted();
+      if (isClosed) throw new TypeError("Cannot fetch: the client is closed");
       const url = new URL(text);
       const body = outgoingBody(init);
       try {
@@ -54,7 +56,10 @@ export function createInsecureFetch(options: InsecureFetchOptions = {}): Closabl
         throw new TypeError("fetch failed", { cause: error });
       }
     },
-    close: () => agents.forEach((agent) => agent.close()),
+    close: () => {
+      isClosed = true;
+      for (const agent of agents.values()) agent.close();
+    },
   };
 }
 
@@ -89,8 +94,8 @@ class Exchange {
 
   /** Whether the request failed on a connection that had served others, and its body can be sent again. */
   get mayRepeat(): boolean {
-    const isBroken = !(this.#signal?.aborted ?? false) && this.#request.reusedSocket;
-    return isBroken && !(this.#body.content instanceof ReadableStream);
+    if (this.#signal?.aborted || this.#agent.isClosed) return false;
+    return this.#agent.isReuser(this.#request) && !(this.#body.content instanceof ReadableStream);
   }
 
   #start(): Promise<Response> {
@@ -117,8 +122,8 @@ class Exchange {
     sendBody(request, this.#body).catch((error) => {
       // An answer that is there is still read to its end; the connection cannot be used again.
       if (answer === undefined) fail(error);
-      else if (answer.closed) request.destroy();
-      else answer.once("close", () => request.destroy());
+      else if (answer.readableEnded) request.destroy();
+      else answer.once("end", () => request.destroy());
     });
     return promise;
   }

@@ -101,6 +101,20 @@ export class Leases {
     }
   }
 
+  /**
+   * Removes what the dead have left of the leases that were refused here, and waits until it can be told who is dead.
+   *
+   * @throws {Error} what the database says when it does not answer, or the signal's reason.
+   */
+  async clearDead(signal?: AbortSignal): Promise<void> {
+    for (let left = await this.#listSeen(); left.length > 0; left = await this.#listSeen()) {
+      for (const { key, versionstamp } of left) {
+        if (this.#isSilent(key, versionstamp)) await this.#delete(key, versionstamp);
+      }
+      await this.#clock.delay(this.#lifetime / 6, signal);
+    }
+  }
+
   /** Renews everything that is held here; a timer calls it three times in a lifetime. */
   async renew(): Promise<void> {
     await Promise.all([...this.#held].map((held) => {
@@ -109,11 +123,30 @@ export class Leases {
     }));
   }
 
+  /** Leases of others that were seen and have not been renewed since. */
+  async #listSeen(): Promise<Deno.KvEntry<unknown>[]> {
+    if (this.#seen.size === 0) return [];
+    const entries = await whenFree(() => Array.fromAsync(this.#kv.list({ prefix: [...this.#prefix] })));
+    const left = entries.filter(({ key, versionstamp }) =>
+      this.#seen.get(JSON.stringify(key))?.versionstamp === versionstamp
+    );
+    this.#seen = new Map(left.flatMap(({ key }) => {
+      const seen = this.#seen.get(JSON.stringify(key));
+      return seen === undefined ? [] : [[JSON.stringify(key), seen]];
+    }));
+    return left;
+  }
+
+  /** Deletes a lease that is still as it was seen. */
+  async #delete(key: Deno.KvKey, versionstamp: string | null): Promise<void> {
+    await whenFree(() => this.#kv.atomic().check({ key, versionstamp }).delete(key).commit());
+  }
+
   #get(key: readonly string[]): Promise<Deno.KvEntryMaybe<unknown>> {
     return whenFree(() => this.#kv.get(key));
   }
 
-  #isSilent(key: readonly string[], versionstamp: string): boolean {
+  #isSilent(key: Deno.KvKey, versionstamp: string): boolean {
     const id = JSON.stringify(key);
     const seen = this.#seen.get(id);
     if (seen?.versionstamp === versionstamp) return this.#clock.now() - seen.since >= this.#lifetime;
@@ -178,9 +211,7 @@ export class Leases {
     try {
       const { value, versionstamp } = await this.#get(held.key);
       if (!isSame(value, held.value)) return;
-      await whenFree(() =>
-        this.#kv.atomic().check({ key: held.key, versionstamp }).delete(held.key).commit()
-      );
+      await this.#delete(held.key, versionstamp);
     } catch {
       // Others will see that nobody renews it.
     }

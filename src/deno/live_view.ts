@@ -38,18 +38,16 @@ export class LiveView {
   /** Takes in one event. */
   add(event: CopyEvent): void {
     if (event.type === "planned") {
-      this.#images += event.plan.tasks.filter((task) =>
-        task.destinations.some((one) => one.action === "copy")
-      ).length;
+      this.#images += event.plan.tasks.flatMap((task) =>
+        task.destinations
+      ).filter(({ action }) => action === "copy").length;
     } else if (event.type === "blob-started") {
       const { task, digest, size } = event;
       this.#blobs.set(`${task} ${digest}`, { image: task, digest, size, bytes: 0, startedAt: this.#now() });
     } else if (event.type === "blob-progress") this.#progress(event);
     else if (event.type === "blob-ended") this.#blobs.delete(`${event.task} ${event.digest}`);
-    else if (event.type === "task-finished") {
-      if (event.status === "failed") this.#failed++;
-      else this.#done++;
-    }
+    else if (event.type === "destination-failed") this.#failed++;
+    else if (event.type === "destination-copied") this.#done++;
   }
 
   #progress({ task, digest, bytes }: Extract<CopyEvent, { type: "blob-progress" }>): void {
@@ -99,9 +97,9 @@ export class LiveView {
     const bar = "#".repeat(Math.round(share * width)).padEnd(width, ".");
     const percent = `${Math.floor(share * 100)}%`.padStart(4);
     const digest = blob.digest.replace(/^sha256:/, "").slice(0, 12);
-    return `  ${digest} [${bar}] ${percent}  ${amount.padEnd(22)} ${
-      formatBytes(Math.round(rate))
-    }/s  ${left} left  ${blob.image}`;
+    const numbers = `${percent}  ${amount.padEnd(22)} ${formatBytes(Math.round(rate))}/s  ${left} left`;
+    const start = `  ${digest} [${bar}] ${numbers}  `;
+    return `${start}${shorten(blob.image, columns - 1 - start.length)}`;
   }
 }
 
@@ -111,4 +109,9 @@ export function formatSeconds(seconds: number): string {
   const two = (value: number) => String(value).padStart(2, "0");
   const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
   return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+}
+
+/** The end of a name says more than its beginning: the registry is the same on most lines. */
+function shorten(name: string, room: number): string {
+  return name.length <= room ? name : `…${name.slice(name.length - Math.max(0, room - 1))}`;
 }

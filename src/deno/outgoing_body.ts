@@ -65,7 +65,8 @@ export async function sendBody(request: ClientRequest, { content, length }: Outg
       sent += value?.length ?? 0;
       checkLength(sent, length, done);
       if (done) break;
-      if (!request.write(value)) await roomIn(request);
+      // A body that fails is given up also while the server takes nothing.
+      if (!request.write(value)) await Promise.race([roomIn(request), reader.closed]);
     }
     request.end();
   } catch (error) {

@@ -1,7 +1,7 @@
 /** What a run prints on standard output: the phases, a line for each image that is through, and the totals. */
 
-import { type CopyEvent, formatBytes, formatSummary, type Phase, type Report } from "../mirror/report.ts";
 import type { Plan } from "../mirror/plan.ts";
+import { type CopyEvent, formatBytes, formatSummary, type Phase, type Report } from "../mirror/report.ts";
 
 /** The lines of image-syncer v1.0.3 that scripts look for. */
 const PHASES: Record<Phase, string> = {
@@ -11,23 +11,43 @@ const PHASES: Record<Phase, string> = {
   "retry-copy": "Start to retry sync tasks, please wait ...",
 };
 
-/** The line that an event is to a person, or `undefined` where it is none. */
-export function lineOf(event: CopyEvent): string | undefined {
-  if (event.type === "phase-started") return PHASES[event.phase];
-  if (event.type === "planned") return planLines(event.plan);
-  if (event.type === "destination-copied") return `  copied  ${event.task} -> ${event.destination}`;
-  if (event.type === "destination-failed") return failureLine(event.task, event.destination, event.error);
-  return undefined;
+/** Makes the lines that events are to a person; a failure that comes again in a later phase is said once. */
+export function linesOf(): (event: CopyEvent) => string[] {
+  const said = new Set<string>();
+  const once = (line: string) => said.has(line) ? [] : (said.add(line), [line]);
+  return (event) => {
+    if (event.type === "phase-started") return [PHASES[event.phase]];
+    if (event.type === "planned") {
+      const failures = event.plan.failed.map((one) => failureLine(one.source, one.destination, one.error));
+      return [...planLines(event.plan), ...failures.flatMap(once)];
+    }
+    if (event.type === "destination-copied") return [`  copied  ${event.task} -> ${event.destination}`];
+    if (event.type === "destination-failed") {
+      return once(failureLine(event.task, event.destination, event.error));
+    }
+    return [];
+  };
 }
 
-function planLines(plan: Plan): string {
+function planLines(plan: Plan): string[] {
   const destinations = plan.tasks.flatMap((task) => task.destinations);
   const unchanged = destinations.filter(({ action }) => action === "unchanged").length;
-  const count = `${countOf(destinations.length - unchanged, "image")} to copy, ${unchanged} unchanged`;
-  const failures = plan.failed.map((failure) =>
-    failureLine(failure.source, failure.destination, failure.error)
-  );
-  return [`  ${count}`, ...failures].join("\n");
+  const skipped = plan.skipped.length === 0 ? "" : `, ${plan.skipped.length} skipped`;
+  const lines = [
+    `  ${countOf(destinations.length - unchanged, "image")} to copy, ${unchanged} unchanged${skipped}`,
+  ];
+  for (const { source, destination, reason } of plan.skipped) {
+    lines.push(`  skipped ${source} -> ${destination}`, `          ${reason}`);
+  }
+  const rewritten = plan.tasks.filter(({ original }) => original !== undefined).length;
+  if (rewritten > 0) {
+    lines.push(
+      `  the platforms wanted rewrite ${
+        countOf(rewritten, "index")
+      }, whose digests and signatures then differ from the source's`,
+    );
+  }
+  return lines;
 }
 
 function failureLine(source: string, destination: string | undefined, error: string): string {
@@ -38,13 +58,19 @@ function failureLine(source: string, destination: string | undefined, error: str
 export function summaryLines(report: Report): string[] {
   const { totals, bytes } = report;
   const seconds = (Date.parse(report.finishedAt ?? report.startedAt) - Date.parse(report.startedAt)) / 1000;
+  const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : "";
   const pending = totals.pending > 0 ? `, ${totals.pending} not reached` : "";
-  const images = `${totals.copied} copied, ${totals.unchanged} unchanged, ${totals.failed} failed${pending}`;
-  const sent = `${formatBytes(bytes.copied)} sent, ${formatBytes(bytes.mounted)} mounted, ${
-    formatBytes(bytes.skipped)
-  } already there`;
+  const images =
+    `${totals.copied} copied, ${totals.unchanged} unchanged, ${totals.failed} failed${skipped}${pending}`;
   const lines = report.isInterrupted ? ["Interrupted; the next run goes on from here"] : [];
-  return [...lines, `Images: ${images} (${sent}) in ${seconds.toFixed(1)} s`, formatSummary(report)];
+  return [
+    ...lines,
+    `Images: ${images} in ${seconds.toFixed(1)} s`,
+    `Blobs:  ${formatBytes(bytes.copied)} sent, ${formatBytes(bytes.mounted)} mounted, ${
+      formatBytes(bytes.skipped)
+    } already there`,
+    formatSummary(report),
+  ];
 }
 
 /** What a dry run prints. */
@@ -57,9 +83,10 @@ export function dryRunLines(plan: Plan): string[] {
   const failures = plan.failed.map(({ source, destination, error }) =>
     failureLine(source, destination, error)
   );
-  return [...lines, ...failures];
+  return [...lines, ...planLines(plan), ...failures];
 }
 
 function countOf(count: number, noun: string): string {
-  return `${count} ${count === 1 ? noun : `${noun}s`}`;
+  const plural = noun === "index" ? "indexes" : `${noun}s`;
+  return `${count} ${count === 1 ? noun : plural}`;
 }

@@ -36,6 +36,8 @@ export interface ScheduledMirror {
 
 /** A key that is never there: reading it tells whether the database answers. */
 const HEALTH_KEY = ["image-syncer", "health"];
+/** Milliseconds of silence after which a run counts as dead and another may begin. */
+const LEASE_LIFETIME = 15_000;
 
 /**
  * Opens everything a mirror on a schedule needs, and reads its config once, so that what is wrong is known at the start.
@@ -47,7 +49,7 @@ const HEALTH_KEY = ["image-syncer", "health"];
 export async function openScheduledMirror(options: ScheduledMirrorOptions): Promise<ScheduledMirror> {
   const onWarning = (message: string) => options.onMessage?.("warn", message);
   const { store, kv, close } = await openStore(options.store, { onWarning });
-  const leases = kv === undefined ? {} : { leases: new Leases(kv) };
+  const leases = kv === undefined ? {} : { leases: new Leases(kv, { lifetime: LEASE_LIFETIME }) };
   const service = new MirrorService({ ...options, ...leases, store });
   try {
     for (const warning of (await service.check()).warnings) onWarning(warning);

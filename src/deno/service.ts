@@ -120,7 +120,7 @@ export class MirrorService {
     if (why !== undefined) return this.#refuse(why);
     this.#isBusy = true;
     const begun = Promise.withResolvers<RunStart>();
-    this.#ended = this.#runLeased(trigger, begun).finally(() => this.#isBusy = false);
+    this.#ended = this.#runLeased(trigger, begun);
     return await begun.promise;
   }
 
@@ -141,11 +141,16 @@ export class MirrorService {
 
   async #runLeased(trigger: Trigger, begun: PromiseWithResolvers<RunStart>): Promise<void> {
     const lease = await this.#takeLease();
-    if ("why" in lease) return begun.resolve(this.#refuse(lease.why));
-    const end = this.#runAlone(trigger, lease);
+    if ("why" in lease) {
+      this.#isBusy = false;
+      return begun.resolve(this.#refuse(lease.why));
+    }
+    const end = this.#runAlone(trigger, lease).finally(async () => {
+      await lease.release();
+      this.#isBusy = false;
+    });
     begun.resolve({ type: "begun", end });
     await end.catch((error) => this.#tell("error", messageOf(error)));
-    await lease.release();
   }
 
   async #takeLease(): Promise<Lease | { why: string }> {

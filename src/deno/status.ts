@@ -100,7 +100,7 @@ export interface Memory {
 }
 
 /** Runs that are remembered: together they stay below the 64 KiB that Deno KV takes. */
-const RUNS_KEPT = 60;
+export const MAX_RUNS = 60;
 /** Milliseconds after which a run that says nothing of its progress is no longer shown as on. */
 const LIVE_FOR = 20_000;
 
@@ -156,7 +156,7 @@ export class StatusMemory {
   async setRun(run: RunRecord): Promise<void> {
     const others = (await this.runs()).filter(({ startedAt }) => startedAt !== run.startedAt)
       .map((one): RunRecord => one.outcome === "running" ? { ...one, outcome: "killed" } : one);
-    await this.#set(RUNS, [...others, run].slice(-RUNS_KEPT));
+    await this.#set(RUNS, [...others, run].slice(-MAX_RUNS));
   }
 
   /** Remembers what all runs come to. */

@@ -40,7 +40,7 @@ export async function copyBlob(
   await Promise.all([lead(context, copy, leaders, claims), ...waiting]);
 }
 
-/** Waits for somebody else who brings the same blob to the same repository, and shares their fate. */
+/** Waits for somebody else who brings the same blob to the same repository, and shares their fate, but not their bad source. */
 async function join(
   context: CopyContext,
   copy: BlobCopy,
@@ -51,7 +51,10 @@ async function join(
     await claims.flightTo(destination.repository);
     skip(context, copy, destination, "exists");
   } catch (error) {
-    destination.fail(error);
+    const { presence } = context;
+    const isMine = presence.poisonOf(copy.source, copy.blob.digest) !== undefined;
+    if (presence.isPoison(error) && !isMine) await copyBlob(context, copy, [destination]);
+    else destination.fail(error);
   }
 }
 

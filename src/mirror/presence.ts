@@ -80,6 +80,11 @@ export class Presence {
     this.#poison.set(`${source.registry}/${source.name} ${digest}`, error);
   }
 
+  /** Whether a failure is that of a source's content. */
+  isPoison(error: unknown): boolean {
+    return [...this.#poison.values()].some((poison) => poison === error);
+  }
+
   /** What is under way under a key, if anything is. */
   flight(key: string): Promise<void> | undefined {
     return this.#flights.get(key);

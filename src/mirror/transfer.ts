@@ -20,6 +20,8 @@ interface Upload {
   session: UploadSession | undefined;
   /** Bytes the registry has. */
   offset: number;
+  /** Bytes that were last sent with one request. */
+  atOnce: number;
 }
 
 /** How a transfer asks for an upload, and tells that one is done. */
@@ -117,10 +119,16 @@ export class Transfer {
     const isSmall = size >= 0 && size <= WHOLE_BLOB_LIMIT;
     const opened = await this.#hooks.open(destination, isSmall);
     if (opened === "present") return;
-    this.#uploads.set(destination, { session: opened === "later" ? undefined : opened, offset: 0 });
+    this.#uploads.set(destination, {
+      session: opened === "later" ? undefined : opened,
+      offset: 0,
+      atOnce: 0,
+    });
   }
 
   async #offsetOf(repository: Repository, session: UploadSession): Promise<number | undefined> {
+    // A blob that is sent whole is sent from its start, which an upload that holds some of it would not take.
+    if (this.#source.whole !== undefined) return undefined;
     if (!this.#context.habits.canResume(repository.registry)) return undefined;
     const offset = await repository.uploadOffset(session, this.#context.signal);
     const size = this.#source.size;
@@ -174,7 +182,7 @@ export class Transfer {
     if (opening.type !== "opened") return undefined;
     habits.learnNoPostWhole(repository.registry);
     const { session } = opening;
-    this.#uploads.set(destination, { session, offset: 0 });
+    this.#uploads.set(destination, { session, offset: 0, atOnce: bytes.length });
     return session;
   }
 
@@ -204,6 +212,7 @@ export class Transfer {
     const { digest } = this.#copy.blob;
     const { signal, habits } = this.#context;
     const chunk = Math.max(habits.chunkOf(repository.registry), upload.session.chunkMinimum ?? 0);
+    upload.atOnce = size < 0 ? UNSIZED_PART : Math.min(chunk, size);
     if (upload.offset === 0 && size >= 0 && size <= chunk) {
       await repository.putBlob(upload.session, digest, new UploadBody(reader, size), signal);
     } else {
@@ -272,10 +281,11 @@ export class Transfer {
     const { registry } = destination.repository;
     const { habits, signal, isStopping } = this.#context;
     const isChunked = Number.isFinite(habits.chunkOf(registry));
-    const hasResumed = !isChunked && (this.#uploads.get(destination)?.offset ?? 0) > 0;
+    const { offset, atOnce } = this.#uploads.get(destination) ?? { offset: 0, atOnce: 0 };
+    const hasResumed = !isChunked && offset > 0;
     if (!isLast && !signal?.aborted && !isStopping() && error !== this.#source.failure) {
-      if (habits.learnTooLarge(registry, error)) return this.#startOver(destination);
-      if (hasResumed && error instanceof RegistryError && error.isPermanent && error.status !== 0) {
+      if (habits.learnTooLarge(registry, error, atOnce)) return this.#startOver(destination);
+      if (hasResumed && error instanceof RegistryError && error.isPermanent) {
         habits.learnNoResume(registry);
         return this.#startOver(destination);
       }

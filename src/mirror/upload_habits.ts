@@ -19,11 +19,15 @@ export class UploadHabits {
     return this.#chunks.get(registry) ?? Infinity;
   }
 
-  /** Whether a refusal means "too large at once" and smaller chunks are left to try; if so they are used from now on. */
-  learnTooLarge(registry: string, error: unknown): boolean {
+  /**
+   * Whether a refusal means "too large at once" and smaller chunks are left to try; if so they are used from now on.
+   *
+   * @param atOnce Bytes of the request that was refused: several at once, refused alike, say no more than one does.
+   */
+  learnTooLarge(registry: string, error: unknown, atOnce: number): boolean {
     if (!(error instanceof RegistryError) || error.status !== 413) return false;
-    const last = this.#chunks.get(registry);
-    const next = last === undefined ? FIRST_CHUNK : last / 2;
+    if (this.chunkOf(registry) < atOnce) return true;
+    const next = Math.min(FIRST_CHUNK, Math.floor(atOnce / 2));
     if (next < SMALLEST_CHUNK) return false;
     this.#chunks.set(registry, next);
     return true;

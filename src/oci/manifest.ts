@@ -89,6 +89,7 @@ type Fields = Record<string, unknown>;
  * @param bytes The bytes as served.
  * @param contentType The `Content-Type` they were served with, if any; a type that is no manifest type yields to what the bytes say.
  * @param expected Digest the bytes must have, if it is known.
+ * @param subject What the bytes are, for errors; the digest unless told.
  * @throws {ManifestError} when the bytes are no manifest.
  * @throws {DigestError} when the digest differs from the one expected.
  */
@@ -96,14 +97,16 @@ export async function parseContent(
   bytes: Uint8Array<ArrayBuffer>,
   contentType?: string,
   expected?: Digest,
+  subject?: string,
 ): Promise<Content> {
-  const name = expected === undefined ? "" : `"${expected}"`;
+  const what = subject ?? expected;
+  const name = what === undefined ? "" : `"${what}"`;
   const fields = parseFields(bytes, name);
   const mediaType = mediaTypeOf(fields, contentType, name);
-  const hashed = isSchema1Type(mediaType) ? schema1Payload(fields, bytes) : bytes;
+  const hashed = isSchema1Type(mediaType) ? schema1Payload(fields, bytes, name) : bytes;
   const digest = await digestOf(hashed, expected === undefined ? "sha256" : algorithmOf(expected));
   if (expected !== undefined && expected !== digest) {
-    throw new DigestError(`manifest "${expected}"`, expected, digest);
+    throw new DigestError(`manifest ${name}`, expected, digest);
   }
   return { descriptor: { mediaType, digest, size: bytes.length }, bytes };
 }
@@ -159,7 +162,11 @@ function typeFromShape(fields: Fields, name: string): string {
  * The part of a signed schema 1 manifest that its digest covers: the signatures are cut out again
  * (Docker image manifest v2 schema 1, Signed manifests: `formatLength` bytes followed by `formatTail`).
  */
-function schema1Payload(fields: Fields, bytes: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
+function schema1Payload(
+  fields: Fields,
+  bytes: Uint8Array<ArrayBuffer>,
+  name: string,
+): Uint8Array<ArrayBuffer> {
   const signature: unknown = Array.isArray(fields.signatures) ? fields.signatures[0] : undefined;
   if (!isFields(signature) || typeof signature.protected !== "string") return bytes;
   try {
@@ -179,7 +186,7 @@ function schema1Payload(fields: Fields, bytes: Uint8Array<ArrayBuffer>): Uint8Ar
     payload.set(tail, header.formatLength);
     return payload;
   } catch (cause) {
-    throw new ManifestError("", "its signature header is malformed", { cause });
+    throw new ManifestError(name, "its signature header is malformed", { cause });
   }
 }
 

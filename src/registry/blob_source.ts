@@ -2,6 +2,7 @@
 
 import { defer } from "./deferred.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
+import { AuthError } from "./auth.ts";
 import { type ByteSource, LengthError } from "./body.ts";
 import { TimeLimitError } from "./fetch.ts";
 import { describeFailure } from "./network_failure.ts";
@@ -123,7 +124,11 @@ export class BlobSource implements ByteSource {
 
   #take(piece: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
     this.position += piece.length;
-    this.#failures = 0;
+    if (this.#size >= 0 && this.position > this.#size) {
+      throw this.#failure(new LengthError(this.#size, this.position), true);
+    }
+    // An empty piece is no progress.
+    if (piece.length > 0) this.#failures = 0;
     return piece;
   }
 
@@ -205,6 +210,8 @@ export class BlobSource implements ByteSource {
     const reader = this.#reader;
     if (reader === undefined) return undefined;
     const { stall } = this.#repository.transport.limits;
+    // A signal that has aborted tells nobody any more.
+    this.#signal?.throwIfAborted();
     const { promise: ended, reject: end } = defer<never>();
     const timer = setTimeout(() => end(new TimeLimitError(stall)), stall);
     const onAbort = () => end(this.#signal?.reason);
@@ -227,7 +234,7 @@ export class BlobSource implements ByteSource {
     this.#isSlow = true;
     this.#signal?.throwIfAborted();
     // The request behind `open` was already tried as often as made sense.
-    if (error instanceof RegistryError) throw error;
+    if (error instanceof RegistryError || error instanceof AuthError) throw error;
     const failure = this.#failure(error, false);
     const { transport, registry } = this.#repository;
     if (++this.#failures >= transport.limits.attempts) throw failure;

@@ -10,6 +10,7 @@ import { TimeLimitError } from "./fetch.ts";
  * @param response Its body is used up, or cancelled on failure.
  * @param limit Bytes the body may have.
  * @param time Milliseconds reading may take.
+ * @param signal Ends the reading.
  * @throws {RangeError} when the body is longer than the limit.
  * @throws {TimeLimitError} when it takes too long.
  */
@@ -17,9 +18,13 @@ export async function readBytes(
   response: Response,
   limit: number,
   time: number,
+  signal?: AbortSignal,
 ): Promise<Uint8Array<ArrayBuffer>> {
   if (response.body === null) return new Uint8Array();
   const controller = new AbortController();
+  const onAbort = () => controller.abort(signal?.reason);
+  if (signal?.aborted) onAbort();
+  signal?.addEventListener("abort", onAbort, { once: true });
   const timer = setTimeout(() => controller.abort(new TimeLimitError(time)), time);
   try {
     const limited = new LimitedBytesTransformStream(limit, { error: true });
@@ -27,6 +32,7 @@ export async function readBytes(
     return new Uint8Array(bytes);
   } finally {
     clearTimeout(timer);
+    signal?.removeEventListener("abort", onAbort);
   }
 }
 

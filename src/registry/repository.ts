@@ -12,6 +12,7 @@ import {
 } from "../oci/descriptor.ts";
 import { type Content, MANIFEST_SIZE_LIMIT, parseContent } from "../oci/manifest.ts";
 import type { UploadBody } from "./body.ts";
+import { describeFailure } from "./network_failure.ts";
 import { lengthOf, readBytes } from "./read_body.ts";
 import { RegistryError } from "./registry_error.ts";
 import { nextTagPage, parseTagPage, TAG_PAGE_BYTES, TAG_PAGE_LIMIT, TAG_PAGE_SIZE } from "./tag_page.ts";
@@ -113,11 +114,11 @@ export class Repository {
       expect: [200],
       signal,
     });
-    const bytes = await this.#read(response, MANIFEST_SIZE_LIMIT, action);
+    const bytes = await this.#read(response, MANIFEST_SIZE_LIMIT, { action, signal });
     const contentType = response.headers.get("content-type") ?? undefined;
     const announced = response.headers.get("docker-content-digest") ?? "";
     const expected = isDigest(reference) ? reference : isDigest(announced) ? announced : undefined;
-    return await parseContent(bytes, contentType, expected);
+    return await parseContent(bytes, contentType, expected, this.describe(reference));
   }
 
   /**
@@ -136,13 +137,12 @@ export class Repository {
       signal,
     });
     await response.body?.cancel();
-    const stored = response.headers.get("docker-content-digest") ?? "";
-    if (isDigest(stored) && stored !== content.descriptor.digest) {
-      throw new DigestError(
-        `what "${this.describe(reference)}" was stored as`,
-        content.descriptor.digest,
-        stored,
-      );
+    const told = response.headers.get("docker-content-digest") ?? "";
+    // Whoever does not say what it stored is asked for it: a login page in between answers 200 to anything.
+    const stored = isDigest(told) ? told : (await this.resolve(reference, signal))?.digest ?? "nothing";
+    if (stored !== content.descriptor.digest) {
+      const subject = `what "${this.describe(reference)}" was stored as`;
+      throw new DigestError(subject, content.descriptor.digest, stored);
     }
   }
 
@@ -326,9 +326,8 @@ export class Repository {
     let path: string | undefined = `/v2/${this.name}/tags/list?n=${TAG_PAGE_SIZE}`;
     const seen = new Set<string>();
     for (let page = 0; path !== undefined; page++) {
-      if (seen.has(path) || page >= TAG_PAGE_LIMIT) {
-        throw this.#wrong(action, "its list of tags does not end");
-      }
+      const isEndless = seen.has(path) || page >= TAG_PAGE_LIMIT;
+      if (isEndless) throw this.#wrong(action, "its list of tags does not end");
       seen.add(path);
       const response: Response = await this.#send({
         action,
@@ -339,7 +338,8 @@ export class Repository {
         expect: [200],
         signal,
       });
-      const text = new TextDecoder().decode(await this.#read(response, TAG_PAGE_BYTES, action));
+      const bytes = await this.#read(response, TAG_PAGE_BYTES, { action, signal });
+      const text = new TextDecoder().decode(bytes);
       yield this.#understand(action, () => parseTagPage(text));
       const from: string = path;
       path = this.#understand(action, () => nextTagPage(from, response.headers.get("link")));
@@ -358,7 +358,8 @@ export class Repository {
 
   #location(response: Response, action: string): string {
     const base = this.#transport.urlOf(this.registry);
-    return this.#understand(action, () => resolveLocation(response.headers.get("location"), base));
+    const from = response.url || undefined;
+    return this.#understand(action, () => resolveLocation(response.headers.get("location"), base, from));
   }
 
   #wrong(action: string, why: string, cause?: unknown): RegistryError {
@@ -366,14 +367,15 @@ export class Repository {
     return new RegistryError({ action, method: "GET", url, status: 0, why, isPermanent: true, cause });
   }
 
-  async #read(response: Response, limit: number, action: string): Promise<Uint8Array<ArrayBuffer>> {
+  async #read(response: Response, limit: number, { action, signal }: Reading): Promise<Bytes> {
     try {
-      return await readBytes(response, limit, this.#transport.limits.stall);
+      return await readBytes(response, limit, this.#transport.limits.stall, signal);
     } catch (cause) {
-      if (cause instanceof RangeError) {
-        throw this.#wrong(action, `the answer is larger than ${limit} bytes`, cause);
-      }
-      throw cause;
+      signal?.throwIfAborted();
+      if (cause instanceof RangeError) throw this.#wrong(action, `it is larger than ${limit} bytes`, cause);
+      const url = this.#transport.urlOf(this.registry);
+      const why = describeFailure(cause, url);
+      throw new RegistryError({ action, method: "GET", url: url.href, status: 0, why, cause });
     }
   }
 
@@ -395,4 +397,6 @@ export class Repository {
   }
 }
 
+type Bytes = Uint8Array<ArrayBuffer>;
+type Reading = Pick<RegistryRequest, "action" | "signal">;
 type BareRequest = Pick<RegistryRequest, "action" | "scopes" | "method" | "path" | "headers">;

@@ -25,6 +25,7 @@ import {
 } from "./request.ts";
 import { statusWords } from "./status_words.ts";
 import { fetchToken } from "./token_service.ts";
+import { DigestError } from "../oci/descriptor.ts";
 import { registryHost } from "../oci/reference.ts";
 import { deadlineFetch, type Fetch, followRedirects, RedirectError, TimeLimitError } from "./fetch.ts";
 
@@ -334,7 +335,7 @@ export class Transport {
   }
 
   #networkError(request: RegistryRequest, url: URL, cause: unknown): unknown {
-    if (cause instanceof RegistryError || cause instanceof AuthError) return cause;
+    if ([RegistryError, AuthError, DigestError].some((type) => cause instanceof type)) return cause;
     const isPermanent = isCertificateFailure(cause) || cause instanceof RedirectError;
     return new RegistryError({
       action: request.action,

@@ -30,12 +30,13 @@ export interface OpenUploadOptions {
  *
  * @param location Value of the header.
  * @param base Root of the registry.
+ * @param from URL of the answer, which a relative location is relative to; the root unless told.
  * @throws {SyntaxError} when the upload cannot go there.
  */
-export function resolveLocation(location: string | null, base: URL): string {
+export function resolveLocation(location: string | null, base: URL, from?: string): string {
   if (location === null) throw new SyntaxError("the answer does not say where to upload to");
-  if (!URL.canParse(location, base.href)) throw new SyntaxError("where to upload to is not a URL");
-  const url = new URL(location, base);
+  if (!URL.canParse(location, from ?? base.href)) throw new SyntaxError("where to upload to is not a URL");
+  const url = new URL(location, from ?? base);
   if (url.username !== "" || url.password !== "") {
     throw new SyntaxError("where to upload to has a user name in it");
   }

@@ -20,6 +20,8 @@ export type BodyLength = number | "chunked" | "rest";
 export type OnBytes = (bytes: number) => void;
 
 const BUFFER_SIZE = 256 * 1024;
+/** First byte of a connection that speaks TLS (RFC 8446, 5.1). */
+const TLS_HANDSHAKE = 22;
 const decoder = new TextDecoder("latin1");
 
 /** Reads messages from one connection, one after the other. */
@@ -44,7 +46,11 @@ export class WireReader {
       const end = this.#findHeadEnd(seen);
       if (end >= 0) return parseHead(this.#take(end - this.#start).slice());
       seen = Math.max(0, this.#end - this.#start - 3);
-      if (await this.#fill()) continue;
+      if (await this.#fill()) {
+        // A tool that tries TLS first waits for an answer, and a registry without TLS gives one.
+        if (this.#buffer[this.#start] === TLS_HANDSHAKE) throw new Error("Cannot read an HTTP head: this is TLS");
+        continue;
+      }
       if (this.#start === this.#end) return undefined;
       throw new Error("Cannot read an HTTP head: the connection ended in it");
     }

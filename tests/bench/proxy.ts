@@ -45,7 +45,8 @@ class Proxy {
       hosts[name] = this.#open(name, (connection, counter) => this.#serveSide(connection, { target, counter }));
     }
     const tokenHost = this.#open(TOKEN_SIDE, (connection, counter) => this.#serveTokens(connection, counter));
-    this.#realm = `http://${tokenHost}/token`;
+    // crane refuses the address of a private network, and takes the name of this machine.
+    this.#realm = `http://${tokenHost.replace("127.0.0.1", "localhost")}/token`;
     return hosts;
   }
 

@@ -68,19 +68,30 @@ export function describeRequest(startLine: string, length: number | undefined): 
   return { method, path, kind, length };
 }
 
-/** Rules with a memory of how often each has struck. */
+/** What decides about each request: rules of which the first that strikes counts, or a function. */
+export type FaultPlan = readonly FaultRule[] | ((request: ProxiedRequest) => Fault | undefined);
+
+/** A plan with a memory of how often each rule has struck. */
 export class FaultRules {
+  readonly #choose: (request: ProxiedRequest) => Fault | undefined;
   readonly #rules: { rule: FaultRule; strikes: Map<string, number> }[];
   /** How many requests were struck so far. */
   struck = 0;
 
-  /** The first rule that strikes a request counts. */
-  constructor(rules: readonly FaultRule[]) {
-    this.#rules = rules.map((rule) => ({ rule, strikes: new Map() }));
+  /** Nothing has struck yet. */
+  constructor(plan: FaultPlan) {
+    this.#choose = typeof plan === "function" ? plan : (request) => this.#firstRule(request);
+    this.#rules = typeof plan === "function" ? [] : plan.map((rule) => ({ rule, strikes: new Map() }));
   }
 
   /** The fault that strikes a request, if any. */
   strike(request: ProxiedRequest): Fault | undefined {
+    const fault = this.#choose(request);
+    if (fault !== undefined) this.struck++;
+    return fault;
+  }
+
+  #firstRule(request: ProxiedRequest): Fault | undefined {
     for (const { rule, strikes } of this.#rules) {
       const { fault, matches = () => true, times = 1, isPerUrl = false, urls = Infinity } = rule;
       if (!matches(request)) continue;
@@ -88,7 +99,6 @@ export class FaultRules {
       const count = strikes.get(key) ?? 0;
       if (count >= times || count === 0 && strikes.size >= urls) continue;
       strikes.set(key, count + 1);
-      this.struck++;
       return fault;
     }
     return undefined;
@@ -119,15 +129,40 @@ export const PASSING_FAULTS: readonly Fault[] = [
   { type: "answer", status: 429, headers: { "retry-after": "1" } },
 ];
 
-/** A rule by which each request is struck with a chance, by one of some faults; the same for the same seed and order. */
-export function randomRules(
+/** Options of {@linkcode randomFaults}. */
+export interface RandomFaultOptions {
+  /** How likely a request is struck, from 0 to 1. */
+  chance: number;
+  /** What may strike. */
+  faults: readonly Fault[];
+  /** How often one URL is struck in a row at most. */
+  inARow: number;
+}
+
+/** Strikes at random, but the n-th request to a URL always alike for the same seed, in whatever order requests come. */
+export function randomFaults(
   seed: number,
-  { chance, faults, most }: { chance: number; faults: readonly Fault[]; most: number },
-): FaultRule[] {
-  const random = createRandom(seed);
-  return faults.map((fault) => ({
-    fault,
-    matches: () => random() < chance / faults.length,
-    times: Math.ceil(most / faults.length),
-  }));
+  { chance, faults, inARow }: RandomFaultOptions,
+): (request: ProxiedRequest) => Fault | undefined {
+  const counts = new Map<string, number>();
+  const strikes = new Map<string, number>();
+  return (request) => {
+    const key = keyOf(request);
+    const count = (counts.get(key) ?? 0) + 1;
+    counts.set(key, count);
+    const random = createRandom(hash(`${seed} ${count} ${key}`));
+    const struck = strikes.get(key) ?? 0;
+    const isStruck = random() < chance && struck < inARow;
+    strikes.set(key, isStruck ? struck + 1 : 0);
+    return isStruck ? faults[Math.floor(random() * faults.length)] : undefined;
+  };
+}
+
+/** 32 bits of a text (FNV-1a). */
+function hash(text: string): number {
+  let value = 0x811c9dc5;
+  for (let index = 0; index < text.length; index++) {
+    value = Math.imul(value ^ text.charCodeAt(index), 0x01000193);
+  }
+  return value >>> 0;
 }

@@ -13,8 +13,8 @@ for (const [group, lines] of Map.groupBy(allCases(["once", "three times"]).filte
       await using source = await openRealRegistry();
       await using destination = await openRealRegistry();
       for (const [index, line] of lines.entries()) {
-        source.proxy.setRules([]);
-        destination.proxy.setRules([]);
+        source.proxy.setPlan([]);
+        destination.proxy.setPlan([]);
         try {
           await runCase(line, { source, destination, repository: `case/${index}` });
         } catch (cause) {

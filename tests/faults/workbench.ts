@@ -7,11 +7,12 @@ import type { Report } from "../../src/mirror/report.ts";
 import type { Limits } from "../../src/registry/request.ts";
 import { Transport } from "../../src/registry/transport.ts";
 import { FakeClock } from "../fake_clock.ts";
-import { FaultProxy, type FaultRule } from "../fault_proxy.ts";
+import { type FaultPlan, FaultProxy } from "../fault_proxy.ts";
 import { blobsOf, type Image, pushImage, pushOverHttp, walkImage } from "../images.ts";
 import { createRegistry, type RegistryOptions, serve, type TestRegistry } from "../registry.ts";
 import { readAll } from "../registry/blob_content.ts";
 import { digestBytes } from "../registry/digest.ts";
+import { manifestDigest } from "../registry/manifest_facts.ts";
 import { startRegistry } from "../real/registry_process.ts";
 
 /** Milliseconds after which a run counts as hung. */
@@ -80,8 +81,8 @@ export interface LabOptions extends Omit<MirrorOptions, "transport"> {
   limits?: Partial<Limits>;
   /** The clock. */
   clock?: LabClock;
-  /** Repository at both sides; `app` unless told. */
-  repository?: string;
+  /** Repository at both sides, or several; `app` unless told. */
+  repository?: string | readonly string[];
 }
 
 /** Faults that only time shows are noticed within these milliseconds; a run without them never comes near. */
@@ -90,7 +91,7 @@ export const SHORT_LIMITS: Partial<Limits> = { headers: 150, stall: 150, commit:
 const LONG_LIMITS: Partial<Limits> = { headers: 10_000, stall: 10_000, commit: 10_000 };
 
 /**
- * Mirrors the tag `v1` of a repository from the first registry to all others.
+ * Mirrors the tag `v1` of repositories from the first registry to all others.
  *
  * @throws {DOMException} when it does not end.
  */
@@ -104,10 +105,10 @@ export async function run(
   const fetchFor = () => (url: string, init: RequestInit) => fetch(url, { ...init, client });
   const hang = new AbortController();
   const transport = new Transport({ fetchFor, isInsecure: () => true, limits, clock, signal: hang.signal });
-  const rules = [{
-    source: `${source.proxy.host}/${repository}:v1`,
-    destinations: destinations.map(({ proxy }) => `${proxy.host}/${repository}`),
-  }];
+  const rules = [repository].flat().map((name) => ({
+    source: `${source.proxy.host}/${name}:v1`,
+    destinations: destinations.map(({ proxy }) => `${proxy.host}/${name}`),
+  }));
   try {
     return await deadline(mirror(rules, { transport, ...rest }), HANG);
   } finally {
@@ -116,29 +117,39 @@ export async function run(
   }
 }
 
-/** What a registry, asked past the proxy, has of an image. */
-export type Holding = "whole" | "nothing" | "untagged";
+/** What a registry, asked past the proxy, has of an image under a tag; without the tag, parts of it count as nothing. */
+export type Holding = "whole" | "nothing";
 
 /**
- * Looks at what a registry has of an image under a tag; a part of it without the tag is `untagged`.
+ * Looks at what a registry has of an image under a tag.
  *
  * @throws {AssertionError} when the tag points at something incomplete or wrong.
  */
-export async function holdingOf(registry: LabRegistry, repository: string, image: Image): Promise<Holding> {
+export async function holdingOf(
+  registry: LabRegistry,
+  repository: string,
+  image: Image,
+  tag = "v1",
+): Promise<Holding> {
   const base = `http://${registry.host}/v2/${repository}`;
-  const types = walkImage(image).map(({ mediaType }) => mediaType).join(", ");
+  const accept = walkImage(image).map(({ mediaType }) => mediaType).join(", ");
   const get = async (path: string) => {
-    const response = await fetch(`${base}/${path}`, { headers: { accept: types } });
-    return response.ok
-      ? digestBytes(await readAll(response.body ?? new ReadableStream()))
-      : await skip(response);
+    const response = await fetch(`${base}/${path}`, { headers: { accept } });
+    if (!response.ok) return await skip(response);
+    return await readAll(response.body ?? new ReadableStream());
   };
-  if (await get("manifests/v1") === undefined) return "nothing";
-  assertEquals(await get("manifests/v1"), image.digest, "the tag points at another image");
-  for (const { digest } of walkImage(image)) assertEquals(await get(`manifests/${digest}`), digest);
-  for (const digest of blobsOf(image).keys()) {
-    const algorithm = digest.split(":")[0] ?? "";
-    if (algorithm === "sha256") assertEquals(await get(`blobs/${digest}`), digest);
+  const manifest = async (reference: string, { mediaType }: Image) => {
+    const bytes = await get(`manifests/${reference}`);
+    return bytes === undefined ? undefined : manifestDigest(bytes, mediaType);
+  };
+  const tagged = await manifest(tag, image);
+  if (tagged === undefined) return "nothing";
+  assertEquals(tagged, image.digest, "the tag points at another image");
+  for (const node of walkImage(image)) assertEquals(await manifest(node.digest, node), node.digest);
+  for (const { digest, size } of blobsOf(image).values()) {
+    const bytes = await get(`blobs/${digest}`);
+    assertEquals(bytes?.length, size);
+    assertEquals(digestBytes(bytes ?? new Uint8Array(), digest.split(":")[0]), digest);
   }
   return "whole";
 }
@@ -156,10 +167,10 @@ export function bytesOf(image: Image): number {
 export function sabotage(
   registry: LabRegistry,
   clock: LabClock,
-  rules: readonly FaultRule[],
+  plan: FaultPlan,
   waits: number,
 ): void {
-  registry.proxy.setRules(rules);
+  registry.proxy.setPlan(plan);
   let left = waits;
   clock.onDelay = async () => {
     if (--left <= 0) await registry.proxy.listen();

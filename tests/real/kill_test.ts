@@ -10,6 +10,8 @@ import { pushAll } from "./images.ts";
 import { startRegistry } from "./registry_process.ts";
 import { assertMirrored, type PlacedImage } from "./skopeo.ts";
 
+/** Chooses the moments; stands in the test's name, and in the environment it runs the same moments again. */
+const SEED = Number(Deno.env.get("KILL_SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0]);
 const ROUNDS = 10;
 const MEBIBYTE = 1024 * 1024;
 /** A round is killed before the source has sent this much more, so that ten rounds cannot finish the work. */
@@ -49,12 +51,10 @@ async function countRecords(path: string): Promise<number> {
 }
 
 realTest(
-  "cli.ts leaves nothing half done when it is killed in the middle of a blob, ten times",
+  `cli.ts leaves nothing half done when it is killed in the middle of a blob, ten times (KILL_SEED=${SEED})`,
   ["docker-registry", "skopeo"],
   async () => {
-    const seed = Number(Deno.env.get("KILL_SEED") ?? crypto.getRandomValues(new Uint32Array(1))[0]);
-    console.log(`KILL_SEED=${seed} runs these moments again`);
-    const random = createRandom(seed);
+    const random = createRandom(SEED);
     await using source = await startRegistry();
     await using destination = await startRegistry();
     await using proxy = startCuttingProxy(source);

@@ -1,0 +1,288 @@
+/** Step 3 of the walk, the config: from text to what the user wants, every problem named by its place. */
+
+import { parse } from "@std/jsonc/parse";
+import { parsePlatformSelector } from "../oci/platform.ts";
+import { canonicalRegistry } from "../oci/reference.ts";
+import { type AuthEntry, type Config, ConfigError, type Rule } from "./config.ts";
+import { type Environment, expandCredential, expandDestination } from "./environment_values.ts";
+import { findLines, type Lines, type Path } from "./json_lines.ts";
+import { nearestName } from "./nearest.ts";
+import { defaultDestination, parseRuleSource, type RuleDefaults } from "./rules.ts";
+
+/** Options of {@linkcode parseConfig}. */
+export interface ParseConfigOptions {
+  /** Where empty destinations lead. */
+  defaults?: RuleDefaults;
+  /** Looks up what `$NAME` and `${NAME}` stand for; without it they stand for themselves. */
+  environment?: Environment;
+}
+
+/** A config's value with what is needed to name places in it; other syntaxes than JSONC bring their own. */
+export interface ConfigSource {
+  /** The parsed value. */
+  value: unknown;
+  /** Where its keys stand. */
+  lines: Lines;
+  /** Name of the file, where there are several. */
+  file?: string;
+}
+
+/** Keys of the combined form. */
+export const TOP_KEYS: readonly string[] = ["auth", "images", "$schema"];
+const TEXT_KEYS = [
+  "username",
+  "password",
+  "identityToken",
+  "registryToken",
+  "caFile",
+  "certFile",
+  "keyFile",
+  "proxy",
+] as const;
+/** Keys of an entry of `auth`. */
+export const AUTH_KEYS: readonly string[] = [...TEXT_KEYS, "insecure"];
+/** Keys of a destination that is an object. */
+export const DESTINATION_KEYS: readonly string[] = ["to", "platforms"];
+
+/**
+ * Parses the combined form of a config: JSON with comments and trailing commas, `auth` and `images`.
+ *
+ * @throws {ConfigError} naming the key and the line of the first problem.
+ * @example
+ * ```ts
+ * import { parseConfig } from "@image-syncer/image-syncer";
+ *
+ * const config = parseConfig(`{ "images": { "nginx:1.27": "registry.example.com/mirror/nginx" } }`);
+ * config.rules; // [{ source: "nginx:1.27", destinations: ["registry.example.com/mirror/nginx"], line: 1 }]
+ * ```
+ */
+export function parseConfig(text: string, options: ParseConfigOptions = {}): Config {
+  return readConfig(parseJsonc(text), options);
+}
+
+/**
+ * Parses JSON with comments into a value with places.
+ *
+ * @throws {ConfigError} when it is not JSONC.
+ */
+export function parseJsonc(text: string, file?: string): ConfigSource {
+  const plain = text.replace(/^\uFEFF/, "");
+  if (plain.trim() === "") throw new ConfigError({ file }, "it is empty");
+  let value: unknown;
+  try {
+    value = parse(plain);
+  } catch (cause) {
+    throw jsonError(plain, cause, file);
+  }
+  const source = { value, lines: findLines(plain) };
+  return file === undefined ? source : { ...source, file };
+}
+
+/** The parser says where it stopped; a person wants the line. What the text says there is not repeated: it may be a password. */
+function jsonError(text: string, cause: unknown, file: string | undefined): ConfigError {
+  const message = cause instanceof Error ? cause.message : "";
+  const position = /position (\d+)/.exec(message)?.[1];
+  const offset = position === undefined ? text.trimEnd().length : Number(position);
+  const line = text.slice(0, offset).split("\n").length;
+  return new ConfigError({ file, line }, "it is not valid JSON");
+}
+
+/**
+ * Checks the combined form: `auth` and `images` in one value.
+ *
+ * @throws {ConfigError} naming the key and the line of the first problem.
+ */
+export function readConfig(source: ConfigSource, options: ParseConfigOptions = {}): Config {
+  const reader = new ConfigReader(source, options);
+  const top = reader.object([], source.value);
+  reader.warnUnknown([], top, TOP_KEYS);
+  const auth = reader.auth(["auth"], top.auth ?? {});
+  if (top.images === undefined) throw reader.error([], `there are no "images", so there is nothing to copy`);
+  return { auth, rules: reader.rules(["images"], top.images), warnings: reader.warnings };
+}
+
+/**
+ * Checks the form of two files, the content of `auth` in one and that of `images` in the other.
+ *
+ * @throws {ConfigError} naming the file, the key and the line of the first problem.
+ */
+export function readConfigParts(
+  auth: ConfigSource | undefined,
+  images: ConfigSource,
+  options: ParseConfigOptions = {},
+): Config {
+  const authReader = auth === undefined ? undefined : new ConfigReader(auth, options);
+  const imagesReader = new ConfigReader(images, options);
+  return {
+    auth: authReader?.auth([], auth?.value) ?? {},
+    rules: imagesReader.rules([], images.value),
+    warnings: [...authReader?.warnings ?? [], ...imagesReader.warnings],
+  };
+}
+
+type Fields = Record<string, unknown>;
+
+class ConfigReader {
+  readonly warnings: string[] = [];
+  #source: ConfigSource;
+  #options: ParseConfigOptions;
+
+  constructor(source: ConfigSource, options: ParseConfigOptions) {
+    this.#source = source;
+    this.#options = options;
+    const [duplicate] = source.lines.duplicates;
+    if (duplicate === undefined) return;
+    const [first, line] = duplicate.lines;
+    const place = { file: source.file, path: duplicate.path, line };
+    throw new ConfigError(place, `the key stands twice, first on line ${first}`);
+  }
+
+  error(path: Path, why: string, options?: ErrorOptions): ConfigError {
+    const { file, lines } = this.#source;
+    return new ConfigError({ file, path, line: lines.lineOf(path) }, why, options);
+  }
+
+  object(path: Path, value: unknown): Fields {
+    if (isFields(value)) return value;
+    throw this.error(path, `expected an object, got ${nameType(value)}`);
+  }
+
+  warnUnknown(path: Path, fields: Fields, known: readonly string[]): void {
+    for (const key of Object.keys(fields).filter((key) => !known.includes(key))) {
+      const nearest = nearestName(key, known);
+      const hint = nearest === undefined ? "" : `; did you mean "${nearest}"?`;
+      const line = this.#source.lines.lineOf([...path, key]);
+      const on = line === undefined ? "" : ` (line ${line})`;
+      this.warnings.push(`Unknown key "${[...path, key].join(".")}"${on} is ignored${hint}`);
+    }
+  }
+
+  auth(path: Path, value: unknown): Record<string, AuthEntry> {
+    const entries: Record<string, AuthEntry> = Object.create(null);
+    for (const [key, entry] of Object.entries(this.object(path, value))) {
+      if (path.length === 0 && key === "$schema") continue;
+      const name = canonicalKey(key);
+      const place = [...path, key];
+      if (name === "") throw this.error(place, "expected a registry or registry/namespace as the key");
+      if (entries[name] !== undefined) throw this.error(place, `another key names "${name}" too`);
+      entries[name] = this.#authEntry(place, entry);
+    }
+    return entries;
+  }
+
+  #authEntry(path: Path, value: unknown): AuthEntry {
+    const fields = this.object(path, value);
+    this.warnUnknown(path, fields, AUTH_KEYS);
+    const entry: AuthEntry = {};
+    for (const key of TEXT_KEYS) {
+      const text = this.#optional([...path, key], fields[key], "string");
+      if (text !== undefined && text !== "") {
+        entry[key] = this.#expand([...path, key], text, expandCredential);
+      }
+    }
+    const insecure = this.#optional([...path, "insecure"], fields.insecure, "boolean");
+    if (insecure !== undefined) entry.insecure = insecure;
+    if (entry.password !== undefined && entry.username === undefined) {
+      throw this.error([...path, "password"], `there is a password without a "username"`);
+    }
+    return entry;
+  }
+
+  #expand(path: Path, text: string, expand: (text: string, environment: Environment) => string): string {
+    const { environment } = this.#options;
+    if (environment === undefined) return text;
+    try {
+      return expand(text, environment);
+    } catch (cause) {
+      throw this.error(path, cause instanceof Error ? cause.message : String(cause), { cause });
+    }
+  }
+
+  #optional<Kind extends keyof Kinds>(path: Path, value: unknown, kind: Kind): Kinds[Kind] | undefined {
+    if (value === undefined || value === null) return undefined;
+    const type: string = typeof value;
+    if (type === kind) return value as Kinds[Kind];
+    throw this.error(path, `expected a ${kind}, got ${nameType(value)}`);
+  }
+
+  rules(path: Path, value: unknown): Rule[] {
+    return Object.entries(this.object(path, value))
+      .filter(([source]) => path.length > 0 || source !== "$schema")
+      .map(([source, destination]) => this.#rule([...path, source], source, destination));
+  }
+
+  #rule(path: Path, source: string, value: unknown): Rule {
+    if (source.trim() === "") throw this.error(path, "expected a source, got an empty key");
+    const rule: Rule = { source: source.trim(), destinations: [] };
+    if (isFields(value)) {
+      this.warnUnknown(path, value, DESTINATION_KEYS);
+      if (value.to === undefined) throw this.error(path, `an object needs "to"`);
+      rule.destinations = this.#destinations([...path, "to"], source, value.to);
+      if (value.platforms !== undefined) {
+        rule.platforms = this.#platforms([...path, "platforms"], value.platforms);
+      }
+    } else rule.destinations = this.#destinations(path, source, value);
+    const line = this.#source.lines.lineOf(path);
+    if (line !== undefined) rule.line = line;
+    return rule;
+  }
+
+  #destinations(path: Path, source: string, value: unknown): string[] {
+    const written = typeof value === "string" ? [value] : value;
+    if (!Array.isArray(written) || written.length === 0 || !written.every((one) => typeof one === "string")) {
+      throw this.error(path, `expected a string, an array of strings or an object with "to"`);
+    }
+    const expanded = written.map((one: string) => this.#expand(path, one, expandDestination).trim());
+    return [...new Set(expanded.map((one) => one === "" ? this.#default(path, source) : one))];
+  }
+
+  #platforms(path: Path, value: unknown): string[] {
+    if (!Array.isArray(value) || value.length === 0 || !value.every((one) => typeof one === "string")) {
+      throw this.error(path, "expected an array of platforms such as linux/amd64");
+    }
+    try {
+      for (const platform of value) parsePlatformSelector(platform);
+    } catch (cause) {
+      throw this.error(path, cause instanceof Error ? cause.message : String(cause), { cause });
+    }
+    return value;
+  }
+
+  #default(path: Path, source: string): string {
+    const { defaults = {} } = this.#options;
+    if (!defaults.registry) {
+      const why = "its destination is empty and there is no default registry " +
+        "(give --registry and --namespace, or DEFAULT_REGISTRY and DEFAULT_NAMESPACE)";
+      throw this.error(path, why);
+    }
+    try {
+      return defaultDestination(parseRuleSource(source), defaults) ?? "";
+    } catch {
+      // A malformed source fails its rule alone, when the rule is expanded.
+      return defaults.registry;
+    }
+  }
+}
+
+/** The types a field may have, by the name `typeof` gives them. */
+interface Kinds {
+  string: string;
+  boolean: boolean;
+}
+
+function isFields(value: unknown): value is Fields {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}
+
+/** A key without scheme and trailing slash, its registry canonical. */
+function canonicalKey(key: string): string {
+  const plain = key.trim().replace(/^https?:\/\//, "").replace(/\/+$/, "").replace(/\/v[12]$/, "");
+  const [registry = "", ...rest] = plain.split("/");
+  return [canonicalRegistry(registry), ...rest].join("/");
+}
+
+function nameType(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}

@@ -1,0 +1,359 @@
+/** Tests of reading one blob, and of going on where it broke off. */
+
+import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { AuthError } from "../src/registry/auth.ts";
+import { BlobSource } from "../src/registry/blob_source.ts";
+import { RegistryError } from "../src/registry/registry_error.ts";
+import { Repository } from "../src/registry/repository.ts";
+import type { TransportEvent, TransportOptions } from "../src/registry/request.ts";
+import { Transport } from "../src/registry/transport.ts";
+import { FakeClock } from "./fake_clock.ts";
+import { type RawHandler, RawServer } from "./raw_server.ts";
+import {
+  type BlobContent,
+  bytesContent,
+  createRegistry,
+  generatedBytes,
+  type RegistryOptions,
+  type TestRegistry,
+} from "./registry.ts";
+import { concatenate } from "./registry/blob_content.ts";
+
+const BYTES = generatedBytes(4, 300_000);
+const BLOB = bytesContent(BYTES);
+
+interface Setup {
+  source: BlobSource;
+  clock: FakeClock;
+  events: TransportEvent[];
+}
+
+function openSource(
+  host: string,
+  options: TransportOptions & { size?: number; offset?: number; blob?: BlobContent } = {},
+): Setup {
+  const { size, offset = 0, blob = BLOB, ...rest } = options;
+  const clock = new FakeClock();
+  const events: TransportEvent[] = [];
+  const onEvent = (event: TransportEvent) => events.push(event);
+  const transport = new Transport({ isInsecure: () => true, clock, onEvent, ...rest });
+  const repository = new Repository(transport, host, "a/b", "pull");
+  const descriptor = { mediaType: "x", digest: blob.digest, size: size ?? blob.size };
+  return { source: new BlobSource(repository, descriptor, { offset }), clock, events };
+}
+
+/** A source whose blob a test registry serves, without sockets. */
+function setUp(
+  registryOptions: RegistryOptions = {},
+  options: Parameters<typeof openSource>[1] = {},
+): Setup & { registry: TestRegistry } {
+  const registry = createRegistry(registryOptions);
+  registry.state.addBlob("a/b", options.blob ?? BLOB);
+  const fetchFor = () => registry.fetch;
+  return { registry, ...openSource("registry.test", { fetchFor, isInsecure: () => false, ...options }) };
+}
+
+async function readAll(source: BlobSource): Promise<Uint8Array> {
+  const pieces: Uint8Array[] = [];
+  for (let piece = await source.read(); piece !== undefined; piece = await source.read()) pieces.push(piece);
+  return concatenate(pieces);
+}
+
+/** The range an answer was asked for, from its first byte. */
+function startOf(headers: Headers): number {
+  return Number(/^bytes=(\d+)-$/.exec(headers.get("range") ?? "")?.[1] ?? 0);
+}
+
+/** Serves the blob with ranges and cuts the connection after some bytes of each answer, as often as told. */
+function cutting(step: number, cuts: number): RawHandler {
+  let left = cuts;
+  return async ({ headers, reply, write }) => {
+    const start = startOf(headers);
+    const range = start > 0 ? `content-range: bytes ${start}-${BYTES.length - 1}/${BYTES.length}\r\n` : "";
+    if (left-- <= 0 && start === 0) return await reply(200, {}, BYTES);
+    const status = start > 0 ? 206 : 200;
+    await write(`HTTP/1.1 ${status} OK\r\n${range}content-length: ${BYTES.length - start}\r\n\r\n`);
+    await write(BYTES.subarray(start, left < 0 ? undefined : start + step));
+  };
+}
+
+/** Answers with fixed bytes and headers. */
+function fixed(status: number, headers: Record<string, string>, body: Uint8Array = BYTES): RegistryOptions {
+  return {
+    intercept: (_request, { kind }) =>
+      kind === "blob" ? new Response(body.slice(), { status, headers }) : undefined,
+  };
+}
+
+async function failureOf(promise: Promise<unknown>): Promise<RegistryError> {
+  return await assertRejects(() => promise, RegistryError);
+}
+
+Deno.test("BlobSource reads a blob to its end with one request", async () => {
+  const { registry, source } = setUp();
+  assertEquals(registry.count(), 0);
+  assertEquals(await readAll(source), BYTES);
+  assertEquals([source.position, source.size, source.repeated], [BYTES.length, BYTES.length, 0]);
+  assertEquals(await source.read(), undefined);
+  assertEquals(registry.count({ kind: "blob" }), 1);
+});
+
+Deno.test("BlobSource.open() learns of a refusal before anything is read", async () => {
+  const { source } = setUp({}, { blob: bytesContent(generatedBytes(1, 10)) });
+  await source.open();
+  await source.open();
+  source.cancel("enough");
+  const missing = openSource("registry.test", {
+    fetchFor: () => createRegistry().fetch,
+    isInsecure: () => false,
+  });
+  const error = await failureOf(missing.source.open());
+  assertEquals([error.status, error.isPermanent], [404, true]);
+});
+
+Deno.test("BlobSource reads an empty blob without asking", async () => {
+  const { registry, source } = setUp({}, { blob: bytesContent(new Uint8Array()) });
+  assertEquals(await source.read(), undefined);
+  assertEquals(registry.count({ kind: "blob" }), 0);
+});
+
+Deno.test("BlobSource starts at an offset", async () => {
+  const { registry, source } = setUp({}, { offset: 299_000 });
+  assertEquals(await readAll(source), BYTES.slice(299_000));
+  assertEquals(registry.requests.at(-1)?.range, "bytes=299000-");
+});
+
+Deno.test("BlobSource takes the size from the registry where the manifest does not say it", async () => {
+  const { source } = setUp({}, { size: -1 });
+  assertEquals(source.size, -1);
+  await source.open();
+  assertEquals(source.size, BYTES.length);
+  assertEquals(await readAll(source), BYTES);
+});
+
+Deno.test("BlobSource reads a blob of unknown size to the end of the answer", async () => {
+  await using server = new RawServer(async ({ write }) => {
+    await write("HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
+  });
+  const { source } = openSource(server.host, { size: -1 });
+  assertEquals(new TextDecoder().decode(await readAll(source)), "hello");
+});
+
+Deno.test("BlobSource goes on with Range from the byte that is missing", async () => {
+  await using server = new RawServer(cutting(90_000, 3));
+  const { source, events, clock } = openSource(server.host);
+  assertEquals(await readAll(source), BYTES);
+  const ranges = server.requests.map(({ headers }) => startOf(headers));
+  assertEquals(ranges.length, 4);
+  assert(ranges.every((start, index) => index === 0 || start > (ranges[index - 1] ?? 0)), `${ranges}`);
+  assertEquals([source.repeated, clock.waits.length], [0, 3]);
+  const [event] = events;
+  assert(event?.type === "request-retried");
+  assert(/on from byte \d+$/.test(event.action), event.action);
+});
+
+Deno.test("BlobSource goes on for as long as bytes come in between", async () => {
+  await using server = new RawServer(cutting(10_000, 29));
+  const { source } = openSource(server.host, { limits: { attempts: 2 } });
+  assertEquals(await readAll(source), BYTES);
+  assertEquals(server.requests.length, 30);
+});
+
+Deno.test("BlobSource gives up when no byte comes in between", async () => {
+  await using server = new RawServer(async ({ headers, write }) => {
+    const start = startOf(headers);
+    const range = start > 0 ? `content-range: bytes ${start}-299999/300000\r\n` : "";
+    await write(`HTTP/1.1 ${start > 0 ? 206 : 200} OK\r\n${range}content-length: ${300_000 - start}\r\n\r\n`);
+    if (start === 0) await write(BYTES.subarray(0, 1000));
+  });
+  const { source } = openSource(server.host);
+  const error = await failureOf(readAll(source));
+  assertEquals(
+    error.message,
+    `Cannot read blob "${BLOB.digest}" from "${server.host}/a/b": ` +
+      `the connection was closed too early (${server.host})`,
+  );
+  assertEquals([error.status, error.isPermanent, server.requests.length], [0, false, 6]);
+});
+
+Deno.test("BlobSource skips what it has where a registry does not know Range", async () => {
+  let isFirst = true;
+  await using server = new RawServer(async ({ write, reply }) => {
+    if (!isFirst) return await reply(200, {}, BYTES);
+    isFirst = false;
+    await write("HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n");
+    await write(BYTES.subarray(0, 123_456));
+  });
+  const { source } = openSource(server.host);
+  assertEquals(await readAll(source), BYTES);
+  assert(source.repeated > 0 && source.repeated <= 123_456, `${source.repeated}`);
+  const offset = setUp({ quirks: { noRangeRequests: true } }, { offset: 100_001 });
+  assertEquals(await readAll(offset.source), BYTES.slice(100_001));
+  assertEquals(offset.source.repeated, 100_001);
+});
+
+Deno.test("BlobSource refuses a range that is not the one it asked for", async () => {
+  const ranges = [
+    "bytes 0-299999/300000",
+    "bytes 101-299999/300000",
+    "bytes 100-299999/300001",
+    "100-299999",
+    "",
+  ];
+  for (const range of ranges) {
+    const { source, registry } = setUp(fixed(206, { "content-range": range }), { offset: 100 });
+    const error = await failureOf(source.open());
+    assert(error.message.endsWith(`asked for bytes from 100, got "${range}"`), error.message);
+    assertEquals([error.isPermanent, registry.count({ kind: "blob" })], [true, 1]);
+  }
+  const unsized = setUp(fixed(206, { "content-range": "bytes 100-299999/*" }, BYTES.slice(100)), {
+    offset: 100,
+  });
+  assertEquals(await readAll(unsized.source), BYTES.slice(100));
+});
+
+Deno.test("BlobSource asks for the rest of a range that ends early", async () => {
+  const { source, registry } = setUp({
+    intercept: (request, { kind }) => {
+      if (kind !== "blob") return undefined;
+      const start = startOf(request.headers);
+      const end = Math.min(start + 100_000, BYTES.length);
+      const headers = { "content-range": `bytes ${start}-${end - 1}/${BYTES.length}` };
+      return new Response(BYTES.slice(start, end), { status: start === 0 ? 200 : 206, headers });
+    },
+  });
+  assertEquals(await readAll(source), BYTES);
+  assertEquals(registry.count({ kind: "blob" }), 3);
+});
+
+Deno.test("BlobSource refuses an encoded blob, which would be other bytes", async () => {
+  for (const encoding of ["gzip", "br"]) {
+    const { source } = setUp(fixed(200, { "content-encoding": encoding }));
+    const error = await failureOf(source.open());
+    assert(error.message.endsWith(`the blob came with content-encoding "${encoding}"`), error.message);
+    assert(error.isPermanent);
+  }
+  const { source } = setUp(fixed(200, { "content-encoding": "identity" }));
+  assertEquals(await readAll(source), BYTES);
+});
+
+Deno.test("BlobSource is not fooled by an encoding on the wire", async () => {
+  const packed = new Response(new Blob([BYTES]).stream().pipeThrough(new CompressionStream("gzip")));
+  const body = await packed.bytes();
+  await using server = new RawServer((exchange) => exchange.reply(200, { "content-encoding": "gzip" }, body));
+  const { source } = openSource(server.host);
+  const error = await failureOf(source.open());
+  assert(error.message.includes("content-encoding"), error.message);
+  assertEquals(server.requests[0]?.headers.get("accept-encoding"), "identity");
+});
+
+Deno.test("BlobSource refuses a blob of another size before and after reading it", async () => {
+  const announced = setUp(fixed(200, { "content-length": "299999" }));
+  const error = await failureOf(announced.source.open());
+  assert(error.message.endsWith("expected 300000 bytes, the registry announces 299999"), error.message);
+  const longer = setUp(fixed(200, {}, generatedBytes(4, 300_010)));
+  const late = await failureOf(readAll(longer.source));
+  assertEquals([late.isPermanent, /expected 300000 bytes, got more/.test(late.message)], [true, true]);
+});
+
+Deno.test("BlobSource gives up on a blob that is always short", async () => {
+  const { source, registry } = setUp({
+    intercept: (request, { kind }) => {
+      if (kind !== "blob") return undefined;
+      const start = startOf(request.headers);
+      const headers: Record<string, string> = start > 0
+        ? { "content-range": `bytes ${start}-299999/300000` }
+        : {};
+      return new Response(BYTES.slice(start, 250_000), { status: start > 0 ? 206 : 200, headers });
+    },
+  });
+  const error = await failureOf(readAll(source));
+  assert(error.message.endsWith("expected 300000 bytes, got 250000"), error.message);
+  assertEquals(registry.count({ kind: "blob" }), 6);
+});
+
+Deno.test("BlobSource notices that the blob changed while it was read", async () => {
+  const { source } = setUp({
+    intercept: (request, { kind, count }) => {
+      if (kind !== "blob") return undefined;
+      const start = startOf(request.headers);
+      const headers = { etag: `"${count}"`, "content-range": `bytes ${start}-299999/300000` };
+      return new Response(BYTES.slice(start, start + 1000), { status: start > 0 ? 206 : 200, headers });
+    },
+  });
+  const error = await failureOf(readAll(source));
+  assert(error.message.endsWith("the blob changed while it was read"), error.message);
+});
+
+Deno.test("BlobSource passes on a registry's refusal to go on", async () => {
+  const { source, registry } = setUp({
+    intercept: (_request, { kind, count }) => {
+      if (kind !== "blob") return undefined;
+      return count === 1 ? new Response(BYTES.slice(0, 1000)) : new Response(null, { status: 403 });
+    },
+  });
+  const error = await failureOf(readAll(source));
+  assertEquals([error.status, registry.count({ kind: "blob" })], [403, 2]);
+});
+
+Deno.test("BlobSource passes a failed login on as it is, and tries it once", async () => {
+  const auth = { type: "bearer", users: {}, realm: "ftp://evil.test/" } as const;
+  const { source, clock } = setUp({ auth });
+  await assertRejects(() => source.read(), AuthError);
+  assertEquals(clock.waits, []);
+});
+
+Deno.test("BlobSource goes on after a server that stalls", async () => {
+  let isFirst = true;
+  const { promise: over, resolve } = Promise.withResolvers<void>();
+  await using server = new RawServer(async (exchange) => {
+    if (!isFirst) return await cutting(0, 0)(exchange);
+    isFirst = false;
+    await exchange.write("HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n");
+    await exchange.write(BYTES.subarray(0, 50_000));
+    await over;
+  });
+  const { source, events } = openSource(server.host, { limits: { stall: 60 } });
+  assertEquals(await readAll(source), BYTES);
+  resolve();
+  assertEquals(events.map((event) => event.type === "request-retried" ? event.reason : ""), [
+    `Cannot read blob "${BLOB.digest}" from "${server.host}/a/b": no answer within 0.1 s`,
+  ]);
+});
+
+Deno.test("BlobSource ends with the signal in the middle of a piece", async () => {
+  const { promise: gone, resolve } = Promise.withResolvers<void>();
+  await using server = new RawServer(async ({ write, read }) => {
+    await write("HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n");
+    await write(BYTES.subarray(0, 1000));
+    while (await read() !== undefined);
+    resolve();
+  });
+  const controller = new AbortController();
+  const { source } = openSource(server.host, { signal: controller.signal });
+  assertEquals((await source.read())?.length, 1000);
+  const reading = source.read();
+  const reason = new Error("enough");
+  controller.abort(reason);
+  assertStrictEquals(await assertRejects(() => reading), reason);
+  assertStrictEquals(await assertRejects(() => source.read()), reason);
+  await gone;
+});
+
+Deno.test("BlobSource.cancel() lets go of the connection and reads no more", async () => {
+  const { promise: gone, resolve } = Promise.withResolvers<void>();
+  await using server = new RawServer(async ({ write, read }) => {
+    await write("HTTP/1.1 200 OK\r\ncontent-length: 300000\r\n\r\n");
+    await write(BYTES.subarray(0, 1000));
+    while (await read() !== undefined);
+    resolve();
+  });
+  const { source } = openSource(server.host);
+  await source.read();
+  const reason = new Error("over");
+  source.cancel(reason);
+  source.cancel(new Error("again"));
+  assertStrictEquals(await assertRejects(() => source.read()), reason);
+  await gone;
+  assertEquals(server.requests.length, 1);
+});

@@ -1,0 +1,50 @@
+/** A status site over a mirror in memory, for tests that ask it without a socket. */
+
+import { openConfigRegistries } from "../../src/deno/config_registries.ts";
+import { parseSchedule } from "../../src/deno/schedule.ts";
+import { MirrorService, type MirrorServiceOptions } from "../../src/deno/service.ts";
+import { createStatusSite } from "../../src/deno/status_site.ts";
+import type { Config } from "../../src/mirror/config.ts";
+import { MemoryStore } from "../../src/mirror/store.ts";
+import type { TestRegistry } from "../registry.ts";
+
+/** A token as an operator may choose it. */
+export const TOKEN = "correct-horse-battery-staple";
+
+/** The headers of who has it. */
+export const OPERATOR = { authorization: `Bearer ${TOKEN}` };
+
+/** A config of rules as they stand in `images`. */
+export function configOf(images: Record<string, string>): Config {
+  const rules = Object.entries(images).map(([source, destination]) => ({
+    source,
+    destinations: [destination],
+  }));
+  return { auth: {}, rules, warnings: [] };
+}
+
+/** A service whose every registry is one in memory. */
+export function serviceOf(
+  registry: TestRegistry,
+  config: Config,
+  options: Partial<MirrorServiceOptions> = {},
+): MirrorService {
+  return new MirrorService({
+    readConfig: () => Promise.resolve(config),
+    openRegistries: (config) => {
+      const opened = openConfigRegistries(config);
+      return { ...opened, options: { ...opened.options, fetchFor: () => registry.fetch } };
+    },
+    store: new MemoryStore(),
+    ...options,
+  });
+}
+
+/** Asks a site over a service, as a browser or a script would. */
+export function siteOf(
+  service: MirrorService,
+  options: { token?: string; now?: () => number; checkHealth?: () => Promise<void> } = {},
+): (path: string, init?: RequestInit) => Promise<Response> {
+  const site = createStatusSite({ service, schedule: parseSchedule("0 * * * *"), ...options });
+  return (path, init) => site(new Request(`http://mirror.test${path}`, init));
+}

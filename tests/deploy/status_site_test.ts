@@ -1,0 +1,215 @@
+/** The site of a scheduled mirror: who sees what, what a run on demand answers, and a site that is asked too often. */
+
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { MemoryStore } from "../../src/mirror/store.ts";
+import { buildImage, pushImage } from "../images.ts";
+import { createRegistry, type TestRegistry } from "../registry.ts";
+import { configOf, OPERATOR, serviceOf, siteOf, TOKEN } from "./site.ts";
+
+const CONFIG = configOf({
+  "one.test/secret/app": "two.test/mirror/app",
+  'one.test/secret/<script>alert("x")</script>': "two.test/x",
+});
+const NAMES = ["secret", "one.test", "two.test", "NAME_UNKNOWN", "Cannot"];
+
+function registryWith(tags: number): TestRegistry {
+  const registry = createRegistry();
+  for (let seed = 0; seed < tags; seed++) pushImage(registry, "secret/app", `v${seed}`, buildImage({ seed }));
+  return registry;
+}
+
+/** A site whose mirror has run once. */
+async function siteAfterRun(token?: string) {
+  const service = serviceOf(registryWith(2), CONFIG);
+  await service.run("schedule");
+  return siteOf(service, token === undefined ? {} : { token });
+}
+
+const WITH_NAMES = { headers: OPERATOR };
+
+Deno.test("the site shows names to who has the token, and totals to everybody", async () => {
+  const ask = await siteAfterRun(TOKEN);
+  for (const path of ["/", "/status", "/metrics"]) {
+    const open = await (await ask(path)).text();
+    for (const name of NAMES) assert(!open.includes(name), `${path} names ${name}`);
+    const full = await (await ask(path, WITH_NAMES)).text();
+    assertStringIncludes(full, "one.test/secret/app");
+  }
+  const { last, rules } = await (await ask("/status")).json();
+  assertEquals([last.totals.copied, rules], [2, undefined]);
+});
+
+Deno.test("the site without a token shows totals only and starts nothing", async () => {
+  const ask = await siteAfterRun();
+  for (const headers of [{}, OPERATOR, { authorization: "Bearer " }, { authorization: "Bearer undefined" }]) {
+    const run = await ask("/run", { method: "POST", headers });
+    assertEquals(run.status, 403);
+    assertStringIncludes((await run.json()).error, "IMAGE_SYNCER_TOKEN");
+  }
+  const page = await (await ask("/")).text();
+  assertStringIncludes(page, "IMAGE_SYNCER_TOKEN");
+  assert(!page.includes("secret"));
+  const signIn = await ask("/sign-in", { method: "POST", body: new URLSearchParams({ token: "" }) });
+  assertEquals(signIn.status, 401);
+  await signIn.body?.cancel();
+});
+
+Deno.test("the site refuses a token that is wrong, and says nothing of the right one", async () => {
+  const ask = await siteAfterRun(TOKEN);
+  const wrong = [
+    "Bearer wrong",
+    `Bearer ${TOKEN}x`,
+    `Bearer ${TOKEN.slice(1)}`,
+    `Basic ${TOKEN}`,
+    "Bearer",
+    TOKEN,
+  ];
+  for (const authorization of wrong) {
+    for (
+      const [path, method] of [["/", "GET"], ["/status", "GET"], ["/metrics", "GET"], [
+        "/run",
+        "POST",
+      ]] as const
+    ) {
+      const response = await ask(path, { method, headers: { authorization } });
+      assertEquals(response.status, 401);
+      assertMatch(response.headers.get("www-authenticate") ?? "", /^Bearer /);
+      const text = await response.text();
+      assert(!text.includes(TOKEN) && !text.includes("secret"));
+    }
+  }
+  const anonymous = await ask("/run", { method: "POST" });
+  assertEquals(anonymous.status, 401);
+  await anonymous.body?.cancel();
+});
+
+Deno.test("the site escapes whatever is in a config or an answer of a registry", async () => {
+  const ask = await siteAfterRun(TOKEN);
+  const page = await (await ask("/", WITH_NAMES)).text();
+  assert(!page.includes("<script"));
+  assertStringIncludes(page, "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;");
+  const metrics = await (await ask("/metrics", WITH_NAMES)).text();
+  assertStringIncludes(metrics, 'rule="one.test/secret/<script>alert(\\"x\\")</script>"');
+});
+
+Deno.test("the site keeps a browser signed in for a while, without keeping the token", async () => {
+  let now = Date.UTC(2026, 7, 3);
+  const service = serviceOf(registryWith(1), CONFIG);
+  await service.run("schedule");
+  const ask = siteOf(service, { token: TOKEN, now: () => now });
+  const signIn = await ask("/sign-in", { method: "POST", body: new URLSearchParams({ token: TOKEN }) });
+  assertEquals([signIn.status, signIn.headers.get("location")], [303, "/"]);
+  const cookie = signIn.headers.get("set-cookie") ?? "";
+  assertMatch(cookie, /; HttpOnly/);
+  assertMatch(cookie, /; SameSite=Strict/);
+  assert(!cookie.includes(TOKEN));
+  const session = cookie.split(";")[0] ?? "";
+  const sees = async (cookie: string) =>
+    (await (await ask("/", { headers: { cookie } })).text()).includes("secret");
+  assertEquals(await sees(session), true);
+  const [until = "", signature = ""] = session.split("=")[1]?.split(".") ?? [];
+  assertEquals(await sees(`image-syncer-session=${Number(until) + 1}.${signature}`), false);
+  assertEquals(await sees(`image-syncer-session=${until}.`), false);
+  now += 12 * 3600_000 + 1000;
+  assertEquals(await sees(session), false);
+});
+
+Deno.test("POST /run runs, says how far it is, and how it ended", async () => {
+  const registry = registryWith(2);
+  const ask = siteOf(serviceOf(registry, CONFIG), { token: TOKEN });
+  const response = await ask("/run", { method: "POST", headers: OPERATOR });
+  assertEquals([response.status, response.headers.get("content-type")], [200, "application/x-ndjson"]);
+  const lines = (await response.text()).trim().split("\n").map((line) => JSON.parse(line));
+  assertEquals(lines[0].type, "running");
+  const { type, run } = lines.at(-1);
+  assertEquals([type, run.outcome, run.trigger, run.totals.copied], ["ended", "failed", "request", 2]);
+  assertEquals(registry.repositories.get("mirror/app")?.tags.size, 2);
+});
+
+Deno.test("POST /run goes on when nobody listens any more, and answers 409 while it does", async () => {
+  const gate = Promise.withResolvers<void>();
+  const reached = Promise.withResolvers<void>();
+  const registry = createRegistry({
+    intercept: async (request, { kind }) => {
+      if (kind !== "manifest" || request.method !== "PUT") return undefined;
+      reached.resolve();
+      await gate.promise;
+      return undefined;
+    },
+  });
+  pushImage(registry, "secret/app", "v1", buildImage({ seed: 1 }));
+  const service = serviceOf(registry, CONFIG);
+  const ask = siteOf(service, { token: TOKEN });
+  const first = await ask("/run", { method: "POST", headers: OPERATOR });
+  await first.body?.cancel();
+  await reached.promise;
+  const second = await ask("/run", { method: "POST", headers: OPERATOR });
+  assertEquals(second.status, 409);
+  assertEquals(await second.json(), { error: "Cannot run now: a run is on already" });
+  const page = await (await ask("/", WITH_NAMES)).text();
+  assertStringIncludes(page, 'http-equiv="refresh" content="3"');
+  assertStringIncludes(page, "<progress");
+  assert(!page.includes("Run now"));
+  gate.resolve();
+  await service.stop();
+  assertEquals(registry.repositories.get("mirror/app")?.tags.size, 1);
+});
+
+Deno.test("POST /run from the page's button leads back to the page", async () => {
+  const service = serviceOf(registryWith(1), CONFIG);
+  const ask = siteOf(service, { token: TOKEN });
+  const signIn = await ask("/sign-in", { method: "POST", body: new URLSearchParams({ token: TOKEN }) });
+  const headers = { cookie: signIn.headers.get("set-cookie")?.split(";")[0] ?? "" };
+  const pressed = await ask("/run", { method: "POST", body: new URLSearchParams(), headers });
+  assertEquals([pressed.status, pressed.headers.get("location")], [303, "/"]);
+  await service.stop();
+  assertEquals((await service.memory.runs()).length, 1);
+});
+
+Deno.test("GET /healthz tells whether the database answers, and nothing else", async () => {
+  const service = serviceOf(registryWith(1), CONFIG);
+  const well = await siteOf(service)("/healthz");
+  assertEquals([well.status, await well.text()], [200, "ok\n"]);
+  const checkHealth = () => Promise.reject(new Error("secret"));
+  const ill = await siteOf(service, { checkHealth })("/healthz");
+  assertEquals([ill.status, await ill.text()], [503, "the database does not answer\n"]);
+});
+
+Deno.test("the site asks the store once a second, however often it is asked", async () => {
+  let reads = 0;
+  class CountingStore extends MemoryStore {
+    override list(prefix: readonly string[]) {
+      reads++;
+      return super.list(prefix);
+    }
+  }
+  let now = 1000;
+  const service = serviceOf(registryWith(1), CONFIG, { store: new CountingStore() });
+  await service.run("schedule");
+  const ask = siteOf(service, { token: TOKEN, now: () => now });
+  reads = 0;
+  const askAll = async () => {
+    const paths = Array.from({ length: 100 }, (_, at) => ["/", "/status", "/metrics"][at % 3] ?? "/");
+    for (const response of await Promise.all(paths.map((path) => ask(path)))) await response.text();
+  };
+  await askAll();
+  assertEquals(reads, 1);
+  now += 999;
+  await askAll();
+  assertEquals(reads, 1);
+  now += 1;
+  await askAll();
+  assertEquals(reads, 2);
+});
+
+Deno.test("the site lets nothing foreign into its pages, and nobody keep them", async () => {
+  const ask = await siteAfterRun(TOKEN);
+  for (const path of ["/", "/status", "/sign-in", "/none"]) {
+    const response = await ask(path);
+    assertEquals(response.headers.get("cache-control"), "no-store");
+    assertMatch(response.headers.get("content-security-policy") ?? "", /^default-src 'none'/);
+    assertEquals(response.status, path === "/none" ? 404 : 200);
+    const text = await response.text();
+    assert(!/(?:src|href)="(?:https?:)?\/\//.test(text));
+  }
+});

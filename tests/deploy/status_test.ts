@@ -1,0 +1,184 @@
+/** What is shown of a mirror's memory: on the page, as metrics, and of rules that overlap. */
+
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { formatMetrics } from "../../src/deno/metrics.ts";
+import { updateRules } from "../../src/deno/rule_status.ts";
+import { MAX_RUNS, StatusMemory } from "../../src/deno/status.ts";
+import { formatCount, formatDistance, formatSpan } from "../../src/deno/status_format.ts";
+import { renderPage } from "../../src/deno/status_page.ts";
+import { hideNames } from "../../src/deno/status_view.ts";
+import { Traffic } from "../../src/deno/traffic.ts";
+import { type Report, type ReportTask, startReport } from "../../src/mirror/report.ts";
+import { MemoryStore } from "../../src/mirror/store.ts";
+import { NOW, sampleMemory, sampleRun, sampleView } from "../status_samples.ts";
+
+const OPERATOR = { isOperator: true, hasToken: true };
+const START = "2026-08-03T10:00:00.000Z";
+
+function taskOf(source: string, destinations: ReportTask["destinations"]): ReportTask {
+  const bytes = { copied: 10, mounted: 0, skipped: 0 };
+  return { id: source, source, status: "copied", destinations, bytes };
+}
+
+function reportOf(tasks: ReportTask[], more: Partial<Report> = {}): Report {
+  return { ...startReport(START), finishedAt: START, tasks, ...more };
+}
+
+Deno.test("renderPage() shows per rule what is well, what fails and why, and when it was well last", async () => {
+  const page = await renderPage(sampleView(), OPERATOR);
+  for (
+    const text of ["Failing", "quay.io/coreos/etcd", "7.0 GiB sent", "512 pulls", "last success", "in 40 min"]
+  ) {
+    assertStringIncludes(page, text);
+  }
+  assertStringIncludes(page, "403 DENIED: &lt;b&gt;quota&lt;/b&gt; &amp; more");
+  const order = ["private-app", "alpine:3.20", "coreos/etcd"].map((name) => page.indexOf(name));
+  assertEquals(order, order.toSorted((one, other) => one - other));
+  assertEquals(page.match(/<rect /g)?.length, 40);
+});
+
+Deno.test("renderPage() says in a word how the mirror is", async () => {
+  const stateIn = async (view: ReturnType<typeof sampleView>) =>
+    /<span class="state [a-z]+">([^<]+)</.exec(await renderPage(view, OPERATOR))?.[1];
+  const memory = sampleMemory();
+  const rules = new Map();
+  assertEquals(await stateIn(sampleView({ memory: { ...memory, runs: [], rules } })), "Not run yet");
+  assertEquals(await stateIn(sampleView({ memory: { ...memory, rules } })), "Healthy");
+  const stopped = { ...memory, rules, runs: [sampleRun(10, "stopped")] };
+  assertEquals(await stateIn(sampleView({ memory: stopped })), "Goes on with the next run");
+  const live = { images: 4, done: 1, failed: 0, bytes: 5 };
+  assertEquals(await stateIn(sampleView({ memory: { ...memory, live } })), "Running");
+});
+
+Deno.test("viewStatus() calls a run killed that says nothing any more", () => {
+  const memory = { ...sampleMemory(), runs: [sampleRun(60, "done"), sampleRun(5, "running")] };
+  assertEquals(sampleView({ memory }).last?.outcome, "killed");
+  const progress = { images: 1, done: 0, failed: 0, bytes: 0 };
+  const view = sampleView({ memory, progress });
+  assertEquals([view.last?.outcome, view.isRunning, view.progress], ["done", true, progress]);
+});
+
+Deno.test("hideNames() leaves numbers and takes everything that names something", async () => {
+  const view = sampleView({
+    memory: { ...sampleMemory(), runs: [{ ...sampleRun(9, "error"), error: "ghcr.io" }] },
+  });
+  const text = JSON.stringify(hideNames(view)) + await renderPage(hideNames(view), OPERATOR) +
+    await formatMetrics(hideNames(view));
+  for (const name of ["quay.io", "ghcr.io", "docker.io", "example.com", "alpine"]) {
+    assert(!text.includes(name), name);
+  }
+});
+
+Deno.test("formatMetrics() spells every number that an alert may need", async () => {
+  const metrics = await formatMetrics(sampleView());
+  for (
+    const line of [
+      "image_syncer_run_active 0",
+      "image_syncer_run_duration_seconds 263",
+      'image_syncer_last_run_images{outcome="copied"} 12',
+      'image_syncer_requests_total{registry="quay.io",status="429"} 3',
+      'image_syncer_rate_limit_remaining{registry="docker.io"} 76',
+      'image_syncer_last_success_timestamp_seconds{rule="quay.io/coreos/etcd"} 1785751200',
+      'image_syncer_rule_failures{rule="ghcr.io/acme/private-app:/^v[0-9]+\\\\.[0-9]+\\\\.[0-9]+$/"} 1',
+      "# TYPE image_syncer_bytes_total counter",
+      'image_syncer_bytes_total{kind="copied"} 22548578304',
+    ]
+  ) assertStringIncludes(metrics, `${line}\n`);
+  assertStringIncludes(
+    await formatMetrics(sampleView({ memory: { ...sampleMemory(), runs: [] } })),
+    "run_active 0",
+  );
+});
+
+Deno.test("updateRules() gives each image to the rules that brought it", () => {
+  const rules = [
+    { source: "quay.io/a/b", destinations: ["r.io/all"] },
+    { source: "quay.io/a/b:v1,v2", destinations: ["r.io/two", "r.io/more:x,y"] },
+    { source: "quay.io/a/b:/^v/", destinations: ["r.io/pattern"] },
+    { source: `quay.io/a/b@sha256:${"a".repeat(64)}`, destinations: ["r.io/digest"] },
+    { source: "not a source!", destinations: ["r.io/x"] },
+  ];
+  const copied = (...references: string[]) =>
+    references.map((reference) => ({ reference, status: "copied" as const }));
+  const report = reportOf([
+    taskOf("quay.io/a/b:v1", copied("r.io/all:v1", "r.io/two:v1", "r.io/more:x", "r.io/pattern:v1")),
+    taskOf("quay.io/a/b:v2", copied("r.io/all:v2", "r.io/two:v2", "r.io/more:y", "r.io/pattern:v2")),
+    taskOf(`quay.io/a/b@sha256:${"a".repeat(64)}`, copied(`r.io/digest@sha256:${"a".repeat(64)}`)),
+  ], { rules: [{ source: "not a source!", error: "it is none" }] });
+  const updated = updateRules(rules, report, { before: new Map(), pulls: new Map([["quay.io/a/b", 3]]) });
+  assertEquals(updated.map(({ images }) => images), [2, 4, 2, 1, 0]);
+  assertEquals(updated.map(({ bytes }) => bytes), [20, 20, 20, 10, 0]);
+  assertEquals(updated.map(({ failureCount }) => failureCount), [0, 0, 0, 0, 1]);
+  assertEquals(updated.map(({ pulls }) => pulls), [3, 3, 3, 3, 0]);
+});
+
+Deno.test("updateRules() calls a rule successful only when nothing of it is left", () => {
+  const rules = [{ source: "quay.io/a/b", destinations: ["r.io/b"] }];
+  const update = (report: Report) => updateRules(rules, report, { before: new Map(), pulls: new Map() })[0];
+  const task = (status: "copied" | "unchanged" | "pending" | "failed" | "skipped") =>
+    taskOf("quay.io/a/b:v1", [{ reference: "r.io/b:v1", status }]);
+  for (const status of ["copied", "unchanged", "skipped"] as const) {
+    assertEquals(update(reportOf([task(status)]))?.lastSuccessAt, START);
+  }
+  for (const status of ["pending", "failed"] as const) {
+    assertEquals(update(reportOf([task(status)], { isInterrupted: true }))?.lastSuccessAt, undefined);
+  }
+  assertEquals(update(reportOf([], { isInterrupted: true }))?.lastSuccessAt, undefined);
+  assertEquals(update(reportOf([]))?.lastSuccessAt, START);
+});
+
+Deno.test("updateRules() keeps a record small enough for Deno KV", () => {
+  const rules = [{ source: "quay.io/a/b", destinations: ["r.io/b"] }];
+  const error = "x".repeat(10_000);
+  const tasks = Array.from(
+    { length: 5000 },
+    (_, at) =>
+      taskOf(`quay.io/a/b:${at}`, [{
+        reference: `r.io/b:${at}`,
+        status: at % 2 ? "failed" : "copied",
+        error,
+      }]),
+  );
+  const [record] = updateRules(rules, reportOf(tasks), { before: new Map(), pulls: new Map() });
+  assertEquals([record?.failureCount, record?.changedCount], [2500, 2500]);
+  assert(JSON.stringify(record).length < 32 * 1024);
+});
+
+Deno.test("setRun() remembers the last runs only, in less than Deno KV takes", async () => {
+  const memory = new StatusMemory(new MemoryStore());
+  for (let at = 200; at > 0; at--) await memory.setRun(sampleRun(at, at === 150 ? "running" : "done"));
+  const runs = await memory.runs();
+  assertEquals(runs.length, MAX_RUNS);
+  assertEquals(runs.at(-1), sampleRun(1, "done"));
+  assert(JSON.stringify(runs).length < 60 * 1024);
+});
+
+Deno.test("watch() counts answers, refusals, pulls and what is left of them", async () => {
+  const traffic = new Traffic();
+  const answers = [
+    new Response("{}", { headers: { "ratelimit-remaining": "76;w=21600" } }),
+    new Response("", { status: 429, headers: { "ratelimit-remaining": "0;w=21600" } }),
+    new Response(""),
+  ];
+  const fetch = traffic.watch("docker.io", () => {
+    const answer = answers.shift();
+    return answer === undefined ? Promise.reject(new TypeError("fetch failed")) : Promise.resolve(answer);
+  });
+  const url = "https://registry-1.docker.io/v2/library/alpine/manifests/3.20";
+  await fetch(url, { method: "GET" });
+  assertEquals(traffic.rateLimits, { "docker.io": 76 });
+  await fetch(url, { method: "GET" });
+  await fetch(url, { method: "HEAD" });
+  await fetch(url, { method: "GET" }).catch(() => {});
+  assertEquals(traffic.requests, { "docker.io": { 200: 2, 429: 1, 0: 1 } });
+  assertEquals(traffic.rateLimits, { "docker.io": 0 });
+  assertEquals([...traffic.pulls], [["docker.io/library/alpine", 1]]);
+});
+
+Deno.test("formatDistance(), formatSpan() and formatCount() speak to people", () => {
+  assertEquals(formatDistance(NOW - 2000, NOW), "now");
+  assertEquals(formatDistance(NOW - 61 * 60_000, NOW), "61 min ago");
+  assertEquals(formatDistance(NOW + 3 * 3600_000, NOW), "in 3 h");
+  assertEquals([0.4, 89, 91, 7200, 4 * 86_400].map(formatSpan), ["0 s", "89 s", "2 min", "2 h", "4 days"]);
+  assertEquals([formatCount(1, "image"), formatCount(1200, "image")], ["1 image", "1,200 images"]);
+});

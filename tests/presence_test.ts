@@ -1,0 +1,225 @@
+/** Tests of what is known to be where: what a run saw, what a store says, and what happens when that is wrong. */
+
+import { assertEquals, assertStrictEquals } from "@std/assert";
+import { Presence } from "../src/mirror/presence.ts";
+import { blobKey, tagKey } from "../src/mirror/store.ts";
+import { Repository } from "../src/registry/repository.ts";
+import { Transport } from "../src/registry/transport.ts";
+import { blobsOf, buildImage, buildLayer, buildMultiPlatform, type Image, pushImage } from "./images.ts";
+import {
+  assertHolds,
+  assertSentOnce,
+  DESTINATION,
+  type MirrorSetup,
+  mountsAt,
+  setUpMirror,
+  SOURCE,
+  uploadsTo,
+} from "./mirror_setup.ts";
+import { type InterceptContext, RepositoryState } from "./registry.ts";
+
+const DIGEST = buildLayer(1).digest;
+const TRANSPORT = new Transport();
+
+function repository(name: string, registry = DESTINATION): Repository {
+  return new Repository(TRANSPORT, registry, name, "pull,push");
+}
+
+Deno.test("Presence.has() knows what was added, for that repository alone", () => {
+  const presence = new Presence();
+  presence.add(repository("a"), DIGEST);
+  assertEquals(presence.has(repository("a"), DIGEST), true);
+  assertEquals(presence.has(repository("b"), DIGEST), false);
+  assertEquals(presence.has(repository("a", SOURCE), DIGEST), false);
+  assertEquals(presence.has(repository("a"), buildLayer(2).digest), false);
+});
+
+Deno.test("Presence.has() takes no hint for a fact", () => {
+  const presence = new Presence();
+  presence.addHint(DESTINATION, "a", DIGEST);
+  assertEquals(presence.has(repository("a"), DIGEST), false);
+  assertEquals(presence.isHinted(repository("a"), DIGEST), true);
+  assertEquals(presence.isHinted(repository("b"), DIGEST), false);
+});
+
+Deno.test("Presence.holderOf() names another repository of the same registry, seen rather than hinted", () => {
+  const presence = new Presence();
+  assertEquals(presence.holderOf(repository("a"), DIGEST), undefined);
+  presence.addHint(DESTINATION, "a", DIGEST);
+  assertEquals(presence.holderOf(repository("a"), DIGEST), undefined);
+  presence.addHint(DESTINATION, "hinted", DIGEST);
+  presence.addHint(SOURCE, "elsewhere", DIGEST);
+  assertEquals(presence.holderOf(repository("a"), DIGEST), "hinted");
+  presence.add(repository("seen"), DIGEST);
+  assertEquals(presence.holderOf(repository("a"), DIGEST), "seen");
+  assertEquals(presence.holderOf(repository("seen"), DIGEST), "a");
+});
+
+Deno.test("Presence.forget() forgets all of one repository, also as one to mount from", () => {
+  const presence = new Presence();
+  presence.setEmpty(repository("a"));
+  presence.add(repository("a"), DIGEST);
+  presence.add(repository("b"), DIGEST);
+  presence.forget(repository("a"));
+  assertEquals(presence.has(repository("a"), DIGEST), false);
+  assertEquals(presence.has(repository("b"), DIGEST), true);
+  assertEquals(presence.isEmpty(repository("a"), DIGEST), false);
+  assertEquals(presence.holderOf(repository("c"), DIGEST), "b");
+});
+
+Deno.test("Presence.isEmpty() holds for an empty repository, but not for content hinted to be there", () => {
+  const presence = new Presence();
+  assertEquals(presence.isEmpty(repository("a"), DIGEST), false);
+  presence.setEmpty(repository("a"));
+  assertEquals(presence.isEmpty(repository("a"), DIGEST), true);
+  assertEquals(presence.isEmpty(repository("b"), DIGEST), false);
+  presence.addHint(DESTINATION, "a", DIGEST);
+  assertEquals(presence.isEmpty(repository("a"), DIGEST), false);
+});
+
+Deno.test("Presence.poisonOf() is known for one source alone", () => {
+  const presence = new Presence();
+  const error = new Error("missing");
+  presence.setPoison(repository("a", SOURCE), DIGEST, error);
+  assertStrictEquals(presence.poisonOf(repository("a", SOURCE), DIGEST), error);
+  assertEquals(presence.poisonOf(repository("b", SOURCE), DIGEST), undefined);
+  assertEquals([presence.isPoison(error), presence.isPoison(new Error("missing"))], [true, false]);
+});
+
+Deno.test("Presence.flight() is over when it has ended, whichever way, unless another began", async () => {
+  const presence = new Presence();
+  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  presence.setFlight("key", first.promise);
+  assertStrictEquals(presence.flight("key"), first.promise);
+  presence.setFlight("key", second.promise);
+  first.resolve();
+  await first.promise;
+  assertStrictEquals(presence.flight("key"), second.promise);
+  second.reject(new Error("failed"));
+  await second.promise.catch(() => {});
+  assertEquals(presence.flight("key"), undefined);
+});
+
+const IMAGE = buildMultiPlatform(["amd64", "arm64"]);
+const RULE = { [`${SOURCE}/from/image:v1`]: `${DESTINATION}/to/image` };
+
+function withImage(image: Image = IMAGE): MirrorSetup {
+  const setup = setUpMirror();
+  pushImage(setup.source, "from/image", "v1", image);
+  return setup;
+}
+
+Deno.test("mirror() asks about blobs that the store says are there, and sends those that are not", async () => {
+  const setup = withImage();
+  for (const [digest, { size }] of blobsOf(IMAGE)) {
+    await setup.store.set(blobKey(DESTINATION, "to/image", digest), { size, seenAt: 1 });
+  }
+  const report = await setup.run(RULE);
+  assertEquals(report.totals.copied, 1);
+  assertHolds(setup.destination, "to/image", "v1", IMAGE);
+  assertEquals(uploadsTo(setup.destination).length, blobsOf(IMAGE).size);
+});
+
+Deno.test("mirror() uploads blobs that the store says are in another repository, when they are not", async () => {
+  const setup = withImage();
+  for (const digest of blobsOf(IMAGE).keys()) {
+    await setup.store.set(blobKey(DESTINATION, "not/there", digest), { size: 1, seenAt: 1 });
+  }
+  const report = await setup.run(RULE);
+  assertEquals(report.totals.copied, 1);
+  assertHolds(setup.destination, "to/image", "v1", IMAGE);
+  assertEquals(mountsAt(setup.destination), []);
+});
+
+Deno.test("mirror() mounts blobs that the store rightly says are in another repository", async () => {
+  const setup = withImage();
+  pushImage(setup.destination, "other/image", "v1", IMAGE);
+  for (const digest of blobsOf(IMAGE).keys()) {
+    await setup.store.set(blobKey(DESTINATION, "other/image", digest), { size: 1, seenAt: 1 });
+  }
+  const report = await setup.run(RULE);
+  assertEquals(report.bytes.copied, 0);
+  assertEquals(mountsAt(setup.destination).length, blobsOf(IMAGE).size);
+  assertEquals(setup.source.count({ kind: "blob" }), 0);
+});
+
+Deno.test("mirror() copies a tag that the store says was copied, when it is not there", async () => {
+  const setup = withImage();
+  const value = { digest: IMAGE.digest, source: "x", copiedAt: 1 };
+  await setup.store.set(tagKey(DESTINATION, "to/image", "v1"), value);
+  assertEquals((await setup.run(RULE)).totals.copied, 1);
+  assertHolds(setup.destination, "to/image", "v1", IMAGE);
+});
+
+Deno.test("mirror() is not misled by values in the store that are not what they should be", async () => {
+  const setup = withImage();
+  for (const value of [null, 1, "x", [], {}, { digest: 5 }]) {
+    await setup.store.set(tagKey(DESTINATION, "to/image", "v1"), value);
+    for (const digest of blobsOf(IMAGE).keys()) {
+      await setup.store.set(blobKey(DESTINATION, "to/image", digest), value);
+    }
+    setup.destination.repositories.clear();
+    assertEquals((await setup.run(RULE)).totals.copied, 1);
+    assertHolds(setup.destination, "to/image", "v1", IMAGE);
+  }
+});
+
+Deno.test("mirror() sends everything again to a registry that was emptied behind the records", async () => {
+  const setup = withImage();
+  await setup.run(RULE);
+  setup.destination.repositories.clear();
+  setup.destination.blobs.clear();
+  setup.destination.resetLog();
+  assertEquals((await setup.run(RULE)).totals.copied, 1);
+  assertHolds(setup.destination, "to/image", "v1", IMAGE);
+  assertSentOnce(setup.destination);
+});
+
+/** The destination loses a blob when the manifest that names it comes for the first time. */
+function losing(times: number): MirrorSetup {
+  let lost = 0;
+  const intercept = (request: Request, { kind, state, repository }: InterceptContext) => {
+    if (request.method !== "PUT" || kind !== "manifest" || lost >= times) return undefined;
+    lost++;
+    const { blobs } = state.repositories.get(repository) ?? new RepositoryState();
+    for (const digest of blobs.keys()) blobs.delete(digest);
+    return undefined;
+  };
+  const setup = setUpMirror({ destination: { intercept } });
+  pushImage(setup.source, "from/image", "v1", buildImage({ layers: 3 }));
+  return setup;
+}
+
+Deno.test("copyTask() pushes blobs once more when the registry says they are missing", async () => {
+  const setup = losing(1);
+  const report = await setup.run(RULE, { retries: 0 });
+  assertEquals(report.totals.copied, 1, JSON.stringify(report.tasks));
+  assertHolds(setup.destination, "to/image", "v1", buildImage({ layers: 3 }));
+  assertEquals(setup.destination.count({ method: "PUT", kind: "manifest" }), 2);
+});
+
+Deno.test("copyTask() gives up when the registry says so again", async () => {
+  const setup = losing(100);
+  const report = await setup.run(RULE, { retries: 0 });
+  assertEquals(report.totals.failed, 1);
+  assertEquals(report.tasks[0]?.error?.includes("MANIFEST_BLOB_UNKNOWN"), true);
+  assertEquals(setup.destination.count({ method: "PUT", kind: "manifest" }), 2);
+});
+
+Deno.test("copyTask() pushes a child of an index once more when the registry has lost it", async () => {
+  let isLost = false;
+  const setup = setUpMirror({
+    destination: {
+      intercept: (request, { kind, state, reference, repository }) => {
+        if (request.method !== "PUT" || kind !== "manifest" || reference !== "v1" || isLost) return undefined;
+        isLost = true;
+        state.repository(repository).deleteManifest(IMAGE.children[0]?.digest ?? "");
+        return undefined;
+      },
+    },
+  });
+  pushImage(setup.source, "from/image", "v1", IMAGE);
+  const report = await setup.run(RULE, { retries: 0 });
+  assertEquals(report.totals.copied, 1, JSON.stringify(report.tasks));
+  assertHolds(setup.destination, "to/image", "v1", IMAGE);
+});

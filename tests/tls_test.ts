@@ -1,0 +1,176 @@
+/** How a registry is reached: certificates it needs, certificates it asks for, proxies, and what is said when that fails. */
+
+import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
+import { CertificateError } from "../src/deno/certificates.ts";
+import { environmentProxy, ProxyError } from "../src/deno/proxy.ts";
+import { createRegistryFetch, type RegistryFetchOptions } from "../src/deno/tls.ts";
+import { describeFailure } from "../src/registry/network_failure.ts";
+import { serve } from "./registry/serve.ts";
+import { pem, serveMutual, serveProxy, serverIdentity } from "./tls_servers.ts";
+
+const CLIENT = { cert: pem("client.pem"), key: pem("client.key") };
+const CA = { caCerts: [pem("ca.pem")] };
+const NO_PROXIES = { env: () => undefined };
+
+/** The text at a URL, through a fetch made for it. */
+async function get(url: string, options: Omit<RegistryFetchOptions, "registry">): Promise<string> {
+  const { fetch, close } = createRegistryFetch({ registry: "reg.test", ...NO_PROXIES, ...options });
+  try {
+    return await (await fetch(url, {})).text();
+  } finally {
+    close();
+  }
+}
+
+/** What a user is told when a URL cannot be reached. */
+async function failureOf(url: string, options: Omit<RegistryFetchOptions, "registry">): Promise<string> {
+  const error = await assertRejects(() => get(url, options), TypeError);
+  return describeFailure(error, new URL(url));
+}
+
+Deno.test("createRegistryFetch() fails on an untrusted certificate with what helps", async () => {
+  await using server = serve(() => new Response("hello"), serverIdentity());
+  const said = await failureOf(server.url, {});
+  assertStringIncludes(
+    said,
+    `the certificate of ${new URL(server.url).host} is not trusted (unknown issuer)`,
+  );
+  assertStringIncludes(said, '"caFile"');
+  assertStringIncludes(said, '"insecure": true');
+});
+
+Deno.test("createRegistryFetch() trusts the authorities it is given, for the names they vouch for", async () => {
+  await using server = serve(() => new Response("hello"), serverIdentity());
+  assertEquals(await get(server.url, CA), "hello");
+  await using other = serve(() => new Response("hello"), serverIdentity("other"));
+  const error = await assertRejects(() => get(other.url, CA), TypeError);
+  assertStringIncludes(Deno.inspect(error), 'certificate not valid for name "127.0.0.1"');
+});
+
+Deno.test("createRegistryFetch() accepts any certificate of an insecure registry, and none at all", async () => {
+  for (const identity of [serverIdentity(), serverIdentity("other"), {}]) {
+    await using server = serve(() => new Response("hello"), identity);
+    assertEquals(await get(server.url, { insecure: true }), "hello");
+  }
+});
+
+Deno.test("createRegistryFetch() shows the client's certificate to a registry that asks for one", async () => {
+  await using server = await serveMutual();
+  const url = `https://${server.host}/`;
+  for (const insecure of [false, true]) {
+    assertEquals(await get(url, { ...CA, ...CLIENT, insecure }), "test client");
+    const error = await assertRejects(() => get(url, { ...CA, insecure }), TypeError, "fetch failed");
+    assertStringIncludes(Deno.inspect(error), "CertificateRequired");
+  }
+});
+
+Deno.test("createRegistryFetch() refuses what is no certificate, and half a pair", () => {
+  const make = (options: Omit<RegistryFetchOptions, "registry">) => () =>
+    createRegistryFetch({ registry: "reg.test", ...options });
+  const pemOf = (text: string) => `-----BEGIN CERTIFICATE-----\n${text}\n-----END CERTIFICATE-----\n`;
+  const source = 'Cannot use certificate "of registry reg.test": ';
+  assertThrows(make({ caCerts: ["rubbish"] }), CertificateError, `${source}there is no certificate in it`);
+  assertThrows(make({ caCerts: [pemOf("!!!")] }), CertificateError, "is not base64");
+  assertThrows(make({ caCerts: [pemOf(btoa("rubbish"))] }), CertificateError, "it is refused");
+  assertThrows(make({ cert: CLIENT.cert }), CertificateError, "go together");
+  assertThrows(make({ ...CLIENT, key: pem("server.key") }), CertificateError, "KeyMismatch");
+});
+
+Deno.test("createRegistryFetch() goes through the proxy it is given, with its user name and password", async () => {
+  await using server = serve(() => new Response("hello"), serverIdentity());
+  const authorization = `Basic ${btoa("me:p@ss")}`;
+  for (const insecure of [false, true]) {
+    await using proxy = serveProxy(authorization);
+    const options = { ...CA, insecure, proxy: `http://me:p%40ss@${proxy.host}` };
+    assertEquals(await get(server.url, options), "hello");
+    assertEquals(proxy.heads.length, 1);
+    assertStringIncludes(proxy.heads[0] ?? "", `CONNECT ${new URL(server.url).host} HTTP/1.1`);
+    const error = await assertRejects(
+      () => get(server.url, { ...options, proxy: `http://me:wrong@${proxy.host}` }),
+      TypeError,
+    );
+    assert(!Deno.inspect(error).includes("wrong"), Deno.inspect(error));
+    if (insecure) {
+      assertStringIncludes(describeFailure(error, new URL(server.url)), "answered 407 to CONNECT");
+    }
+  }
+});
+
+Deno.test("createRegistryFetch() takes the proxy of the environment for an insecure registry, except where it says no", async () => {
+  await using server = serve(() => new Response("hello"), serverIdentity());
+  await using proxy = serveProxy();
+  const env = (variables: Record<string, string>) => (name: string) => variables[name];
+  const through = { https_proxy: `http://${proxy.host}` };
+  assertEquals(await get(server.url, { insecure: true, env: env(through) }), "hello");
+  assertEquals(proxy.heads.length, 1);
+  assertEquals(
+    await get(server.url, { insecure: true, env: env({ ...through, NO_PROXY: "127.0.0.0/8" }) }),
+    "hello",
+  );
+  assertEquals(proxy.heads.length, 1);
+});
+
+Deno.test("createRegistryFetch() leaves the environment's proxy to Deno for any other registry", async () => {
+  await using server = serve(() => new Response("hello"), serverIdentity());
+  await using proxy = serveProxy();
+  const before = ["HTTPS_PROXY", "NO_PROXY", "no_proxy"].map((name) => [name, Deno.env.get(name)] as const);
+  try {
+    for (const [name] of before) Deno.env.delete(name);
+    Deno.env.set("HTTPS_PROXY", `http://${proxy.host}`);
+    assertEquals(await get(server.url, CA), "hello");
+    assertEquals(proxy.heads.length, 1);
+  } finally {
+    for (const [name, value] of before) {
+      if (value === undefined) Deno.env.delete(name);
+      else Deno.env.set(name, value);
+    }
+  }
+});
+
+Deno.test("createRegistryFetch() names a proxy it cannot use, without the password", async () => {
+  const make = (proxy: string) => () => createRegistryFetch({ registry: "reg.test", proxy });
+  assertThrows(make("ftp://me:hunter2@proxy.test"), ProxyError, 'Cannot use proxy "ftp://proxy.test');
+  assertThrows(make("http://me:hunter2@:80"), ProxyError, "it is not a URL");
+  for (const proxy of ["ftp://me:hunter2@proxy.test", "http://me:hunter2@:80", "http://m:hunter2@a@b c"]) {
+    const error = assertThrows(make(proxy), ProxyError);
+    assert(!Deno.inspect(error).includes("hunter2"), Deno.inspect(error));
+  }
+  const error = await assertRejects(
+    () => get("https://127.0.0.1:1/", { insecure: true, proxy: "socks5://127.0.0.1:1" }),
+    TypeError,
+  );
+  assertStringIncludes(Deno.inspect(error), "through http: and https: proxies only");
+});
+
+Deno.test("environmentProxy() reads NO_PROXY as other programs do", () => {
+  const proxyOf = (url: string, noProxy: string) =>
+    environmentProxy(
+      new URL(url),
+      (name) => ({ ALL_PROXY: "proxy.test:3128", NO_PROXY: noProxy })[name],
+    )?.href;
+  const excepted: [string, string][] = [
+    ["https://reg.test/", "*"],
+    ["https://reg.test/", "a.test, REG.test"],
+    ["https://eu.reg.test/", "reg.test"],
+    ["https://eu.reg.test/", ".reg.test"],
+    ["https://eu.reg.test/", "*.reg.test"],
+    ["https://reg.test:5000/", "reg.test:5000"],
+    ["https://10.1.2.3/", "10.1.2.3"],
+    ["https://10.1.2.3/", "10.0.0.0/8"],
+    ["https://[fd00::1]/", "fd00::/8"],
+    ["https://[fd00::1]:5000/", "[fd00::1]:5000"],
+  ];
+  for (const [url, list] of excepted) assertEquals(proxyOf(url, list), undefined, `${url} ${list}`);
+  const proxied: [string, string][] = [
+    ["https://reg.test/", ""],
+    ["https://myreg.test/", "reg.test"],
+    ["https://reg.test/", "reg.test:5000"],
+    ["https://10.1.2.3/", "1.2.3"],
+    ["https://10.1.2.3/", "10.1.0.0/24"],
+    ["https://10.1.2.3/", "10.0.0.0/nonsense"],
+    ["https://reg.test/", "10.0.0.0/8"],
+  ];
+  for (const [url, list] of proxied) {
+    assertEquals(proxyOf(url, list), "http://proxy.test:3128/", `${url} ${list}`);
+  }
+});
