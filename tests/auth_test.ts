@@ -176,6 +176,15 @@ Deno.test("Authorizer.header() has a token for each scope, account and service",
   assertEquals(requests.length, 4);
 });
 
+Deno.test("Authorizer.header() keeps its tokens when another request is refused for its scope", async () => {
+  const { authorizer, requests } = makeAuthorizer();
+  learn(authorizer);
+  await authorizer.header(TARGET);
+  learn(authorizer, BEARER.replace("x:pull", "y:push") + `,error="insufficient_scope"`);
+  assertEquals(await authorizer.header(TARGET), "Bearer token-1");
+  assertEquals(requests.length, 1);
+});
+
 Deno.test("Authorizer.header() renews a token shortly before it runs out", async () => {
   const { authorizer, clock } = makeAuthorizer();
   learn(authorizer);

@@ -334,8 +334,10 @@ Deno.test("BlobSource ends with the signal in the middle of a piece", async () =
   assertEquals((await source.read())?.length, 1000);
   const reading = source.read();
   const reason = new Error("enough");
+  const abortedAt = performance.now();
   controller.abort(reason);
   assertStrictEquals(await assertRejects(() => reading), reason);
+  assert(performance.now() - abortedAt < 5000, "it was the limit on stalls that ended it");
   assertStrictEquals(await assertRejects(() => source.read()), reason);
   await gone;
 });

@@ -119,9 +119,9 @@ export class Browser implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#socket.close();
+    // Killed, it would leave children behind that still write into the profile.
+    await this.send("Browser.close");
     await this.#closed.promise;
-    this.#process.kill("SIGKILL");
     await this.#process.status;
     await Deno.remove(this.#profile, { recursive: true });
   }

@@ -66,6 +66,9 @@ Deno.test("loadCertificates() reads the registry's directories, the user's clien
     "/etc/docker/certs.d/reg.test/ca.crt": "of another registry",
   };
   assertEquals(await load(files), { caCerts: [CA, SERVER], ...CLIENT });
+  const named = { cert: SERVER, key: pem("server.key") };
+  const more = { ...files, "/c": named.cert, "/k": named.key };
+  assertEquals(await load(more, { certFile: "/c", keyFile: "/k" }), { caCerts: [CA, SERVER], ...named });
 });
 
 Deno.test("loadCertificates() passes over directories that may not be read", async () => {

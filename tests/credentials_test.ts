@@ -1,6 +1,6 @@
 /** The machine's credentials: files, keys, helpers, and what is wrong with them. */
 
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { CredentialError, normalKey } from "../src/deno/auth_file.ts";
 import { type MachineCredentialsOptions, openMachineCredentials } from "../src/deno/credentials.ts";
 import { HelperLimitError, helperRunner } from "../src/deno/helper_process.ts";
@@ -177,6 +177,7 @@ Deno.test("find() asks credHelpers, then credsStore, then auths, and a longer ke
           "two.test": auth("file", "p"),
           "three.test": auth("file", "p"),
           "three.test/acme": auth("acme", "p"),
+          "four.test/acme": {},
           "https://index.docker.io/v1/": {},
         },
       },
@@ -195,11 +196,13 @@ Deno.test("find() asks credHelpers, then credsStore, then auths, and a longer ke
   assertEquals((await find("three.test", "acme/app"))?.credential.username, "acme");
   assertEquals((await find("three.test", "r"))?.credential.username, "file");
   assertEquals((await find("docker.io", "library/nginx"))?.credential.username, "store");
+  assertEquals((await find("four.test", "acme/app"))?.origin, "~/.docker/config.json (credsStore: store)");
   const expected = [
     "special one.test",
     "store two.test",
     "store three.test",
     "store https://index.docker.io/v1/",
+    "store four.test/acme",
   ];
   assertEquals(asked, expected);
 });
@@ -259,8 +262,10 @@ Deno.test("find() goes on without a helper that may not be run, and with an empt
     runHelper: () => Promise.reject(new Deno.errors.NotCapable("Requires run access")),
   });
   assertEquals((await narrow.find("reg.test", "r"))?.credential.username, "file");
-  assertEquals(narrow.warnings.length, 1);
-  assertStringIncludes(narrow.warnings[0] ?? "", "running it is not allowed (--allow-run)");
+  assertEquals(await narrow.find("other.test", "r"), undefined);
+  assertEquals(narrow.warnings, [
+    'Cannot run "docker-credential-store": it is not allowed (--allow-run); going on without',
+  ]);
   const empty = machine({
     files: { [DOCKER]: { credsStore: "store", auths } },
     runHelper: () => Promise.resolve({ code: 0, output: '{"Username":"","Secret":""}' }),

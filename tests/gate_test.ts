@@ -216,9 +216,11 @@ Deno.test("TransferSlots.acquire() takes places at all registries together, what
 });
 
 Deno.test("TransferSlots.acquire() counts a registry that is source and destination once", async () => {
-  const gate = await gateWithLimit(1);
+  const gate = await gateWithLimit(2);
   const slots = new TransferSlots(10, () => gate);
-  (await slots.acquire(["one", "one"]))();
+  const release = await slots.acquire(["one", "one"]);
+  (await slots.acquire(["one"]))();
+  release();
 });
 
 Deno.test("TransferSlots.acquire() serves one registry in the order of arrival", async () => {

@@ -113,6 +113,7 @@ Deno.test("createInsecureFetch() sends 8 MiB with a true Content-Length, or in c
     const upload = new UploadBody(bytesSource(bytes), bytes.length);
     assertEquals(await put(upload.init()), [true, "8388608", null]);
     assertEquals(await put({ body: bytes }), [true, "8388608", null]);
+    assertEquals(await put({ body: new Blob([bytes]) }), [true, "8388608", null]);
     assertEquals(await put({ body: new Blob([bytes]).stream() }), [true, null, "chunked"]);
     assertEquals(await put({ body: "text" }), [false, "4", null]);
     assertEquals(await put({}), [false, "0", null]);
@@ -126,13 +127,15 @@ Deno.test("createInsecureFetch() leaves in the network what nobody reads", () =>
       await line.write("HTTP/1.1 200 OK\r\n\r\n");
       while (await line.write(new Uint8Array(64 * 1024))) sent += 64 * 1024;
     });
-    const response = await fetch(`https://${server.host}/`, {});
-    const reader = response.body?.getReader();
-    await reader?.read();
-    await passTime(fetch);
-    assertLess(sent, 16 * MIB);
-    // The server's script ends only when the connection does.
-    await reader?.cancel();
+    for (const reads of [0, 1]) {
+      sent = 0;
+      const reader = (await fetch(`https://${server.host}/`, {})).body?.getReader();
+      for (let read = 0; read < reads; read++) await reader?.read();
+      await passTime(fetch);
+      assertLess(sent, 16 * MIB, `after ${reads} reads`);
+      // The server's script ends only when the connection does.
+      await reader?.cancel();
+    }
   }));
 
 Deno.test("createInsecureFetch() takes no more of a body than the server does, and lets go of it on abort", () =>
@@ -177,9 +180,9 @@ Deno.test("createInsecureFetch() rejects with the signal's reason: before, while
     const reading = new AbortController();
     const reader = (await fetch(`${url}/body`, { signal: reading.signal })).body?.getReader();
     assertEquals(new TextDecoder().decode((await reader?.read())?.value), "half");
-    const read = assertRejects(async () => await reader?.read(), RangeError, "enough");
-    reading.abort(reason);
-    await read;
+    const read = reader?.read().catch((error) => error);
+    reading.abort("a reason that is no error");
+    assertEquals(await read, "a reason that is no error");
   }));
 
 Deno.test("createInsecureFetch() fails the reader of a body that is cut off", () =>
@@ -272,8 +275,10 @@ Deno.test("createInsecureFetch() asks again when a kept connection was just clos
       const url = `https://${server.host}/`;
       assertEquals(await (await fetch(url, {})).text(), "ok");
       const post = async () => await (await fetch(url, { method: "POST", body })).text();
-      if (body === stream) await assertRejects(post, TypeError, "fetch failed");
-      else assertEquals(await post(), "ok");
+      if (body === stream) {
+        const { cause } = await assertRejects(post, TypeError, "fetch failed");
+        assertEquals((cause as { code?: string }).code, "ECONNRESET");
+      } else assertEquals(await post(), "ok");
       assertEquals(seen, heads);
     }
   }));

@@ -12,6 +12,7 @@ import { readConfigFiles } from "./config_file.ts";
 import { environmentOf, openConfigRegistries, type OpenedRegistries } from "./config_registries.ts";
 import { type Flags, parseFlags, UsageError } from "./flags.ts";
 import { onInterrupt } from "./interrupt.ts";
+import type { Leases } from "./lease.ts";
 import { LiveView } from "./live_view.ts";
 import { countProgress, type Log, logEvent, openLog } from "./log.ts";
 import { dryRunLines, linesOf, summaryLines } from "./printer.ts";
@@ -155,11 +156,21 @@ async function mirrorOnce(parts: RunParts): Promise<number> {
   parseLocation(text);
   const { store, kv, close } = await openStore(text, { onWarning: (message) => log.write("warn", message) });
   try {
-    const options = await mirrorOptions(parts, store, kv);
-    return flags.isDryRun ? await dryRun(parts, options) : await fullRun(parts, options);
+    const leases = kv === undefined ? undefined : new (await import("./lease.ts")).Leases(kv);
+    const options = await mirrorOptions(parts, store, leases);
+    if (flags.isDryRun) return await dryRun(parts, options);
+    const code = await fullRun(parts, options);
+    if (leases !== undefined && !parts.signal.aborted) await clearDead(leases, parts.signal);
+    return code;
   } finally {
     await close();
   }
+}
+
+/** What cannot be cleared now expires by itself. */
+async function clearDead(leases: Leases, signal: AbortSignal): Promise<void> {
+  const { IMAGE_LEASE } = await import("./shared_work.ts");
+  await leases.clearDead(IMAGE_LEASE, signal).catch(() => {});
 }
 
 type Options = Omit<MirrorOptions, "transport"> & { store: Store };
@@ -167,7 +178,7 @@ type Options = Omit<MirrorOptions, "transport"> & { store: Store };
 async function mirrorOptions(
   { flags, log }: RunParts,
   store: Store,
-  kv: Deno.Kv | undefined,
+  leases: Leases | undefined,
 ): Promise<Options> {
   const shard = flags.shard === undefined ? undefined : parseShard(flags.shard);
   const options: Options = {
@@ -180,9 +191,9 @@ async function mirrorOptions(
   };
   if (shard !== undefined) options.select = (plan) => shardPlan(plan, shard);
   if (flags.verify) options.createHasher = (await import("./hasher.ts")).createMachineHasher;
-  if (kv !== undefined) {
-    const [{ Leases }, { shareWork }] = await Promise.all([import("./lease.ts"), import("./shared_work.ts")]);
-    options.claim = shareWork(new Leases(kv), { store, onWarning: (message) => log.write("warn", message) });
+  if (leases !== undefined) {
+    const { shareWork } = await import("./shared_work.ts");
+    options.claim = shareWork(leases, { store, onWarning: (message) => log.write("warn", message) });
   }
   return options;
 }
@@ -264,17 +275,17 @@ async function dryRun(parts: RunParts, options: Options): Promise<number> {
 /** Writes the files that were asked for; one that cannot be written fails the run, but not the mirror. */
 async function writeOutputs({ flags, screen }: RunParts, report: Report): Promise<boolean> {
   const { formatImages, successImages } = await import("./output_images.ts");
-  const files: [path: string | undefined, make: () => Promise<string> | string][] = [
-    [flags.report, () => `${JSON.stringify(report, null, 2)}\n`],
-    [flags.outputSuccess, () => formatImages(successImages(report), flags.outputFormat)],
+  const files: [what: string, path: string | undefined, make: () => Promise<string> | string][] = [
+    ["report", flags.report, () => `${JSON.stringify(report, null, 2)}\n`],
+    ["images", flags.outputSuccess, () => formatImages(successImages(report), flags.outputFormat)],
   ];
   let isWritten = true;
-  for (const [path, make] of files) {
+  for (const [what, path, make] of files) {
     if (path === undefined) continue;
     try {
       await Deno.writeTextFile(path, await make());
     } catch (error) {
-      screen.err(`Cannot write "${path}": ${messageOf(error)}`);
+      screen.err(`Cannot write ${what} "${path}": ${messageOf(error)}`);
       isWritten = false;
     }
   }

@@ -60,7 +60,8 @@ export class CredentialHelpers {
       if (!(cause instanceof Deno.errors.NotCapable)) {
         throw new CredentialError(`${what}: ${whyNotRun(name, cause)}`, { cause });
       }
-      this.#options.onWarning(`${what}: running it is not allowed (--allow-run); going on without`);
+      const program = `docker-credential-${name}`;
+      this.#options.onWarning(`Cannot run "${program}": it is not allowed (--allow-run); going on without`);
       return undefined;
     }
     return readResult(result, what);

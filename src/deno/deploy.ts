@@ -6,7 +6,6 @@
  */
 
 import { openConfigRegistries } from "./config_registries.ts";
-import { readConfigFile } from "./config_file.ts";
 import { readDeployConfig, readSettings } from "./deploy_settings.ts";
 import { onInterrupt } from "./interrupt.ts";
 import { leaveToDeno } from "./schedule.ts";
@@ -24,8 +23,8 @@ leaveToDeno(interrupt.signal)(settings.schedule, async () => {
 
 const mirror = await openScheduledMirror({
   ...settings,
-  readConfig: () => readDeployConfig(environment, (path) => readConfigFile(path, {})),
-  openRegistries: openConfigRegistries,
+  readConfig: () => readDeployConfig(environment),
+  openRegistries: (config) => openConfigRegistries(config, { environment }),
   onMessage: (level, message) => console.log(`${level}: ${message}`),
 });
 ready.resolve(mirror);

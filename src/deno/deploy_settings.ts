@@ -2,10 +2,9 @@
 
 import { type Config, ConfigError } from "../mirror/config.ts";
 import { parseConfig } from "../mirror/config_text.ts";
+import type { Environment } from "../mirror/environment_values.ts";
+import { readConfigFile } from "./config_file.ts";
 import { parseSchedule, type Schedule } from "./schedule.ts";
-
-/** Looks up an environment variable. */
-export type Environment = (name: string) => string | undefined;
 
 /** What the environment says. */
 export interface DeploySettings {
@@ -75,21 +74,17 @@ function refusalOf(environment: Environment): string | undefined {
 
 /**
  * Reads the config: the text in `IMAGE_SYNCER_CONFIG`, else the file of the deployment that `IMAGE_SYNCER_CONFIG_FILE` names,
- * `image-syncer.json` unless it does.
+ * `image-syncer.json` unless it does. Credentials may be `${NAME}`, and stand in the environment then.
  *
- * @param readFile Reads and checks a config file.
  * @throws {ConfigError} when it cannot be used.
  * @throws {SettingsError} when there is none.
  */
-export async function readDeployConfig(
-  environment: Environment,
-  readFile: (path: string) => Promise<Config>,
-): Promise<Config> {
+export async function readDeployConfig(environment: Environment): Promise<Config> {
   const text = environment("IMAGE_SYNCER_CONFIG");
-  if (text !== undefined && text.trim() !== "") return parseValue(text);
+  if (text !== undefined && text.trim() !== "") return parseValue(text, environment);
   const path = environment("IMAGE_SYNCER_CONFIG_FILE") || CONFIG_FILE;
   try {
-    return await readFile(path);
+    return await readConfigFile(path, { environment });
   } catch (cause) {
     const isThere = !(cause instanceof ConfigError && cause.cause instanceof Deno.errors.NotFound);
     if (isThere) throw cause;
@@ -99,9 +94,9 @@ export async function readDeployConfig(
   }
 }
 
-function parseValue(text: string): Config {
+function parseValue(text: string, environment: Environment): Config {
   try {
-    return parseConfig(text);
+    return parseConfig(text, { environment });
   } catch (cause) {
     const size = new TextEncoder().encode(text).length;
     if (!(cause instanceof ConfigError) || size < VALUE_LIMIT - 64) throw cause;

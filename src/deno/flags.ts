@@ -211,7 +211,10 @@ function joinDash(args: readonly string[]): string[] {
 }
 
 function readPositional(words: unknown): { type: "mirror" | "auth-check" | "serve"; pair: Flags["pair"] } {
-  const [first, second, ...rest] = Array.isArray(words) ? words.map(String) : [];
+  // The value of `--arch ""` ends up here.
+  const [first, second, ...rest] = (Array.isArray(words) ? words.map(String) : []).filter((word) =>
+    word !== ""
+  );
   if (first === undefined) return { type: "mirror", pair: undefined };
   if (first === "auth" && second === "check" && rest.length === 0) {
     return { type: "auth-check", pair: undefined };

@@ -102,16 +102,20 @@ export class Leases {
   }
 
   /**
-   * Removes what the dead have left of the leases that were refused here, and waits until it can be told who is dead.
+   * Removes what the dead have left of the leases below a name, and waits until it can be told who is dead.
    *
    * @throws {Error} what the database says when it does not answer, or the signal's reason.
    */
-  async clearDead(signal?: AbortSignal): Promise<void> {
-    for (let left = await this.#listSeen(); left.length > 0; left = await this.#listSeen()) {
+  async clearDead(name: readonly string[], signal?: AbortSignal): Promise<void> {
+    let left = await this.#listOthers(name);
+    while (left.length > 0) {
       for (const { key, versionstamp } of left) {
         if (this.#isSilent(key, versionstamp)) await this.#delete(key, versionstamp);
       }
       await this.#clock.delay(this.#lifetime / 6, signal);
+      // Whoever has renewed a lease since lives and sees to it.
+      const before = new Set(left.map(({ versionstamp }) => versionstamp));
+      left = (await this.#listOthers(name)).filter(({ versionstamp }) => before.has(versionstamp));
     }
   }
 
@@ -123,18 +127,12 @@ export class Leases {
     }));
   }
 
-  /** Leases of others that were seen and have not been renewed since. */
-  async #listSeen(): Promise<Deno.KvEntry<unknown>[]> {
-    if (this.#seen.size === 0) return [];
-    const entries = await whenFree(() => Array.fromAsync(this.#kv.list({ prefix: [...this.#prefix] })));
-    const left = entries.filter(({ key, versionstamp }) =>
-      this.#seen.get(JSON.stringify(key))?.versionstamp === versionstamp
-    );
-    this.#seen = new Map(left.flatMap(({ key }) => {
-      const seen = this.#seen.get(JSON.stringify(key));
-      return seen === undefined ? [] : [[JSON.stringify(key), seen]];
-    }));
-    return left;
+  /** The leases below a name that are not held here. */
+  async #listOthers(name: readonly string[]): Promise<Deno.KvEntry<unknown>[]> {
+    const prefix = [...this.#prefix, ...name];
+    const entries = await whenFree(() => Array.fromAsync(this.#kv.list({ prefix })));
+    const mine = new Set([...this.#held].map(({ key }) => JSON.stringify(key)));
+    return entries.filter(({ key }) => !mine.has(JSON.stringify(key)));
   }
 
   /** Deletes a lease that is still as it was seen. */

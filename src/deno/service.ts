@@ -1,5 +1,6 @@
 /** A mirror that runs again and again: one run at a time, each within its budget, each going on where the last one stopped. */
 
+import { challengeMemory } from "../mirror/challenge_memory.ts";
 import type { Config } from "../mirror/config.ts";
 import { messageOf } from "../mirror/failure.ts";
 import type { CopyEvent } from "../mirror/report.ts";
@@ -216,7 +217,8 @@ export class MirrorService {
     const plainFetch: Fetch = (url, init) => fetch(url, init);
     const fetchFor = (registry: string) =>
       traffic.watch(registry, options.fetchFor?.(registry) ?? plainFetch);
-    return new Transport({ ...options, fetchFor, signal, clock: this.#clock, onEvent });
+    const challenges = challengeMemory(this.#options.store);
+    return new Transport({ ...options, fetchFor, challenges, signal, clock: this.#clock, onEvent });
   }
 
   #mirrorOptions(transport: Transport, onEvent: (event: CopyEvent) => void): MirrorOptions {

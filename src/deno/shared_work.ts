@@ -15,6 +15,8 @@ export interface ShareWorkOptions {
   onWarning?: ((message: string) => void) | undefined;
 }
 
+/** First part of the name of every lease of an image. */
+export const IMAGE_LEASE: readonly string[] = ["image"];
 /** Milliseconds by which clocks of workers may differ. */
 const CLOCKS_APART = 60_000;
 
@@ -31,7 +33,7 @@ export function shareWork(leases: Leases, options: ShareWorkOptions): NonNullabl
   return async (task) => {
     try {
       if (await isDone(task)) return undefined;
-      const lease = await leases.take(["image", task.id]);
+      const lease = await leases.take([...IMAGE_LEASE, task.id]);
       if (lease === undefined) return undefined;
       // Whoever had it may have finished between the look and the lease.
       if (!await isDone(task)) return giver(lease);

@@ -150,7 +150,7 @@ function renderCounts({ ruleCounts }: StatusView, { hasToken }: PageOptions): Ht
   const { ok, failing, pending, unknown } = ruleCounts;
   const counts = `${ok} complete, ${failing} failing, ${pending} under way, ${unknown} not run yet`;
   const more = hasToken
-    ? html`<p>Names and reasons are shown to who has the token: <a href="/sign-in">sign in</a>.</p>`
+    ? html`<p>Names and reasons are shown to whoever has the token: <a href="/sign-in">sign in</a>.</p>`
     : html`<p>Names and reasons are shown, and runs can be started, once a token is set
 (<code>IMAGE_SYNCER_TOKEN</code>).</p>`;
   return html`<section><h2>${formatCount(all, "rule")}</h2><p>${counts}</p>${more}</section>`;

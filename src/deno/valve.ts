@@ -55,7 +55,6 @@ export class Valve extends Duplex {
   }
 
   #take(bytes: Uint8Array): void {
-    const hasRoom = this.push(bytes);
-    if (!hasRoom || !this.#isOpen) this.#socket.pause();
+    if (!this.push(bytes)) this.#socket.pause();
   }
 }

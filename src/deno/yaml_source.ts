@@ -1,5 +1,6 @@
 /** A config in YAML: its value, and the lines its keys stand on. */
 
+import process from "node:process";
 import { isScalar, LineCounter, type Node, type Pair, parseDocument, visit } from "yaml";
 import { ConfigError } from "../mirror/config.ts";
 import type { ConfigSource } from "../mirror/config_text.ts";
@@ -16,7 +17,7 @@ const ALIAS_LIMIT = 100;
  */
 export function parseYaml(text: string, file?: string): ConfigSource {
   const counter = new LineCounter();
-  const document = parseDocument(text, { lineCounter: counter, uniqueKeys: false, prettyErrors: false });
+  const document = parseQuietly(text, { lineCounter: counter, uniqueKeys: false, prettyErrors: false });
   const [problem] = document.errors;
   if (problem !== undefined) {
     const { line, col } = counter.linePos(problem.pos[0]);
@@ -34,6 +35,17 @@ export function parseYaml(text: string, file?: string): ConfigSource {
   });
   const source: ConfigSource = { value: valueOf(document, file), lines };
   return file === undefined ? source : { ...source, file };
+}
+
+/** The parser looks for debugging variables at every token, and an environment that may not be read must not end it. */
+function parseQuietly(...args: Parameters<typeof parseDocument>): ReturnType<typeof parseDocument> {
+  const { env } = process;
+  process.env = {};
+  try {
+    return parseDocument(...args);
+  } finally {
+    process.env = env;
+  }
 }
 
 function valueOf(document: ReturnType<typeof parseDocument>, file: string | undefined): unknown {

@@ -153,7 +153,7 @@ class ConfigReader {
       const hint = nearest === undefined ? "" : `; did you mean "${nearest}"?`;
       const line = this.#source.lines.lineOf([...path, key]);
       const on = line === undefined ? "" : ` (line ${line})`;
-      this.warnings.push(`Unknown key "${[...path, key].join(".")}"${on} is ignored${hint}`);
+      this.warnings.push(`Unknown key "${[...path, key].join(".")}"${on}${hint}`);
     }
   }
 

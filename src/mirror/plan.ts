@@ -5,6 +5,7 @@ import type { Descriptor, Digest } from "../oci/descriptor.ts";
 import { formatReference, parseReference, type Reference, splitReference } from "../oci/reference.ts";
 import type { Rule } from "./config.ts";
 import { isPermanent, messageOf, toError } from "./failure.ts";
+import { imageId } from "./image_id.ts";
 import { type AbsenceContext, findAbsent } from "./absence.ts";
 import { rememberedDigest, resolveDestination, resolveRoot, type Root } from "./look.ts";
 import { compilePattern } from "./pattern.ts";
@@ -41,6 +42,8 @@ export interface PlanSkip {
   source: string;
   /** Where it would have gone. */
   destination: string;
+  /** Platforms that are wanted of it. */
+  platforms?: string[];
   /** Why it does not. */
   reason: string;
 }
@@ -49,6 +52,8 @@ export interface PlanSkip {
 export interface PlanFailure {
   /** Whether a rule could not be turned into images, or one image could not be looked at. */
   kind: "rule" | "image";
+  /** Position of the rule among those of the plan, when it is about one. */
+  rule?: number;
   /** Source of the rule or image. */
   source: string;
   /** Destination of the rule or image, when it is about one. */
@@ -98,13 +103,22 @@ const SOURCES_AT_ONCE = 64;
 export async function makePlan(rules: readonly Rule[], context: PlanContext): Promise<Plan> {
   const plan = startPlan(context, []);
   const pairs: WantedPair[] = [];
-  const expand = (rule: Rule) => expandOne(rule, context, plan);
+  const expand = ([position, rule]: [number, Rule]) => expandOne({ ...rule, position }, context, plan);
   const warming = warmDestinations(rules, context);
-  for await (const found of pooledMap(SOURCES_AT_ONCE, rules, expand)) pairs.push(...found);
-  await planPairs(pairs, context, plan);
+  try {
+    for await (const found of pooledMap(SOURCES_AT_ONCE, rules.entries(), expand)) pairs.push(...found);
+    await planPairs(pairs, context, plan);
+  } catch (error) {
+    // The pool wraps what stopped it.
+    context.signal?.throwIfAborted();
+    throw error;
+  }
   await warming;
   return plan;
 }
+
+/** A rule and its position in the plan's rules: several may have the same source. */
+type PlacedRule = Rule & { position: number };
 
 /**
  * Looks again at what a plan failed at, apart from what cannot succeed.
@@ -116,12 +130,12 @@ export async function retryPlan(plan: Plan, rules: readonly Rule[], context: Pla
   const again = plan.failed.filter((failure) => !failure.isPermanent);
   const next = startPlan(context, plan.failed.filter((failure) => failure.isPermanent));
   const pairs: WantedPair[] = [];
-  for (const { kind, source, destination, platforms } of again) {
+  for (const { kind, rule: position = -1, source, destination, platforms } of again) {
     if (kind === "image" && destination !== undefined) {
       pairs.push({ source: parseReference(source), destination: parseReference(destination), platforms });
     } else {
-      const rule = rules.find((one) => one.source === source);
-      if (rule !== undefined) pairs.push(...await expandOne(rule, context, next));
+      const rule = rules[position];
+      if (rule !== undefined) pairs.push(...await expandOne({ ...rule, position }, context, next));
     }
   }
   await planPairs(pairs, context, next);
@@ -156,7 +170,7 @@ export async function replan(tasks: readonly CopyTask[], context: PlanContext): 
 }
 
 /** The pairs of one rule; what is wrong with it is noted in the plan. */
-async function expandOne(rule: Rule, context: PlanContext, plan: Plan): Promise<WantedPair[]> {
+async function expandOne(rule: PlacedRule, context: PlanContext, plan: Plan): Promise<WantedPair[]> {
   try {
     const source = parseRuleSource(rule.source);
     const tags = needsTags(source) ? await selectTags(source, context) : [];
@@ -174,7 +188,7 @@ async function expandOne(rule: Rule, context: PlanContext, plan: Plan): Promise<
 }
 
 function expandTo(
-  rule: Rule,
+  rule: PlacedRule,
   source: RuleSource,
   destination: string,
   { tags, plan }: { tags: readonly string[]; plan: Plan },
@@ -187,8 +201,9 @@ function expandTo(
   }
 }
 
-function ruleFailure(rule: Rule, error: unknown): PlanFailure {
-  return { kind: "rule", source: rule.source, error: messageOf(error), isPermanent: isPermanent(error) };
+function ruleFailure({ position, source }: PlacedRule, error: unknown): PlanFailure {
+  const failure = { error: messageOf(error), isPermanent: isPermanent(error) };
+  return { kind: "rule", rule: position, source, ...failure };
 }
 
 async function selectTags(source: RuleSource, context: PlanContext): Promise<string[]> {
@@ -257,14 +272,13 @@ function groupBySource(pairs: readonly WantedPair[], plan: Plan): Group[] {
   const sources = new Map<string, string>();
   for (const { source, destination, platforms } of pairs) {
     const to = formatReference(destination);
-    const only = platforms === undefined ? "" : ` (${platforms.join(", ")})`;
-    const from = `${formatReference(source)}${only}`;
+    const from = imageId(formatReference(source), platforms);
     const other = sources.get(to);
     if (other === from) continue;
     if (other !== undefined) {
       const error = `Cannot copy "${from}" to "${to}": another rule copies "${other}" there`;
       const failure = { source: formatReference(source), destination: to, error, isPermanent: true };
-      plan.failed.push({ kind: "image", ...failure });
+      plan.failed.push({ kind: "image", ...failure, ...onlyOf(platforms) });
       continue;
     }
     sources.set(to, from);
@@ -293,15 +307,21 @@ async function planGroup(
     ...group.destinations.map((one) => settle(resolveOne(one, looking, state.absent, context))),
   ]);
   context.signal?.throwIfAborted();
-  const task: CopyTask = { id: group.id, source, root: NO_ROOT, destinations: [] };
-  if (group.platforms !== undefined) task.platforms = [...group.platforms];
+  const task: CopyTask = {
+    id: group.id,
+    source,
+    root: NO_ROOT,
+    ...onlyOf(group.platforms),
+    destinations: [],
+  };
   for (const [index, destination] of group.destinations.entries()) {
     const reference = formatReference(destination);
     const there = found[index];
     const failure = root instanceof Error ? root : there instanceof Error ? there : undefined;
     if (failure !== undefined) state.plan.failed.push(imageFailure(task, reference, failure));
     else if (root === undefined) {
-      state.plan.skipped.push({ source, destination: reference, reason: NO_PLATFORM });
+      const skip = { source, destination: reference, reason: NO_PLATFORM };
+      state.plan.skipped.push({ ...skip, ...onlyOf(group.platforms) });
     } else if (!(root instanceof Error)) {
       task.root = root.descriptor;
       if (root.original !== undefined) task.original = root.original;
@@ -331,8 +351,18 @@ const NO_PLATFORM = "skip synchronization because no manifest fits platform filt
 
 function imageFailure({ source, platforms }: CopyTask, destination: string, failure: Error): PlanFailure {
   const error = messageOf(failure);
-  const only = platforms === undefined ? {} : { platforms };
-  return { kind: "image", source, destination, ...only, error, isPermanent: isPermanent(failure) };
+  return {
+    kind: "image",
+    source,
+    destination,
+    ...onlyOf(platforms),
+    error,
+    isPermanent: isPermanent(failure),
+  };
+}
+
+function onlyOf(platforms: readonly string[] | undefined): { platforms?: string[] } {
+  return platforms === undefined ? {} : { platforms: [...platforms] };
 }
 
 async function settle<Value>(promise: Promise<Value>): Promise<Value | Error> {

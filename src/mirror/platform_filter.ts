@@ -55,18 +55,27 @@ async function filterIndex(
   selectors: readonly PlatformSelector[],
   context: FilterContext,
 ): Promise<Content | undefined> {
-  const { manifests, blobs } = childrenOf(content);
-  const kept = new Map<Digest, Descriptor>(blobs.map((blob) => [blob.digest, blob]));
-  const images = manifests.filter((entry) => entry.annotations?.[DESCRIBES] === undefined);
-  await Promise.all(images.map(async (entry) => {
-    const left = await filterEntry(entry, selectors, context);
-    if (left !== undefined) kept.set(entry.digest, left);
-  }));
-  if (!images.some(({ digest }) => kept.has(digest))) return undefined;
-  for (const entry of manifests) {
-    if (kept.has(entry.annotations?.[DESCRIBES] ?? "")) kept.set(entry.digest, entry);
-  }
-  return await rewriteIndex(content, kept, context);
+  const manifests = new Set(childrenOf(content).manifests.map(({ digest }) => digest));
+  const { manifests: entries } = readIndex(content);
+  const isImage = (entry: Descriptor) =>
+    manifests.has(entry.digest) && entry.annotations?.[DESCRIBES] === undefined;
+  // By entry, not by digest: one manifest may be listed for several platforms.
+  const left = await Promise.all(
+    entries.map((entry) => isImage(entry) ? filterEntry(entry, selectors, context) : undefined),
+  );
+  const kept = new Set(entries.filter((_, index) => left[index] !== undefined).map(({ digest }) => digest));
+  if (kept.size === 0) return undefined;
+  const stays = (entry: Descriptor) =>
+    !manifests.has(entry.digest) || !isImage(entry) && kept.has(entry.annotations?.[DESCRIBES] ?? "");
+  return await rewriteIndex(
+    content,
+    entries.map((entry, index) => stays(entry) ? entry : left[index]),
+    context,
+  );
+}
+
+function readIndex(content: Content): { manifests: Descriptor[] } {
+  return JSON.parse(new TextDecoder().decode(content.bytes));
 }
 
 /** What stands for an entry in the filtered index; a nested index may itself become another. */
@@ -75,8 +84,9 @@ async function filterEntry(
   selectors: readonly PlatformSelector[],
   context: FilterContext,
 ): Promise<Descriptor | undefined> {
-  if (entry.platform !== undefined && !isIndexType(entry.mediaType)) {
-    return matchesPlatform(entry.platform, selectors) ? entry : undefined;
+  const platform = entry.platform ?? undefined;
+  if (platform !== undefined && !isIndexType(entry.mediaType)) {
+    return matchesPlatform(platform, selectors) ? entry : undefined;
   }
   const child = await context.source.getManifest(entry.digest, context.signal);
   if (!isIndexType(entry.mediaType)) return await isWanted(child, selectors, context) ? entry : undefined;
@@ -89,21 +99,18 @@ async function filterEntry(
 /** Keeps everything of the index as it was written but its entries; the same entries give the same bytes in every run. */
 async function rewriteIndex(
   content: Content,
-  kept: Map<Digest, Descriptor>,
+  left: readonly (Descriptor | undefined)[],
   { rewritten }: FilterContext,
 ): Promise<Content> {
-  const index = JSON.parse(new TextDecoder().decode(content.bytes)) as { manifests: Descriptor[] };
-  const manifests = index.manifests.filter(({ digest }) => kept.has(digest)).map((entry) => {
-    const { digest, size } = kept.get(entry.digest) ?? entry;
-    return { ...entry, digest, size };
-  });
+  const index = readIndex(content);
+  const manifests = left.filter((entry) => entry !== undefined);
   const isSame = manifests.length === index.manifests.length &&
     manifests.every(({ digest }, position) => digest === index.manifests[position]?.digest);
   if (isSame) return content;
   const bytes = new TextEncoder().encode(JSON.stringify({ ...index, manifests }));
-  const left = await parseContent(bytes, content.descriptor.mediaType);
-  rewritten.set(left.descriptor.digest, left);
-  return left;
+  const filtered = await parseContent(bytes, content.descriptor.mediaType);
+  rewritten.set(filtered.descriptor.digest, filtered);
+  return filtered;
 }
 
 /** Whether a single image is wanted; what has no platform (an artifact, schema 1) is not what a filter is about. */

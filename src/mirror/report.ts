@@ -2,6 +2,7 @@
 
 import type { Digest } from "../oci/descriptor.ts";
 import type { TransportEvent } from "../registry/request.ts";
+import { imageId } from "./image_id.ts";
 import type { Plan, PlanFailure } from "./plan.ts";
 
 /** Why a blob was not sent. */
@@ -171,8 +172,8 @@ export class ReportBuilder {
         this.#set(task, { reference, status: action === "unchanged" ? "unchanged" : "pending" });
       }
     }
-    for (const { source, destination, reason } of plan.skipped) {
-      const task = this.#task(source, source);
+    for (const { source, destination, platforms, reason } of plan.skipped) {
+      const task = this.#task(imageId(source, platforms), source);
       task.reason = reason;
       this.#set(task, { reference: destination, status: "skipped" });
     }
@@ -180,12 +181,13 @@ export class ReportBuilder {
     for (const failure of plan.failed) this.#addFailure(failure);
   }
 
-  #addFailure({ kind, source, destination, error, isPermanent }: PlanFailure): void {
+  #addFailure({ kind, source, destination, platforms, error, isPermanent }: PlanFailure): void {
     if (kind === "image" && destination !== undefined) {
-      this.#set(this.#task(source, source), { reference: destination, status: "failed", error, isPermanent });
-    } else {this.report.rules.push(
-        destination === undefined ? { source, error } : { source, destination, error },
-      );}
+      const task = this.#task(imageId(source, platforms), source);
+      this.#set(task, { reference: destination, status: "failed", error, isPermanent });
+    } else {
+      this.report.rules.push(destination === undefined ? { source, error } : { source, destination, error });
+    }
   }
 
   #addSkip({ task, size, reason }: Extract<CopyEvent, { type: "blob-skipped" }>): void {

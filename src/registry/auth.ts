@@ -121,7 +121,9 @@ export class Authorizer {
     credential: Credential | undefined,
   ): Promise<Token> {
     const scopes = scopesFor(target, challenge);
-    const key = JSON.stringify([challenge.parameters, scopes, credential ?? null]);
+    // Not the scope and error of a challenge: those of one refused request would cost all others their tokens.
+    const { realm, service } = challenge.parameters;
+    const key = JSON.stringify([realm, service, scopes, credential ?? null]);
     const known = this.#tokens.get(target.registry)?.get(key);
     if (known !== undefined && known.expiresAt > this.#options.clock.now()) return known;
     const flightKey = `${target.registry} ${key}`;

@@ -12,8 +12,7 @@ import {
 } from "../oci/descriptor.ts";
 import { type Content, MANIFEST_SIZE_LIMIT, parseContent } from "../oci/manifest.ts";
 import type { UploadBody } from "./body.ts";
-import { describeFailure } from "./network_failure.ts";
-import { lengthOf, readBytes } from "./read_body.ts";
+import { lengthOf } from "./read_body.ts";
 import { RegistryError } from "./registry_error.ts";
 import { nextTagPage, parseTagPage, TAG_PAGE_BYTES, TAG_PAGE_LIMIT, TAG_PAGE_SIZE } from "./tag_page.ts";
 import type { RegistryRequest } from "./request.ts";
@@ -25,6 +24,7 @@ import {
   type UploadOpening,
   type UploadSession,
 } from "./upload_session.ts";
+import { fetchWhole, type WholeAnswer } from "./whole_answer.ts";
 
 /** What is wanted of a blob. */
 export interface GetBlobOptions {
@@ -109,12 +109,11 @@ export class Repository {
    */
   async getManifest(reference: string, signal?: AbortSignal): Promise<Content> {
     const action = `read manifest of "${this.describe(reference)}"`;
-    const response = await this.#send({
+    const { response, bytes } = await this.#fetch({
       ...this.#manifestRequest("GET", reference, action),
       expect: [200],
       signal,
-    });
-    const bytes = await this.#read(response, MANIFEST_SIZE_LIMIT, { action, signal });
+    }, MANIFEST_SIZE_LIMIT);
     const contentType = response.headers.get("content-type") ?? undefined;
     const announced = response.headers.get("docker-content-digest") ?? "";
     const expected = isDigest(reference) ? reference : isDigest(announced) ? announced : undefined;
@@ -329,7 +328,7 @@ export class Repository {
       const isEndless = seen.has(path) || page >= TAG_PAGE_LIMIT;
       if (isEndless) throw this.#wrong(action, "its list of tags does not end");
       seen.add(path);
-      const response: Response = await this.#send({
+      const { response, bytes }: WholeAnswer = await this.#fetch({
         action,
         scopes: this.#scopes(),
         method: "GET",
@@ -337,8 +336,7 @@ export class Repository {
         headers: { accept: "application/json" },
         expect: [200],
         signal,
-      });
-      const bytes = await this.#read(response, TAG_PAGE_BYTES, { action, signal });
+      }, TAG_PAGE_BYTES);
       const text = new TextDecoder().decode(bytes);
       yield this.#understand(action, () => parseTagPage(text));
       const from: string = path;
@@ -367,18 +365,6 @@ export class Repository {
     return new RegistryError({ action, method: "GET", url, status: 0, why, isPermanent: true, cause });
   }
 
-  async #read(response: Response, limit: number, { action, signal }: Reading): Promise<Bytes> {
-    try {
-      return await readBytes(response, limit, this.#transport.limits.stall, signal);
-    } catch (cause) {
-      signal?.throwIfAborted();
-      if (cause instanceof RangeError) throw this.#wrong(action, `it is larger than ${limit} bytes`, cause);
-      const url = this.#transport.urlOf(this.registry);
-      const why = describeFailure(cause, url);
-      throw new RegistryError({ action, method: "GET", url: url.href, status: 0, why, cause });
-    }
-  }
-
   #scopes(): string[] {
     return [`repository:${this.name}:${this.#actions}`];
   }
@@ -395,8 +381,14 @@ export class Repository {
   #send(request: Omit<RegistryRequest, "registry" | "repository">): Promise<Response> {
     return this.#transport.send({ ...request, registry: this.registry, repository: this.name });
   }
+
+  #fetch(request: Omit<RegistryRequest, "registry" | "repository">, limit: number): Promise<WholeAnswer> {
+    return fetchWhole(
+      this.#transport,
+      { ...request, registry: this.registry, repository: this.name },
+      limit,
+    );
+  }
 }
 
-type Bytes = Uint8Array<ArrayBuffer>;
-type Reading = Pick<RegistryRequest, "action" | "signal">;
 type BareRequest = Pick<RegistryRequest, "action" | "scopes" | "method" | "path" | "headers">;

@@ -22,6 +22,7 @@ export type OnBytes = (bytes: number) => void;
 const BUFFER_SIZE = 256 * 1024;
 /** First byte of a connection that speaks TLS (RFC 8446, 5.1). */
 const TLS_HANDSHAKE = 22;
+const NO_TLS = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n400 Bad Request";
 const decoder = new TextDecoder("latin1");
 
 /** Reads messages from one connection, one after the other. */
@@ -47,8 +48,7 @@ export class WireReader {
       if (end >= 0) return parseHead(this.#take(end - this.#start).slice());
       seen = Math.max(0, this.#end - this.#start - 3);
       if (await this.#fill()) {
-        // A tool that tries TLS first waits for an answer, and a registry without TLS gives one.
-        if (this.#buffer[this.#start] === TLS_HANDSHAKE) throw new Error("Cannot read an HTTP head: this is TLS");
+        if (this.#buffer[this.#start] === TLS_HANDSHAKE) return await this.#refuseTls();
         continue;
       }
       if (this.#start === this.#end) return undefined;
@@ -74,6 +74,11 @@ export class WireReader {
     if (left > 0 && length !== "rest") {
       throw new Error("Cannot pass a body on: the connection ended in it");
     }
+  }
+
+  /** Tools that try TLS first are told in plain HTTP that there is none, as Go's server does; silence is taken for a fault. */
+  async #refuseTls(): Promise<undefined> {
+    await writeAll(this.#connection, new TextEncoder().encode(NO_TLS));
   }
 
   async #forwardChunks(head: Bytes, to: Deno.Conn, onBytes: OnBytes): Promise<void> {

@@ -118,7 +118,6 @@ function dockerConfig(job: Job): Record<string, string> {
 }
 
 function invokeCrane(job: Job): Invocation {
-  // Without --insecure: it takes loopback to be without TLS anyway, and with it waits 300 ms for an answer by TLS.
   const commands = copiesOf(job).map(({ source, destination }) => [
     "crane",
     "cp",

@@ -5,7 +5,10 @@ import { openWorkspace, type Workspace } from "../cli_process.ts";
 import { buildImage, pushImage } from "../images.ts";
 import { createRegistry, type RegistryOptions, serve } from "../registry.ts";
 
-/** A source whose blobs begin and never end. */
+/** Bytes of the layer. */
+const SIZE = 100_000;
+
+/** A source whose layer begins and never ends; the config is served as ever. */
 class StuckBlobs {
   /** Resolves when the first blob has begun. */
   readonly begun = Promise.withResolvers<void>();
@@ -13,7 +16,10 @@ class StuckBlobs {
   readonly left = Promise.withResolvers<void>();
 
   readonly options: RegistryOptions = {
-    intercept: ({ method }, { kind }) => method === "GET" && kind === "blob" ? this.#answer() : undefined,
+    intercept: ({ method }, { kind, reference, state }) => {
+      const isLayer = kind === "blob" && state.blobs.get(reference ?? "")?.size === SIZE;
+      return method === "GET" && isLayer ? this.#answer() : undefined;
+    },
   };
 
   #answer(): Response {
@@ -25,7 +31,7 @@ class StuckBlobs {
       },
       cancel: () => this.left.resolve(),
     });
-    return new Response(body, { headers: { "content-length": "100000" } });
+    return new Response(body, { headers: { "content-length": String(SIZE) } });
   }
 }
 
@@ -37,7 +43,7 @@ async function withStuckRun(
   await using server = serve(source);
   await using destination = serve(createRegistry());
   await using workspace = await openWorkspace();
-  pushImage(source, "ns/app", "v1", buildImage({ layers: 1, layerSize: 100_000 }));
+  pushImage(source, "ns/app", "v1", buildImage({ layers: 1, layerSize: SIZE }));
   const config = await workspace.writeConfig({
     auth: { [server.host]: { insecure: true }, [destination.host]: { insecure: true } },
     images: { [`${server.host}/ns/app`]: `${destination.host}/ns/app` },

@@ -4,6 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import { CliProcess, type CliResult, openWorkspace, type Workspace } from "../cli_process.ts";
 import { buildImage, type Image, pushImage } from "../images.ts";
 import { createRegistry, type RegistryOptions, serve, type TestRegistry } from "../registry.ts";
+import { pem, serverIdentity } from "../tls_servers.ts";
 
 /** What every run ends with when nothing failed. */
 export const DONE = "Finished, 0 sync tasks failed, 0 tasks generate failed";
@@ -22,6 +23,8 @@ export interface SceneOptions {
   source?: RegistryOptions;
   /** The destination. */
   destination?: RegistryOptions;
+  /** Whether both speak TLS, with a certificate of the tests' own authority (`ca.pem` in the directory). */
+  tls?: boolean;
 }
 
 /** Rules as they stand under `images`. */
@@ -120,9 +123,11 @@ export async function withScene(
   options: SceneOptions = {},
 ): Promise<void> {
   const [source, destination] = [createRegistry(options.source), createRegistry(options.destination)];
-  await using sourceServer = serve(source);
-  await using destinationServer = serve(destination);
+  const identity = options.tls === true ? serverIdentity() : {};
+  await using sourceServer = serve(source, identity);
+  await using destinationServer = serve(destination, identity);
   await using workspace = await openWorkspace();
+  await Deno.writeTextFile(workspace.path("ca.pem"), pem("ca.pem"));
   for (const [seed, tag] of ["v1", "v2", "latest"].entries()) {
     pushImage(source, "ns/app", tag, buildImage({ seed: seed + 1 }));
   }

@@ -186,15 +186,22 @@ Deno.test("take() and release() are patient with a database that another process
 });
 
 Deno.test("clearDead() removes what the dead have left, and nothing of the living", () =>
-  withTwo(async ({ kv, one, two }) => {
+  withTwo(async ({ kv, one }) => {
     const dead = new Leases(kv, { lifetime: LIFETIME, clock: new FakeClock() });
     const left = await dead.take(["image", "dead"]);
     const lives = await one.take(["image", "alive"]);
-    for (const name of ["dead", "alive"]) assertEquals(await two.take(["image", name]), undefined);
-    await one.renew();
-    await two.clearDead();
-    assertEquals((await keysOf(kv)).map((key) => key.at(-1)), ["alive"]);
-    await lives?.release();
-    // Ends the timer of the dead; what it wrote is gone.
-    await left?.release();
+    const other = await dead.take(["run"]);
+    const clock = new FakeClock();
+    const waiting = clock.delay.bind(clock);
+    clock.delay = async (milliseconds, signal) => {
+      await one.renew();
+      await waiting(milliseconds, signal);
+    };
+    const clearing = new Leases(kv, { lifetime: LIFETIME, clock });
+    const mine = await clearing.take(["image", "mine"]);
+    await clearing.clearDead(["image"]);
+    assertEquals((await keysOf(kv)).map((key) => key.at(-1)), ["alive", "mine", "run"]);
+    // Ends the timers; what the dead wrote is gone.
+    for (const lease of [left, lives, other, mine]) await lease?.release();
+    assertEquals(await keysOf(kv), []);
   }));

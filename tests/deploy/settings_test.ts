@@ -2,14 +2,12 @@
 
 import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { ConfigError } from "../../src/mirror/config.ts";
-import { readConfigFile } from "../../src/deno/config_file.ts";
 import { readDeployConfig, readSettings, SettingsError } from "../../src/deno/deploy_settings.ts";
 import { ScheduleError } from "../../src/deno/schedule.ts";
 import { openStore, parseLocation, StoreLocationError } from "../../src/deno/store_location.ts";
 import { KvStoreError } from "../../src/deno/kv_store.ts";
 
 const environmentOf = (values: Record<string, string>) => (name: string): string | undefined => values[name];
-const readFile = (path: string) => readConfigFile(path, {});
 
 Deno.test("readSettings() has an answer for everything", () => {
   const { schedule, ...settings } = readSettings(environmentOf({}));
@@ -49,13 +47,16 @@ Deno.test("readDeployConfig() reads the environment first, then the file", async
     const IMAGE_SYNCER_CONFIG = '{"images": {"busybox": "r.io/b"}}';
     const values = { IMAGE_SYNCER_CONFIG, IMAGE_SYNCER_CONFIG_FILE: path };
     const sourceOf = async (environment: Record<string, string>) =>
-      (await readDeployConfig(environmentOf(environment), readFile)).rules[0]?.source;
+      (await readDeployConfig(environmentOf(environment))).rules[0]?.source;
     assertEquals(await sourceOf(values), "busybox");
     assertEquals(await sourceOf({ IMAGE_SYNCER_CONFIG_FILE: path }), "alpine");
+    const secret = '{"auth": {"r.io": {"username": "u", "password": "${SECRET}"}}, "images": {}}';
+    const config = await readDeployConfig(environmentOf({ IMAGE_SYNCER_CONFIG: secret, SECRET: "x" }));
+    assertEquals(config.auth["r.io"]?.password, "x");
     const missing = environmentOf({ IMAGE_SYNCER_CONFIG_FILE: `${directory}/none.json` });
     const why =
       `Cannot use IMAGE_SYNCER_CONFIG: it is not set, and there is no file "${directory}/none.json"`;
-    await assertRejects(() => readDeployConfig(missing, readFile), SettingsError, why);
+    await assertRejects(() => readDeployConfig(missing), SettingsError, why);
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
@@ -64,11 +65,11 @@ Deno.test("readDeployConfig() reads the environment first, then the file", async
 Deno.test("readDeployConfig() says that a config may have been cut off by the limit of Deno Deploy", async () => {
   const long = JSON.stringify({ images: { alpine: `r.io/${"a".repeat(20_000)}` } });
   const cut = environmentOf({ IMAGE_SYNCER_CONFIG: long.slice(0, 16 * 1024) });
-  const error = await assertRejects(() => readDeployConfig(cut, readFile), SettingsError);
+  const error = await assertRejects(() => readDeployConfig(cut), SettingsError);
   assertStringIncludes(error.message, "With 16384 bytes it may have been cut off");
   assertStringIncludes(error.message, 'put the config into a file "image-syncer.json"');
   const short = environmentOf({ IMAGE_SYNCER_CONFIG: "{" });
-  await assertRejects(() => readDeployConfig(short, readFile), ConfigError, "Cannot read config");
+  await assertRejects(() => readDeployConfig(short), ConfigError, "Cannot read config");
 });
 
 Deno.test("parseLocation() knows files and databases", () => {

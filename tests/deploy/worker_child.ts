@@ -2,7 +2,7 @@
 
 import { openConfigRegistries } from "../../src/deno/config_registries.ts";
 import { Leases } from "../../src/deno/lease.ts";
-import { shareWork } from "../../src/deno/shared_work.ts";
+import { IMAGE_LEASE, shareWork } from "../../src/deno/shared_work.ts";
 import { openStore } from "../../src/deno/store_location.ts";
 import { parseConfig } from "../../src/mirror/config_text.ts";
 import { mirror } from "../../src/mirror/run.ts";
@@ -19,6 +19,6 @@ const leases = new Leases(kv, { lifetime: Number(lifetime) });
 const claim = shareWork(leases, { store, onWarning: (message) => console.error(message) });
 const report = await mirror(config.rules, { transport: new Transport(registries.options), store, claim });
 console.log(JSON.stringify({ totals: report.totals }));
-await leases.clearDead();
+await leases.clearDead(IMAGE_LEASE);
 registries.close();
 await close();

@@ -108,7 +108,10 @@ export function allCases(repeats: readonly Repeat[] = ["once", "three times", "f
 }
 
 function faultsFor(side: Side, target: Target): readonly NamedFault[] {
-  if (target !== "mid-blob") return AT_REQUEST;
+  // Manifests have bodies too; at a destination nothing that counts has.
+  const inAnswer = side === "source" ? IN_ANSWER.filter(({ isLie }) => !isLie) : [];
+  if (target === "each URL") return [...AT_REQUEST, ...inAnswer];
+  if (target === "first request") return AT_REQUEST;
   return side === "source" ? IN_ANSWER : IN_REQUEST;
 }
 

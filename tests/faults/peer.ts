@@ -14,6 +14,9 @@ export class GoneError extends Error {
   }
 }
 
+/** Bytes that every receiver on loopback has room for. */
+const SMALL_WINDOW = 32 * 1024;
+
 /** A connection. It is built on `node:net`, because a connection of `Deno.listen` cannot be reset (SO_LINGER 0). */
 export class Peer {
   /** Resolves when the connection is over, whoever ended it. */
@@ -21,6 +24,8 @@ export class Peer {
   readonly #socket: net.Socket;
   readonly #pieces: AsyncIterator<unknown>;
   #rest: Bytes | undefined;
+  /** Bytes written since something was last read, which shows that what was written before has arrived. */
+  #written = 0;
 
   /** Takes over a socket. */
   constructor(socket: net.Socket) {
@@ -48,6 +53,7 @@ export class Peer {
     if (rest !== undefined) return rest;
     try {
       const { done, value } = await this.#pieces.next();
+      this.#written = 0;
       return done || !(value instanceof Uint8Array) ? undefined : Uint8Array.from(value);
     } catch {
       return undefined;
@@ -66,6 +72,7 @@ export class Peer {
    */
   async write(data: Uint8Array | string): Promise<void> {
     if (this.#socket.destroyed) throw new GoneError();
+    this.#written += data.length;
     await new Promise<void>((resolve, reject) => {
       const onClose = () => reject(new GoneError());
       this.#socket.once("close", onClose);
@@ -93,6 +100,8 @@ export class Peer {
    */
   async resetAfterArrival(): Promise<void> {
     const { localPort = 0, remotePort = 0 } = this.#socket;
+    // On loopback what fits into the other end's window has arrived when it is written.
+    if (this.#written < SMALL_WINDOW) return this.reset();
     // Reading the file gives others their turn, so this does not spin without end for a client in the same process.
     while (!this.#socket.destroyed && await unsentBytes(localPort, remotePort) > 0);
     this.reset();

@@ -14,7 +14,15 @@ import {
 import type { Fault } from "../fault_proxy.ts";
 import { PASSING_FAULTS, randomFaults } from "./fault.ts";
 import { TagWatch } from "./watch.ts";
-import { bytesOf, fill, holdingOf, type LabRegistry, openMemoryRegistry, run } from "./workbench.ts";
+import {
+  bytesOf,
+  fill,
+  holdingOf,
+  type LabRegistry,
+  LONG_LIMITS,
+  openMemoryRegistry,
+  run,
+} from "./workbench.ts";
 
 /** A kind of weather. */
 export interface Weather {
@@ -26,6 +34,8 @@ export interface Weather {
   inARow: number;
   /** What may strike. */
   faults: readonly Fault[];
+  /** Attempts a request gets, where they differ from the default. */
+  attempts?: number;
 }
 
 const CUTS = PASSING_FAULTS.filter(({ type }) => type === "reset" || type === "close");
@@ -35,7 +45,13 @@ export const CUTS_ALONE: Weather = { source: 0.3, destination: 0.2, inARow: 1, f
 /** Everything that passes, up to three times in a row: everything must be copied. */
 export const ROUGH: Weather = { source: 0.25, destination: 0.25, inARow: 3, faults: PASSING_FAULTS };
 /** So much that images fail: none may be wrong. */
-export const HOPELESS: Weather = { source: 0.5, destination: 0.7, inARow: 50, faults: PASSING_FAULTS };
+export const HOPELESS: Weather = {
+  source: 0.3,
+  destination: 0.4,
+  inARow: 50,
+  faults: PASSING_FAULTS,
+  attempts: 2,
+};
 
 /** What is mirrored, by repository. */
 type Images = ReadonlyMap<string, Image>;
@@ -49,20 +65,23 @@ type Images = ReadonlyMap<string, Image>;
  */
 export async function randomRun(seed: number, weather: Weather): Promise<Report["totals"]> {
   const images = randomImages(seed);
-  const watches = [new TagWatch(), new TagWatch()];
+  const [first, second] = [new TagWatch(), new TagWatch()];
   // One registry refuses manifests that name what is not there, the other takes anything.
   const lax = { allowSparse: true, allowMissingBlobs: true };
   await using source = await openMemoryRegistry();
-  await using strict = await openMemoryRegistry({ intercept: watches[0]?.intercept });
-  await using careless = await openMemoryRegistry({ ...lax, intercept: watches[1]?.intercept });
+  await using strict = await openMemoryRegistry({ intercept: first.intercept });
+  await using careless = await openMemoryRegistry({ ...lax, intercept: second.intercept });
   for (const [repository, image] of images) await fill(source, repository, image);
-  const { inARow, faults } = weather;
+  const { inARow, faults, attempts } = weather;
   source.proxy.setPlan(randomFaults(seed, { chance: weather.source, inARow, faults }));
   for (const [index, { proxy }] of [strict, careless].entries()) {
     proxy.setPlan(randomFaults(seed + 1 + index, { chance: weather.destination, inARow, faults }));
   }
-  const report = await run(source, [strict, careless], { repository: [...images.keys()] });
-  assertEquals(watches.flatMap(({ broken }) => broken), []);
+  const report = await run(source, [strict, careless], {
+    repository: [...images.keys()],
+    limits: { ...LONG_LIMITS, ...(attempts !== undefined && { attempts }) },
+  });
+  assertEquals([...first.broken, ...second.broken], []);
   await checkReport(report, images, [strict, careless]);
   if (weather !== HOPELESS) {
     assertEquals(report.totals.failed + report.totals.rulesFailed, 0, errorsOf(report));

@@ -83,15 +83,17 @@ export interface LabOptions extends Omit<MirrorOptions, "transport"> {
   clock?: LabClock;
   /** Repository at both sides, or several; `app` unless told. */
   repository?: string | readonly string[];
+  /** What of it, in the words of a rule; `:v1` unless told. */
+  selection?: string;
 }
 
 /** Faults that only time shows are noticed within these milliseconds; a run without them never comes near. */
 export const SHORT_LIMITS: Partial<Limits> = { headers: 150, stall: 150, commit: 150 };
 /** Limits that no healthy request reaches on a busy machine, in milliseconds. */
-const LONG_LIMITS: Partial<Limits> = { headers: 10_000, stall: 10_000, commit: 10_000 };
+export const LONG_LIMITS: Partial<Limits> = { headers: 10_000, stall: 10_000, commit: 10_000 };
 
 /**
- * Mirrors the tag `v1` of repositories from the first registry to all others.
+ * Mirrors repositories from the first registry to all others.
  *
  * @throws {DOMException} when it does not end.
  */
@@ -100,13 +102,14 @@ export async function run(
   destinations: readonly LabRegistry[],
   options: LabOptions = {},
 ): Promise<Report> {
-  const { limits = LONG_LIMITS, clock = new LabClock(), repository = "app", ...rest } = options;
+  const { limits = LONG_LIMITS, clock = new LabClock(), repository = "app", selection = ":v1", ...rest } =
+    options;
   const client = Deno.createHttpClient({ http2: false });
   const fetchFor = () => (url: string, init: RequestInit) => fetch(url, { ...init, client });
   const hang = new AbortController();
   const transport = new Transport({ fetchFor, isInsecure: () => true, limits, clock, signal: hang.signal });
   const rules = [repository].flat().map((name) => ({
-    source: `${source.proxy.host}/${name}:v1`,
+    source: `${source.proxy.host}/${name}${selection}`,
     destinations: destinations.map(({ proxy }) => `${proxy.host}/${name}`),
   }));
   try {

@@ -1,0 +1,67 @@
+/** The JSON Schema and the parser say the same of every config here. */
+
+import { assertEquals } from "@std/assert";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import schema from "../src/mirror/config.schema.json" with { type: "json" };
+import { AUTH_KEYS, DESTINATION_KEYS, parseConfig, TOP_KEYS } from "../src/mirror/config_text.ts";
+
+const GOOD: unknown[] = [
+  { images: {} },
+  { images: { "a/b": "r.test/c" } },
+  { $schema: "./config.schema.json", auth: {}, images: { "a/b:v1": ["r.test/c", "r.test/d:v2"] } },
+  { auth: { "r.test": { username: "u", password: "p", insecure: true } }, images: { "a/b": "r.test/c" } },
+  { auth: { "r.test": { insecure: null, caFile: "ca.pem", proxy: "http://p.test:3128" } }, images: {} },
+  { auth: { "r.test": { identityToken: "t" }, "s.test": { registryToken: "t" } }, images: {} },
+  { images: { "a/b": { to: "r.test/c", platforms: ["linux/amd64", "linux/arm/v7", "*/arm64"] } } },
+  { images: { "a/b": { to: ["r.test/c"] } } },
+  { other: 1, images: { "a/b": "r.test/c" } },
+];
+
+const BAD: unknown[] = [
+  [],
+  "text",
+  {},
+  { images: [] },
+  { images: { "": "r.test/c" } },
+  { images: { "  ": "r.test/c" } },
+  { images: { "a/b": 1 } },
+  { images: { "a/b": null } },
+  { images: { "a/b": [] } },
+  { images: { "a/b": ["r.test/c", 1] } },
+  { images: { "a/b": {} } },
+  { images: { "a/b": { to: [] } } },
+  { images: { "a/b": { to: "r.test/c", platforms: [] } } },
+  { images: { "a/b": { to: "r.test/c", platforms: ["amd64"] } } },
+  { images: { "a/b": { to: "r.test/c", platforms: "linux/amd64" } } },
+  { auth: [], images: {} },
+  { auth: { "r.test": "password" }, images: {} },
+  { auth: { "": {} }, images: {} },
+  { auth: { "r.test": { insecure: "yes" } }, images: {} },
+  { auth: { "r.test": { username: 1 } }, images: {} },
+  { auth: { "r.test": { password: "p" } }, images: {} },
+];
+
+function parses(value: unknown): boolean {
+  try {
+    parseConfig(JSON.stringify(value));
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+Deno.test("config.schema.json accepts what parseConfig() accepts, and nothing else", () => {
+  const validate = new Ajv2020({ allowUnionTypes: true }).compile(schema);
+  for (const value of [...GOOD, ...BAD]) {
+    const isGood = GOOD.includes(value);
+    assertEquals(parses(value), isGood, `parser: ${JSON.stringify(value)}`);
+    assertEquals(validate(value), isGood, `schema: ${JSON.stringify(value)}`);
+  }
+});
+
+Deno.test("config.schema.json names every key that parseConfig() knows", () => {
+  assertEquals(Object.keys(schema.properties).sort(), [...TOP_KEYS].sort());
+  assertEquals(Object.keys(schema.$defs.auth.properties).sort(), [...AUTH_KEYS].sort());
+  const object = schema.$defs.destination.anyOf[1];
+  assertEquals(Object.keys(object?.properties ?? {}).sort(), [...DESTINATION_KEYS].sort());
+});
