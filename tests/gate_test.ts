@@ -283,3 +283,21 @@ Deno.test("TransferSlots.acquire() ends with the signal and loses no place", asy
   second();
   (await third)();
 });
+
+Deno.test("Gate lets fewer in when answers become slow, and more again when they are fast", async () => {
+  let now = 0;
+  const gate = new Gate({ now: () => now, delay: () => Promise.resolve(), random: () => 0 });
+  const answer = async (milliseconds: number) => {
+    const leave = await gate.enter();
+    now += milliseconds;
+    leave("ok");
+    now += 1;
+  };
+  for (let request = 0; request < 10; request++) await answer(50);
+  const before = gate.limit;
+  for (let request = 0; request < 20; request++) await answer(5000);
+  assert(gate.limit < before / 2, `${gate.limit} of ${before}`);
+  const slow = gate.limit;
+  for (let request = 0; request < 200; request++) await answer(50);
+  assert(gate.limit > slow, `${gate.limit} after ${slow}`);
+});

@@ -281,6 +281,18 @@ Deno.test("retryPlan() looks again at every rule of one source, and at no rule t
   assertEquals(stepsOf(second), [`${FROM}:v1 > ${DESTINATION}/to/other:v1 copy`]);
 });
 
+Deno.test("retryPlan() refuses a source for a destination that another rule already has", async () => {
+  const { setup, heal } = ailing("tags");
+  pushImage(setup.source, "from/other", "v1", IMAGE);
+  const rules = rulesOf({ [FROM]: TO, [`${SOURCE}/from/other:v1`]: TO });
+  const plan = await makePlan(rules, setup.context());
+  assertEquals(stepsOf(plan), [`${SOURCE}/from/other:v1 > ${TO}:v1 copy`]);
+  heal();
+  const next = await retryPlan(plan, rules, setup.context());
+  assertEquals(next.tasks, []);
+  assertEquals(next.failed.map(({ isPermanent }) => isPermanent), [true]);
+});
+
 Deno.test("retryPlan() keeps the platforms that were wanted", async () => {
   const { setup, heal } = ailing("manifest");
   pushImage(setup.source, "from/image", "v1", buildMultiPlatform(["amd64", "arm64"]));

@@ -51,7 +51,7 @@ export interface Flags {
   /** Whether a live view may be drawn. */
   progress: boolean;
   /** Time limits in milliseconds that differ from the usual ones. */
-  limits: { headers?: number; commit?: number; stall?: number };
+  limits: { connect?: number; headers?: number; commit?: number; stall?: number };
   /** When `serve` runs, as a cron expression. */
   schedule: string | undefined;
   /** Where `serve` listens. */
@@ -91,6 +91,7 @@ const TEXTS = [
   "report",
   "output-success-images",
   "output-images-format",
+  "connect-timeout",
   "header-timeout",
   "commit-timeout",
   "stall-timeout",
@@ -191,7 +192,7 @@ function readPlatforms(parsed: Values): string[] {
 
 function readLimits(parsed: Values): Flags["limits"] {
   const limits: Flags["limits"] = {};
-  for (const name of ["headers", "commit", "stall"] as const) {
+  for (const name of ["connect", "headers", "commit", "stall"] as const) {
     const flag = name === "headers" ? "header-timeout" : `${name}-timeout`;
     const seconds = numberOf(flag, parsed[flag], { least: 1 });
     if (seconds !== undefined) limits[name] = seconds * 1000;

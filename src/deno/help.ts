@@ -20,7 +20,7 @@ export const HELP = `Copies container images between registries.
   --log FILE, --log-format F    where the log goes; text or json
   --report FILE                 writes what became of every image as JSON
   --output-success-images FILE, --output-images-format yaml|json
-  --header-timeout, --commit-timeout, --stall-timeout SECONDS (30, 300, 30)
+  --connect-timeout, --header-timeout, --commit-timeout, --stall-timeout SECONDS (10, 30, 300, 30)
   --schedule CRON, --port N     when and where "serve" works
   --no-progress, --version, -h, --help
 Exit codes: 0 done or unchanged, 1 something failed, 2 wrong config or usage, 130 interrupted`;

@@ -65,19 +65,19 @@ async function readRoot(
 }
 
 function finishTask(context: CopyContext, task: CopyTask, destinations: readonly Destination[]): void {
-  // An image that was interrupted has not failed: it is pending, and the next run goes on with it.
   const isInterrupted = context.signal?.aborted ||
     destinations.some(({ failure }) => failure instanceof StoppedError);
-  if (isInterrupted && destinations.some((one) => one.failure !== undefined)) return;
   for (const { name, failure } of destinations) {
     if (failure === undefined) context.emit({ type: "destination-copied", task: task.id, destination: name });
-    else {
+    else if (!isInterrupted) {
       const error = messageOf(failure);
       const type = "destination-failed";
       context.emit({ type, task: task.id, destination: name, error, isPermanent: isPermanent(failure) });
     }
   }
   const hasFailed = destinations.some((one) => one.failure !== undefined);
+  // An image that was interrupted has not failed: it is pending, and the next run goes on with it.
+  if (isInterrupted && hasFailed) return;
   context.emit({ type: "task-finished", task: task.id, status: hasFailed ? "failed" : "copied" });
 }
 
@@ -246,8 +246,7 @@ async function copyLayer(
   blob: Descriptor,
   destinations: readonly Destination[],
 ): Promise<void> {
-  const isForeign = blob.urls !== undefined && blob.urls.length > 0;
-  if (isForeign && !await copy.source.hasBlob(blob.digest, context.signal)) {
+  if (await isElsewhere(context, copy, blob, destinations)) {
     for (const { name } of live(destinations)) {
       const { digest, size } = blob;
       context.emit({
@@ -262,6 +261,22 @@ async function copyLayer(
     return;
   }
   await copyBlob(context, { ...copy, blob }, live(destinations));
+}
+
+/** Whether a layer is to be had from its `urls` alone; where that cannot be found out, the destinations note why. */
+async function isElsewhere(
+  { signal }: CopyContext,
+  { source }: ImageCopy,
+  { urls, digest }: Descriptor,
+  destinations: readonly Destination[],
+): Promise<boolean> {
+  if (urls === undefined || urls.length === 0) return false;
+  try {
+    return !await source.hasBlob(digest, signal);
+  } catch (error) {
+    for (const destination of destinations) destination.fail(error);
+    return false;
+  }
 }
 
 /** A child of an index: brought to each destination once, however many indexes share it. */

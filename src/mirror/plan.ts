@@ -107,7 +107,7 @@ export async function makePlan(rules: readonly Rule[], context: PlanContext): Pr
   const warming = warmDestinations(rules, context);
   try {
     for await (const found of pooledMap(SOURCES_AT_ONCE, rules.entries(), expand)) pairs.push(...found);
-    await planPairs(pairs, context, plan);
+    await planPairs(pairs, context, { plan, known: [] });
   } catch (error) {
     // The pool wraps what stopped it.
     context.signal?.throwIfAborted();
@@ -123,6 +123,7 @@ type PlacedRule = Rule & { position: number };
 /**
  * Looks again at what a plan failed at, apart from what cannot succeed.
  *
+ * @param plan Its tasks are what is going to be at their destinations already.
  * @param rules The rules the plan was made of.
  * @returns A plan of those images alone; failures that were not tried again are in it too.
  */
@@ -138,7 +139,7 @@ export async function retryPlan(plan: Plan, rules: readonly Rule[], context: Pla
       if (rule !== undefined) pairs.push(...await expandOne({ ...rule, position }, context, next));
     }
   }
-  await planPairs(pairs, context, next);
+  await planPairs(pairs, context, { plan: next, known: plan.tasks });
   return next;
 }
 
@@ -165,7 +166,7 @@ export async function replan(tasks: readonly CopyTask[], context: PlanContext): 
       platforms,
     }))
   );
-  await planPairs(pairs, context, plan);
+  await planPairs(pairs, context, { plan, known: [] });
   return plan;
 }
 
@@ -257,8 +258,12 @@ interface Group {
   destinations: Reference[];
 }
 
-async function planPairs(pairs: readonly WantedPair[], context: PlanContext, plan: Plan): Promise<void> {
-  const groups = groupBySource(pairs, plan);
+async function planPairs(
+  pairs: readonly WantedPair[],
+  context: PlanContext,
+  { plan, known }: { plan: Plan; known: readonly CopyTask[] },
+): Promise<void> {
+  const groups = groupBySource(pairs, plan, known);
   const absent = await findAbsent(groups.flatMap((group) => group.destinations), context);
   const look = (group: Group) => planGroup(group, context, { absent, plan });
   for await (const task of pooledMap(SOURCES_AT_ONCE, groups, look)) {
@@ -267,9 +272,12 @@ async function planPairs(pairs: readonly WantedPair[], context: PlanContext, pla
 }
 
 /** Two sources for one destination would overwrite each other, so the second is refused. */
-function groupBySource(pairs: readonly WantedPair[], plan: Plan): Group[] {
+function groupBySource(pairs: readonly WantedPair[], plan: Plan, known: readonly CopyTask[]): Group[] {
   const groups = new Map<string, Group>();
   const sources = new Map<string, string>();
+  for (const { id, destinations } of known) {
+    for (const { reference } of destinations) sources.set(reference, id);
+  }
   for (const { source, destination, platforms } of pairs) {
     const to = formatReference(destination);
     const from = imageId(formatReference(source), platforms);

@@ -118,8 +118,7 @@ class Run {
   }
 
   async plan(): Promise<Plan> {
-    const plan = await makePlan(this.#rules, this.#context);
-    return this.#options.select?.(plan) ?? plan;
+    return this.#select(await makePlan(this.#rules, this.#context));
   }
 
   async mirror(): Promise<Report> {
@@ -153,7 +152,8 @@ class Run {
     const fresh: CopyTask[] = [];
     if (plan.failed.some((failure) => !failure.isPermanent)) {
       this.#emit({ type: "phase-started", phase: "retry-generate" });
-      next = await retryPlan(plan, this.#rules, this.#context);
+      const tasks = [...this.#tasks.values()];
+      next = this.#select(await retryPlan({ ...plan, tasks }, this.#rules, this.#context));
       this.#take(next);
       fresh.push(...next.tasks);
     }
@@ -163,6 +163,10 @@ class Run {
       await this.#copy(again);
     }
     return next;
+  }
+
+  #select(plan: Plan): Plan {
+    return this.#options.select?.(plan) ?? plan;
   }
 
   #failedTasks(): CopyTask[] {

@@ -9,6 +9,10 @@ export type Outcome = "ok" | "overloaded" | "failed";
 const INITIAL_REQUESTS = 16;
 /** The most requests a registry is ever given at once. */
 const MAXIMUM_REQUESTS = 64;
+/** An answer that takes this many times as long as the fastest one lately, and at least {@linkcode SLOW}, is a slow one. */
+const SLOW_FACTOR = 10;
+/** Milliseconds below which no answer is slow. */
+const SLOW = 2000;
 
 interface Waiter {
   admit: () => void;
@@ -16,7 +20,7 @@ interface Waiter {
 
 /**
  * The door of one registry. The number of requests it lets in rises by one per round of good answers and halves on
- * 429 and 503; a `Retry-After` seen by one request is obeyed by all of them.
+ * 429 and 503, falls a little on answers that have become slow, and a `Retry-After` seen by one request is obeyed by all.
  */
 export class Gate {
   #clock: Clock;
@@ -25,6 +29,7 @@ export class Gate {
   #waiters: Waiter[] = [];
   #notBefore = 0;
   #lastDecrease = -Infinity;
+  #fastest = Infinity;
 
   /** Makes an open gate. */
   constructor(clock: Clock) {
@@ -111,13 +116,20 @@ export class Gate {
   }
 
   #learn(outcome: Outcome, enteredAt: number): void {
-    if (outcome === "ok") {
-      this.#limit = Math.min(MAXIMUM_REQUESTS, this.#limit + 1 / this.#limit);
-    } else if (outcome === "overloaded" && enteredAt > this.#lastDecrease) {
+    if (outcome === "failed") return;
+    const isSlow = outcome === "ok" && this.#isSlow(this.#clock.now() - enteredAt);
+    if (outcome === "ok" && !isSlow) this.#limit = Math.min(MAXIMUM_REQUESTS, this.#limit + 1 / this.#limit);
+    else if (enteredAt > this.#lastDecrease) {
       // Requests that were under way at the last decrease say nothing new about the smaller number.
-      this.#limit = Math.max(1, this.#limit / 2);
+      this.#limit = Math.max(1, this.#limit * (isSlow ? 0.9 : 0.5));
       this.#lastDecrease = this.#clock.now();
     }
+  }
+
+  /** The fastest answer is slowly forgotten, so that a registry that moved farther away is not slow for ever. */
+  #isSlow(milliseconds: number): boolean {
+    this.#fastest = Math.min(Math.max(1, milliseconds), this.#fastest * 1.01);
+    return milliseconds > SLOW && milliseconds > SLOW_FACTOR * this.#fastest;
   }
 }
 

@@ -8,6 +8,11 @@ import type { Fetch } from "./fetch.ts";
 
 /** Limits on time (milliseconds) and on attempts. No limit is on total time: big layers take as long as they take. */
 export interface Limits {
+  /**
+   * Until a registry answers for the first time. `fetch` does not tell connecting from waiting, so this is the limit on
+   * the first request alone, which finds out whether anybody is there.
+   */
+  connect: number;
   /** Until the headers of an answer are there. */
   headers: number;
   /** Until the answer that commits an upload is there, counted from its last byte. */
@@ -22,6 +27,7 @@ export interface Limits {
 
 /** The limits unless told otherwise. */
 export const DEFAULT_LIMITS: Limits = {
+  connect: 10_000,
   headers: 30_000,
   commit: 300_000,
   stall: 30_000,
@@ -86,6 +92,8 @@ export interface RegistryRequest {
   upload?: UploadBody;
   /** Attempts, where they differ from the limit (a caller that retries by itself says 1). */
   attempts?: number;
+  /** Milliseconds until the headers must be there, where they differ from the limit. */
+  time?: number;
   /** Ends this request. */
   signal?: AbortSignal | undefined;
 }

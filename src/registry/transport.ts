@@ -220,7 +220,8 @@ export class Transport {
   /** Asks for the API's root, which answers with the challenge, if there is one (OCI distribution-spec 1.1, Determining Support). */
   async #introduce(request: Introduction, connection: Connection): Promise<void> {
     const known = await this.#options.challenges?.get(request.registry).catch(() => undefined);
-    const ping = { ...request, method: "GET", path: "/v2/", expect: [200], scopes: [] } as const;
+    const time = this.limits.connect;
+    const ping = { ...request, method: "GET", path: "/v2/", expect: [200], scopes: [], time } as const;
     const response = connection.origin === undefined
       ? await this.#findOrigin(ping, connection, known)
       : known !== undefined && isOwnRealm(known, connection.origin)
@@ -298,7 +299,7 @@ export class Transport {
       }
       const init: RequestInit = { method: request.method, headers, redirect: "manual" };
       if (request.body !== undefined) init.body = request.body;
-      const send = deadlineFetch(connection.fetch, this.limits.headers, signal);
+      const send = deadlineFetch(connection.fetch, request.time ?? this.limits.headers, signal);
       return await followRedirects((next, rest) => send((hop = new URL(next)).href, rest), url, init);
     } catch (error) {
       signal?.throwIfAborted();

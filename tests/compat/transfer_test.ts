@@ -167,7 +167,7 @@ for (const status of [401, 403, 500, 503]) {
   });
 }
 
-// An image failed there when only the question was refused; whoever may push need not be allowed to ask.
+// That image failed there; but ACR and Artifactory refuse a HEAD of what they do not have to whoever may push it.
 Deno.test("compat 50: a HEAD of a blob that is refused does not keep the blob from being pushed", async () => {
   const setup = setUpMirror({ destination: refusing(403, ["HEAD"]) });
   const image = buildImage({ layerSize: 2 * MEBIBYTE });

@@ -84,6 +84,11 @@ export class Peer {
     });
   }
 
+  /** Says that nothing more is written (FIN), and goes on reading. */
+  endWriting(): void {
+    this.#socket.end();
+  }
+
   /** Says that nothing more is written (FIN), then lets go. */
   close(): void {
     this.#socket.end(() => this.#socket.destroy());

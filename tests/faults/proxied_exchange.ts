@@ -103,9 +103,18 @@ export class ProxiedExchange {
     if (statusOf(answer) < 400) await sending;
     // A refusal that came before the end of the request leaves bytes that nobody wants.
     if (!isOver && isSent) return true;
+    if (!isSent) await this.#linger(sending);
     client.close();
     registry.destroy();
     return false;
+  }
+
+  /** Takes what the client still sends: a connection that is closed at once would take the answer with it. */
+  async #linger(sending: Promise<void>): Promise<void> {
+    const { client } = this.#parts;
+    client.endWriting();
+    await sending.catch(() => {});
+    while (await client.read() !== undefined);
   }
 
   async #readAnswer(registry: Peer): Promise<Head> {
