@@ -1,6 +1,9 @@
 /** Tests of copying images: every shape to the byte, children before parents, and registries with habits of their own. */
 
 import { assert, assertEquals } from "@std/assert";
+import { copyTask } from "../src/mirror/copy.ts";
+import { makePlan } from "../src/mirror/plan.ts";
+import { tagKey } from "../src/mirror/store.ts";
 import {
   buildArtifact,
   buildAttestation,
@@ -22,10 +25,11 @@ import {
   assertSentOnce,
   DESTINATION,
   type MirrorSetup,
+  rulesOf,
   setUpMirror,
   SOURCE,
 } from "./mirror_setup.ts";
-import type { InterceptContext, Quirks } from "./registry.ts";
+import { digestBytes, type InterceptContext, type Quirks } from "./registry.ts";
 
 const LOOSE = { allowSparse: true, allowMissingBlobs: true };
 
@@ -190,4 +194,83 @@ Deno.test("copyTask() copies by digest, to a digest and to a tag", async () => {
   assertHolds(setup.destination, "to/digest", undefined, image);
   assertHolds(setup.destination, "to/tag", "x", image);
   assertEquals([...setup.destination.state.repository("to/digest").tags.keys()], []);
+});
+
+const RULE = { [`${SOURCE}/from/image:v1`]: `${DESTINATION}/to/image` };
+
+Deno.test("copyTask() puts nothing but the tag where the image is there under another", async () => {
+  const setup = setUpMirror();
+  const image = buildMultiPlatform(["amd64", "arm64"]);
+  pushImage(setup.source, "from/image", "v1", image);
+  pushImage(setup.destination, "to/image", "other", image);
+  await setup.run(RULE);
+  assertHolds(setup.destination, "to/image", "v1", image);
+  const changes = setup.destination.requests.filter(({ method }) => !["GET", "HEAD"].includes(method));
+  assertEquals(changes.map(({ method, path }) => `${method} ${path}`), ["PUT /v2/to/image/manifests/v1"]);
+  assertEquals(setup.source.count({ kind: "blob" }), 0);
+});
+
+Deno.test("copyTask() asks for no child that the destination has, and looks for each once", async () => {
+  const setup = setUpMirror();
+  const [old, fresh] = [buildImage({ seed: 1 }), buildImage({ seed: 2 })];
+  pushImage(setup.source, "from/image", "v1", buildIndex([old, fresh]));
+  pushImage(setup.destination, "to/image", "old", old);
+  await setup.run(RULE);
+  assertHolds(setup.destination, "to/image", "v1", buildIndex([old, fresh]));
+  const asked = (method: string, digest: string) =>
+    [...setup.source.requests, ...setup.destination.requests]
+      .filter((one) => one.method === method && one.path.endsWith(`/manifests/${digest}`)).length;
+  assertEquals([asked("GET", old.digest), asked("HEAD", old.digest)], [0, 1]);
+  assertEquals([asked("GET", fresh.digest), asked("HEAD", fresh.digest)], [1, 1]);
+});
+
+/** The same image with other white space, as a tag that cannot be changed. */
+function withImmutable(change: (text: string) => string): MirrorSetup {
+  const setup = setUpMirror({ destination: { quirks: { immutableTags: true } } });
+  pushImage(setup.source, "from/image", "v1", AMD);
+  const bytes = new TextEncoder().encode(change(new TextDecoder().decode(AMD.bytes)));
+  const there = { ...AMD, bytes, digest: digestBytes(bytes) };
+  pushImage(setup.destination, "to/image", "v1", there);
+  return setup;
+}
+
+Deno.test("copyTask() leaves an unchangeable tag as it is that differs in white space alone", async () => {
+  const setup = withImmutable((text) => JSON.stringify(JSON.parse(text)));
+  assertEquals((await setup.run(RULE)).totals, totals({ copied: 1 }));
+  assertEquals(setup.eventsOf("warning").length, 1);
+});
+
+Deno.test("copyTask() fails at an unchangeable tag that is another image", async () => {
+  const setup = withImmutable((text) => text.replace("schemaVersion", "schemaVersion2"));
+  const report = await setup.run(RULE);
+  assertEquals(report.totals, totals({ failed: 1 }));
+  assert(report.tasks[0]?.error?.includes("ImageTagAlreadyExistsException"), report.tasks[0]?.error);
+});
+
+Deno.test("copyTask() refuses indexes that are nested without end", async () => {
+  let image = AMD;
+  for (let depth = 0; depth < 20; depth++) image = buildIndex([image]);
+  const setup = setUpMirror();
+  pushImage(setup.source, "from/image", "v1", image);
+  const report = await setup.run(RULE);
+  assertEquals(report.totals, totals({ failed: 1 }));
+  assert(report.tasks[0]?.error?.includes("nested more than 16 deep"), report.tasks[0]?.error);
+});
+
+Deno.test("copyTask() copies what the plan saw, although the tag has moved since", async () => {
+  const setup = setUpMirror();
+  pushImage(setup.source, "from/image", "v1", AMD);
+  const context = setup.context();
+  const plan = await makePlan(rulesOf(RULE), context);
+  pushImage(setup.source, "from/image", "v1", ARM);
+  for (const task of plan.tasks) await copyTask(context, task);
+  assertHolds(setup.destination, "to/image", "v1", AMD);
+});
+
+Deno.test("copyTask() remembers in the store which digest a tag got", async () => {
+  const setup = setUpMirror();
+  pushImage(setup.source, "from/image", "v1", AMD);
+  await setup.run(RULE);
+  const value = await setup.store.get(tagKey(DESTINATION, "to/image", "v1"));
+  assertEquals(value, { digest: AMD.digest, source: `${SOURCE}/from/image:v1`, copiedAt: setup.clock.now() });
 });

@@ -87,7 +87,8 @@ async function copyRoot(
   content: Content,
   destinations: readonly Destination[],
 ): Promise<void> {
-  await copyManifest(context, copy, { content, depth: 0 }, destinations);
+  const root: Node = { content, depth: 0 };
+  await copyManifest(context, copy, root, await lacking(context, content.descriptor, destinations));
   await Promise.all(
     live(destinations).map(async (destination) => {
       const { reference, repository } = destination;
@@ -157,8 +158,8 @@ interface Node {
 }
 
 /**
- * Sees to it that everything a manifest points at is at the destinations; a root that goes under a tag is not put here,
- * everything else is put by digest.
+ * Brings a manifest, after everything it points at, to destinations that lack it; a root that goes under a tag is not put
+ * here, everything else is put by digest.
  */
 async function copyManifest(
   context: CopyContext,
@@ -167,10 +168,9 @@ async function copyManifest(
   destinations: readonly Destination[],
 ): Promise<void> {
   const { digest } = node.content.descriptor;
-  const missing = await lacking(context, node, destinations);
-  await copyChildren(context, copy, node, missing);
+  await copyChildren(context, copy, node, destinations);
   await Promise.all(
-    live(missing).map(async (destination) => {
+    live(destinations).map(async (destination) => {
       if (node.depth === 0 && destination.reference.tag !== undefined) return;
       try {
         await put(context, copy, node, { destination, name: digest });
@@ -185,10 +185,9 @@ async function copyManifest(
 /** Destinations that are not known to have a manifest; one HEAD may save its blobs a HEAD each. */
 async function lacking(
   context: CopyContext,
-  { content }: Node,
+  { digest }: Descriptor,
   destinations: readonly Destination[],
 ): Promise<Destination[]> {
-  const { digest } = content.descriptor;
   const found = await Promise.all(
     live(destinations).map(async (destination) => {
       return await holdsManifest(context, destination, digest) ? [] : [destination];
@@ -328,8 +327,7 @@ async function bringChild(
   try {
     const poison = context.presence.poisonOf(copy.source, digest);
     if (poison !== undefined) throw poison;
-    const probe: Node = { content: { descriptor, bytes: new Uint8Array() }, depth };
-    const missing = await lacking(context, probe, destinations);
+    const missing = await lacking(context, descriptor, destinations);
     if (missing.length === 0) return;
     const content = copy.rewritten.get(digest) ?? await readChild(context, copy, digest);
     await copyManifest(context, copy, { content, depth }, missing);

@@ -36,3 +36,11 @@ export function parseChallenges(header: string): Challenge[] {
 function unquote(text: string | undefined): string | undefined {
   return text?.replace(/\\(.)/g, "$1");
 }
+
+/**
+ * Whether a challenge from memory may be believed: only when its token service is the registry itself, so that whoever
+ * changes the memory cannot have passwords sent elsewhere.
+ */
+export function isOwnRealm({ scheme, parameters: { realm = "" } }: Challenge, origin: string): boolean {
+  return scheme === "basic" || URL.canParse(realm) && new URL(realm).origin === origin;
+}

@@ -60,6 +60,9 @@ const WORDS: readonly [RegExp, string][] = [
 export function describeFailure(error: unknown, url: URL): string {
   if (error instanceof TimeLimitError || error instanceof RedirectError) return error.message;
   const text = messagesOf(error);
+  if (/CertificateRequired|certificate_required|certificate required/i.test(text)) {
+    return `${url.host} wants a certificate of the client; give "certFile" and "keyFile" in the registry's auth entry`;
+  }
   if (CERTIFICATE.test(text)) {
     return `the certificate of ${url.host} is not trusted (${certificateReason(text)}); ` +
       `give its authority as "caFile" in the registry's auth entry, or set "insecure": true to accept any`;
@@ -72,7 +75,7 @@ export function describeFailure(error: unknown, url: URL): string {
 
 function certificateReason(text: string): string {
   if (/UnknownIssuer|UNABLE_TO_VERIFY|SELF_SIGNED|CaUsedAsEndEntity/i.test(text)) return "unknown issuer";
-  if (/NotValidForName|ERR_TLS_CERT_ALTNAME/i.test(text)) return "it is for another name";
+  if (/NotValidForName|not valid for name|ERR_TLS_CERT_ALTNAME/i.test(text)) return "it is for another name";
   if (/expired/i.test(text)) return "it has expired";
   return "it was refused";
 }

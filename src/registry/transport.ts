@@ -3,7 +3,7 @@
 import { abortable } from "@std/async/abortable";
 import { AuthError, Authorizer, type TokenRequest } from "./auth.ts";
 import type { UploadBody } from "./body.ts";
-import { type Challenge, parseChallenges } from "./challenge.ts";
+import { type Challenge, isOwnRealm, parseChallenges } from "./challenge.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Gate, type Outcome } from "./gate.ts";
 import { readText } from "./read_body.ts";
@@ -39,14 +39,6 @@ interface Connection {
 
 /** What a request must name for its registry to be met. */
 type Introduction = Pick<RegistryRequest, "action" | "registry" | "repository" | "signal" | "scopes">;
-
-/**
- * Whether a challenge from memory may be believed: only when its token service is the registry itself, so that whoever
- * changes the memory cannot have passwords sent elsewhere.
- */
-function isOwnRealm({ scheme, parameters: { realm = "" } }: Challenge, origin: string): boolean {
-  return scheme === "basic" || URL.canParse(realm) && new URL(realm).origin === origin;
-}
 
 /** The name this project gives itself; Docker Hub asks clients to have one. */
 const USER_AGENT = "image-syncer-deno";

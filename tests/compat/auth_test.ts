@@ -1,11 +1,19 @@
 /** Compatibility, items 32, 33 and 36 to 44: which registry a name means, and which credentials it gets. */
 
-import { assert, assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
-import { parseConfig, parseRuleSource, type TransportOptions } from "../../mod.ts";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import {
+  mirror,
+  parseConfig,
+  parseRuleSource,
+  type Report,
+  Transport,
+  type TransportOptions,
+} from "../../mod.ts";
 import { openConfigRegistries } from "../../src/deno/config_registries.ts";
-import { googleToken } from "../../src/deno/google_token.ts";
+import { FakeClock } from "../fake_clock.ts";
 import { buildImage, pushImage } from "../images.ts";
-import { DESTINATION, type MirrorSetup, setUpMirror, SOURCE } from "../mirror_setup.ts";
+import { DESTINATION, type MirrorSetup, rulesOf, setUpMirror, SOURCE } from "../mirror_setup.ts";
+import { RawServer } from "../raw_server.ts";
 import {
   type AuthOptions,
   createRegistry,
@@ -13,12 +21,13 @@ import {
   serve,
   type TestRegistry,
 } from "../registry.ts";
+import type { BearerAuthOptions } from "../registry/options.ts";
 import { assertExit, type Scene, withScene } from "./scene.ts";
 
 /** Where Docker Hub's API is. */
 const HUB = "registry-1.docker.io";
 const ROBOT = { type: "basic", username: "robot", password: "secret" } as const;
-const TOKENS: AuthOptions = { type: "bearer", users: { robot: { password: "secret" } } };
+const TOKENS: BearerAuthOptions = { type: "bearer", users: { robot: { password: "secret" } } };
 const LOGIN = { username: "robot", password: "secret" };
 
 /** Finds credentials as the command line does, apart from those of the machine. */
@@ -116,46 +125,41 @@ Deno.test("compat 39: names without a registry use the credentials of docker.io,
   assertEquals((await setup.run({ [`${SOURCE}/ns/app:v9`]: "u/app" })).totals.copied, 1);
 });
 
-Deno.test("compat 40: without a key that matches it goes on anonymously, and the log says so", () =>
+// Decided: what `docker login` left is used, as v1.0.3 did; the config wins where it has credentials of its own. A registry that
+// asks nobody who they are is used without a word.
+Deno.test("compat 40: without a key it is what docker login left or nobody, and the log says so", () =>
   withScene(async (scene) => {
-    assertExit(await scene.sync(rule(scene), ["--log", scene.workspace.path("log")]), 0);
-    assertMatch(await scene.workspace.read("log"), new RegExp(`${scene.S}/ns/app".*anonymous`));
-    assertEquals(scene.source.access.tokenRequests > 0, true);
-    assertEquals(scene.tagsAt("copy/app"), ["v1"]);
-  }, { source: { auth: { type: "bearer", users: {}, anonymousPull: true } } }));
+    const environment = { DOCKER_CONFIG: scene.workspace.directory };
+    const login = async (password: string) => {
+      await scene.write("config.json", { auths: { [scene.D]: { auth: btoa(`robot:${password}`) } } });
+    };
+    const run = async (auth: Record<string, unknown>, args: readonly string[] = []) => {
+      const config = await scene.write("mirror.json", { auth: scene.auth(auth), images: rule(scene) });
+      return await scene.run(["--config", config, "--retries", "0", ...args], { environment });
+    };
+    await login("secret");
+    assertExit(await run({}, ["--log", scene.workspace.path("log")]), 0);
+    const log = await scene.workspace.read("log");
+    assertStringIncludes(log, `No credentials for "${scene.S}/ns/app", it is used anonymously`);
+    assert(!log.includes(`No credentials for "${scene.D}`), log);
+    await login("wrong");
+    assertExit(await run({}), 1);
+    assertExit(await run({ [scene.D]: { ...LOGIN, insecure: true } }), 0);
+  }, {
+    source: { auth: { type: "bearer", users: {}, anonymousPull: true } },
+    destination: { auth: ROBOT },
+  }));
 
-// Decided: what `docker login` left is used, as it was; the config wins where it has credentials of its own.
-Deno.test("compat 40: what docker login left on the machine is used where the config has no credentials", () =>
-  withScene(async (scene) => {
-    await Deno.mkdir(scene.workspace.path("docker"));
-    const auths = { [scene.S]: { auth: btoa("robot:secret") }, [scene.D]: { auth: btoa("other:wrong") } };
-    await scene.write("docker/config.json", { auths });
-    const environment = { DOCKER_CONFIG: scene.workspace.path("docker") };
-    const auth = scene.auth({ [scene.D]: { ...LOGIN, insecure: true } });
-    const config = await scene.write("config.json", { auth, images: rule(scene) });
-    assertExit(await scene.run(["--config", config], { environment }), 0);
-    assertEquals(scene.tagsAt("copy/app"), ["v1"]);
-  }, { source: { auth: ROBOT }, destination: { auth: ROBOT } }));
-
-for (const tls of [false, true]) {
-  Deno.test(`compat 41: an entry with insecure alone is anonymous, ${tls ? "over unverified TLS" : "over http"}`, () =>
-    withScene(async (scene) => {
+Deno.test("compat 41: an entry with insecure alone is anonymous, over http and over TLS that is not verified", async () => {
+  for (const tls of [false, true]) {
+    await withScene(async (scene) => {
       assertExit(await scene.sync(rule(scene)), 0);
       const requests = [...scene.source.requests, ...scene.destination.requests];
       assertEquals(new Set(requests.map(({ authorization }) => authorization)), new Set(["none"]));
       assertEquals(scene.tagsAt("copy/app"), ["v1"]);
-    }, { tls }));
-}
-
-for (const auth of [ROBOT, TOKENS]) {
-  Deno.test(`compat 42: a ${auth.type} challenge is answered at both sides`, () =>
-    withScene(async (scene) => {
-      const login = { ...LOGIN, insecure: true };
-      const config = { auth: { [scene.S]: login, [scene.D]: login }, images: rule(scene) };
-      assertExit(await scene.run(["--config", await scene.write("config.json", config)]), 0);
-      assertEquals(scene.tagsAt("copy/app"), ["v1"]);
-    }, { source: { auth }, destination: { auth } }));
-}
+    }, { tls });
+  }
+});
 
 /** Scopes of the tokens that a registry was asked for, each once. */
 function scopesAt(registry: TestRegistry): string[] {
@@ -163,59 +167,83 @@ function scopesAt(registry: TestRegistry): string[] {
   return [...new Set(paths.flatMap((path) => new URLSearchParams(path.split("?")[1]).getAll("scope")))];
 }
 
-Deno.test("compat 42: tokens are asked for to pull at the source and to push at the destination", async () => {
-  const login = credentialsOf({ [SOURCE]: LOGIN, [DESTINATION]: LOGIN });
-  const setup = setUpMirror({ source: { auth: TOKENS }, destination: { auth: TOKENS }, transport: login });
+/** Copies between registries that both want a login of this kind. */
+async function copyWithLogin(auth: AuthOptions): Promise<MirrorSetup> {
+  const transport = credentialsOf({ [SOURCE]: LOGIN, [DESTINATION]: LOGIN });
+  const setup = setUpMirror({ source: { auth }, destination: { auth }, transport });
   pushImage(setup.source, "ns/app", "v1", buildImage());
   assertEquals((await setup.run({ [`${SOURCE}/ns/app:v1`]: `${DESTINATION}/copy/app` })).totals.copied, 1);
-  assertEquals(scopesAt(setup.source), ["repository:ns/app:pull"]);
-  assertEquals(scopesAt(setup.destination), ["repository:copy/app:pull,push"]);
-});
+  return setup;
+}
 
-Deno.test("compat 42: a token is used until it runs out, for a minute where nothing says how long that is", async () => {
-  const login = credentialsOf({ [SOURCE]: LOGIN });
-  const now = () => setup.clock.now();
-  const source: RegistryOptions = {
-    auth: { ...TOKENS, type: "bearer", omitExpiry: true } as AuthOptions,
-    now,
-  };
-  const setup = setUpMirror({ source, transport: login });
+/** How many tokens a source was asked for, each time it was asked for an image some seconds after the last. */
+async function tokensOver(
+  seconds: readonly number[],
+  options: Partial<BearerAuthOptions>,
+): Promise<number[]> {
+  const clock = new FakeClock();
+  const source = { auth: { ...TOKENS, ...options }, now: () => clock.now() };
+  const setup = setUpMirror({ source, transport: { ...credentialsOf({ [SOURCE]: LOGIN }), clock } });
   pushImage(setup.source, "ns/app", "v1", buildImage());
   const repository = setup.context().open(SOURCE, "ns/app", "pull");
-  const tokensAfter = async (seconds: number) => {
-    await setup.clock.delay(seconds * 1000);
+  const counts: number[] = [];
+  for (const wait of seconds) {
+    clock.advance(wait * 1000);
     await repository.resolve("v1");
-    return setup.source.access.tokenRequests;
-  };
-  assertEquals([await tokensAfter(0), await tokensAfter(20), await tokensAfter(20)], [1, 1, 1]);
-  assertEquals(await tokensAfter(21), 2);
+    counts.push(setup.source.access.tokenRequests);
+  }
+  return counts;
+}
+
+Deno.test("compat 42: Basic and Bearer are answered, with tokens for no more than is done, until they run out", async () => {
+  await copyWithLogin(ROBOT);
+  const { source, destination } = await copyWithLogin(TOKENS);
+  assertEquals(scopesAt(source), ["repository:ns/app:pull"]);
+  assertEquals(scopesAt(destination), ["repository:copy/app:pull,push"]);
+  assertEquals([source.access.tokenRequests, destination.access.tokenRequests], [1, 1]);
+  assertEquals(await tokensOver([0, 100, 100, 100], { tokenLifetimeSeconds: 300 }), [1, 1, 1, 2]);
+  assertEquals(await tokensOver([0, 20, 20, 21], { omitExpiry: true }), [1, 1, 1, 2]);
+  // There, a token that is to live for less than a minute was used for one: a registry that means it answers 401.
+  assertEquals(await tokensOver([0, 10, 21], { tokenLifetimeSeconds: 30 }), [1, 1, 2]);
 });
 
-Deno.test("compat 43: insecure goes on without TLS where there is none, and without it that fails and says what helps", () =>
-  withScene(async (scene) => {
-    assertExit(await scene.sync(rule(scene)), 0);
-    const config = await scene.write("config.json", { auth: {}, images: rule(scene) });
-    const result = await scene.run(["--config", config, "--retries", "0"]);
-    assertExit(result, 1);
-    assertStringIncludes(result.stdout, `"insecure": true`);
-  }));
+/** What becomes of the scene's image, over real connections; nothing is tried twice. */
+async function mirrorOnce({ S, D }: Pick<Scene, "S" | "D">, auth: Record<string, unknown>): Promise<Report> {
+  const { options, close } = registriesOf(auth);
+  try {
+    const transport = new Transport({ ...options, limits: { attempts: 1 } });
+    return await mirror(rulesOf({ [`${S}/ns/app:v1`]: `${D}/copy/app` }), { transport, retries: 0 });
+  } finally {
+    close();
+  }
+}
 
-Deno.test("compat 43: a certificate nobody vouches for fails, and is accepted with insecure or with its authority", () =>
-  withScene(async (scene) => {
-    const failed = await scene.run([
-      ...["--config", await scene.write("config.json", { images: rule(scene) })],
-      ...["--retries", "0"],
-    ]);
-    assertExit(failed, 1);
+function errorOf(report: Report): string {
+  return report.tasks[0]?.destinations[0]?.error ?? "";
+}
+
+Deno.test("compat 43: insecure tries TLS that is not verified, then plain http; without it both fail and say what helps", async () => {
+  const handshakes: number[] = [];
+  await using plain = new RawServer(async (exchange) => {
+    handshakes.push(plain.handshakes);
+    await exchange.reply(404);
+  });
+  await withScene(async (scene) => {
+    // A server of whom nobody else vouches, and one that closes connections that begin with TLS.
+    const auth = { [scene.S]: { insecure: true }, [plain.host]: { insecure: true } };
+    await mirrorOnce({ S: scene.S, D: plain.host }, auth);
+    assert(scene.source.requests.length > 0);
+    assertEquals(handshakes[0], 1);
     for (const remedy of ["not trusted", `"caFile"`, `"insecure": true`]) {
-      assertStringIncludes(failed.stdout, remedy);
+      assertStringIncludes(errorOf(await mirrorOnce(scene, {})), remedy);
     }
-    const trusted = { caFile: scene.workspace.path("ca.pem") };
-    const auth = { [scene.S]: { insecure: true }, [scene.D]: trusted };
-    const config = await scene.write("config.json", { auth, images: rule(scene) });
-    assertExit(await scene.run(["--config", config]), 0);
-    assertEquals(scene.tagsAt("copy/app"), ["v1"]);
-  }, { tls: true }));
+  }, { tls: true });
+  await withScene(async (scene) => {
+    assertStringIncludes(errorOf(await mirrorOnce(scene, {})), `it does not speak TLS`);
+    assertEquals(scene.source.requests.length, 0);
+    assertEquals((await mirrorOnce(scene, scene.auth())).totals.copied, 1);
+  });
+});
 
 /** A service account's key, as Google hands it out. */
 async function serviceAccount(tokenUri: string): Promise<{ json: string; publicKey: CryptoKey }> {
@@ -242,38 +270,44 @@ function decodePart(part = ""): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(text, (letter) => letter.charCodeAt(0));
 }
 
-Deno.test("compat 44: the user _oauth2_ with a service account's key gets a token for it", async () => {
+/** Fails unless a form asks for a token as RFC 7523 says, signed by the account. */
+async function assertGrant(form: URLSearchParams, publicKey: CryptoKey, audience: string): Promise<void> {
+  assertEquals(form.get("grant_type"), "urn:ietf:params:oauth:grant-type:jwt-bearer");
+  const [header, claims, signature] = form.get("assertion")?.split(".") ?? [];
+  const signed = new TextEncoder().encode(`${header}.${claims}`);
+  assert(await crypto.subtle.verify("RSASSA-PKCS1-v1_5", publicKey, decodePart(signature), signed));
+  const said = JSON.parse(new TextDecoder().decode(decodePart(claims)));
+  assertEquals([said.iss, said.aud, said.exp - said.iat], ["robot@project.test", audience, 3600]);
+}
+
+/** Google's registries, each asked as a destination and as a source. There, it was us.gcr.io as a destination alone. */
+const GOOGLE = ["us.gcr.io", "gcr.io", "europe-docker.pkg.dev"];
+
+Deno.test("compat 44: _oauth2_ with a service account's key gets a token for Google's registries, pushing and pulling", async () => {
   const forms: URLSearchParams[] = [];
   await using server = serve(async (request) => {
     forms.push(new URLSearchParams(await request.text()));
     return Response.json({ access_token: "token-of-google", expires_in: 3600 });
   });
   const { json, publicKey } = await serviceAccount(`${server.url}/token`);
-  for (const key of [btoa(json), json]) {
-    assertEquals(await googleToken(key, { registry: "us.gcr.io" }), "token-of-google");
+  const google = { type: "basic", username: "oauth2accesstoken", password: "token-of-google" } as const;
+  for (const host of GOOGLE) {
+    const registry = createRegistry({ auth: google });
+    const copy = async (from: string, to: string, password: string) => {
+      const transport = credentialsOf({ [host]: { username: "_oauth2_", password } });
+      const setup = setUpMirror({ others: { [host]: registry }, transport });
+      pushImage(setup.source, "ns/app", "v1", buildImage());
+      const report = await setup.run({ [`${from}/ns/app:v1`]: `${to}/ns/app` });
+      return [report.totals.copied, JSON.stringify(report)] as const;
+    };
+    assertEquals((await copy(SOURCE, host, btoa(json)))[0], 1, host);
+    assertEquals((await copy(host, DESTINATION, json))[0], 1, host);
+    const [copied, report] = await copy(host, DESTINATION, "c2VjcmV0");
+    assertEquals(copied, 0, "a key that is none");
+    assertStringIncludes(report, "not a service account's key");
+    assert(!/c2Vjcm|secret/.test(report), report);
   }
-  const [header, claims, signature] = forms[0]?.get("assertion")?.split(".") ?? [];
-  const signed = new TextEncoder().encode(`${header}.${claims}`);
-  assert(await crypto.subtle.verify("RSASSA-PKCS1-v1_5", publicKey, decodePart(signature), signed));
-  const said = JSON.parse(new TextDecoder().decode(decodePart(claims)));
-  assertEquals([said.iss, said.aud], ["robot@project.test", `${server.url}/token`]);
-  assertEquals(said.exp - said.iat, 3600);
-});
-
-Deno.test("compat 44: what is pushed and pulled with _oauth2_ goes on as the user oauth2accesstoken", () => {
-  const auth: AuthOptions = { type: "basic", username: "oauth2accesstoken", password: "token-of-google" };
-  return withScene(async (scene) => {
-    await using server = serve(() => Response.json({ access_token: "token-of-google", expires_in: 3600 }));
-    const { json } = await serviceAccount(`${server.url}/token`);
-    const entry = { insecure: true, username: "_oauth2_", password: btoa(json) };
-    const config = { auth: { [scene.S]: entry, [scene.D]: entry }, images: rule(scene) };
-    assertExit(await scene.run(["--config", await scene.write("config.json", config)]), 0);
-    assertEquals(scene.tagsAt("copy/app"), ["v1"]);
-  }, { source: { auth }, destination: { auth } });
-});
-
-Deno.test("compat 44: a key that is none is an error that repeats nothing of it", async () => {
-  const error = await assertRejects(() => googleToken("c2VjcmV0", { registry: "gcr.io" }));
-  assertMatch(String(error), /"gcr\.io"/);
-  assert(!/c2Vjcm|secret/.test(String(error)), String(error));
+  // One token for each way to write the key: it is good for an hour, whatever the registry.
+  assertEquals(forms.length, 2);
+  for (const form of forms) await assertGrant(form, publicKey, `${server.url}/token`);
 });

@@ -78,6 +78,7 @@ Deno.test("deploy.ts completes over several runs a mirror larger than one, altho
     process = await startDeploy(environment);
     while (outcomes.at(-1) !== "done" && outcomes.length < 60) {
       outcomes.push(await runOnce(process));
+      console.log(outcomes.at(-1), performance.now() | 0);
       if (outcomes.at(-1) !== "broken off") continue;
       assertEquals((await process.ended).signal, "SIGKILL");
       process = await startDeploy(environment);

@@ -1,0 +1,217 @@
+/** Tests of how many requests the job "10×4" takes: exact numbers, so that one request more is noticed. */
+
+import { assert, assertEquals } from "@std/assert";
+import { challengeMemory } from "../src/mirror/challenge_memory.ts";
+import type { Report } from "../src/mirror/report.ts";
+import type { MirrorOptions } from "../src/mirror/run.ts";
+import { DEFAULT_PLATFORM } from "./images/image.ts";
+import { buildImage, buildIndex, buildLayer, type Image, pushImage } from "./images.ts";
+import {
+  assertHolds,
+  assertSentOnce,
+  blobBytesFrom,
+  blobBytesOf,
+  DESTINATION,
+  MirrorSetup,
+  SOURCE,
+} from "./mirror_setup.ts";
+import type { AuthOptions, Quirks, TestRegistry } from "./registry.ts";
+
+/** Requests of a run by side and kind. */
+type Requests = Record<string, number>;
+
+/**
+ * Today's numbers. Whoever saves a request writes the new number here; whoever needs one more says why.
+ *
+ * The job: 10 tags, each an index of 4 platforms with a config and 3 layers each, two of which all tags share: 10 + 40
+ * manifests, 88 blobs.
+ */
+const EXPECTED = {
+  /** Nothing is there; the destination takes small blobs with one request, as the specification allows. */
+  cold: {
+    "destination GET ping": 1,
+    "destination GET tags": 1,
+    "destination GET token": 1,
+    "destination POST upload": 88,
+    "destination PUT manifest": 50,
+    "source GET blob": 88,
+    "source GET manifest": 50,
+    "source GET ping": 1,
+    "source GET tags": 1,
+    "source GET token": 1,
+    "source HEAD manifest": 10,
+  },
+  /** Nothing is there; the destination opens an upload for every blob, as distribution does. */
+  coldSessions: {
+    "destination GET ping": 1,
+    "destination GET tags": 1,
+    "destination GET token": 1,
+    "destination POST upload": 88,
+    "destination PUT manifest": 50,
+    "destination PUT upload": 88,
+    "source GET blob": 88,
+    "source GET manifest": 50,
+    "source GET ping": 1,
+    "source GET tags": 1,
+    "source GET token": 1,
+    "source HEAD manifest": 10,
+  },
+  /** Everything is there. */
+  noOp: {
+    "destination GET token": 1,
+    "destination HEAD manifest": 10,
+    "source GET tags": 1,
+    "source GET token": 1,
+    "source HEAD manifest": 10,
+  },
+  /** Everything is there, and the records are believed. */
+  noOpTrusted: {
+    "source GET tags": 1,
+    "source GET token": 1,
+    "source HEAD manifest": 10,
+  },
+  /** One tag is new, with one new layer and config a platform. */
+  oneTag: {
+    "destination GET token": 1,
+    "destination HEAD blob": 16,
+    "destination HEAD manifest": 16,
+    "destination POST upload": 8,
+    "destination PUT manifest": 5,
+    "source GET blob": 8,
+    "source GET manifest": 5,
+    "source GET tags": 1,
+    "source GET token": 1,
+    "source HEAD manifest": 11,
+  },
+  /** The tags are copied to another repository of the destination. */
+  otherRepository: {
+    "destination GET tags": 1,
+    "destination GET token": 2,
+    "destination POST upload": 88,
+    "destination PUT manifest": 50,
+    "source GET manifest": 50,
+    "source GET tags": 1,
+    "source GET token": 1,
+    "source HEAD manifest": 10,
+  },
+} satisfies Record<string, Requests>;
+
+const TAGS = 10;
+const ARCHITECTURES = ["amd64", "arm64", "ppc64le", "s390x"];
+const RULE = { [`${SOURCE}/from/image`]: `${DESTINATION}/to/image` };
+const AUTH: AuthOptions = { type: "bearer", users: { robot: { password: "secret" } } };
+
+function buildTag(tag: number): Image {
+  return buildIndex(ARCHITECTURES.map((architecture, place) =>
+    buildImage({
+      seed: 100 * tag + place,
+      platform: { ...DEFAULT_PLATFORM, architecture },
+      layers: [buildLayer(10_000 + place), buildLayer(20_000 + place), buildLayer(100 * tag + place)],
+    })
+  ));
+}
+
+function setUpJob(quirks: Quirks = {}): MirrorSetup {
+  const setup = new MirrorSetup({
+    source: { auth: AUTH },
+    destination: { auth: AUTH, quirks },
+    transport: { credentials: () => Promise.resolve({ username: "robot", password: "secret" }) },
+  });
+  for (let tag = 0; tag < TAGS; tag++) pushImage(setup.source, "from/image", `v${tag}`, buildTag(tag));
+  return setup;
+}
+
+/** A run as the command line makes it, which remembers what registries ask for. */
+async function run(setup: MirrorSetup, options: Partial<MirrorOptions> = {}, rule = RULE): Promise<Report> {
+  const transport = setup.transport({ challenges: challengeMemory(setup.store) });
+  return await setup.run(rule, { transport, ...options });
+}
+
+function forgetRequests({ source, destination }: MirrorSetup): void {
+  source.resetLog();
+  destination.resetLog();
+}
+
+function countRequests({ source, destination }: MirrorSetup): Requests {
+  const sides: [string, TestRegistry][] = [["source", source], ["destination", destination]];
+  const counts: Requests = {};
+  for (const [side, { requests }] of sides) {
+    for (const { method, kind } of requests) {
+      const name = `${side} ${method} ${kind}`;
+      counts[name] = (counts[name] ?? 0) + 1;
+    }
+  }
+  return Object.fromEntries(Object.entries(counts).sort(([one], [other]) => one < other ? -1 : 1));
+}
+
+function totalOf(requests: Requests): number {
+  return Object.values(requests).reduce((sum, count) => sum + count, 0);
+}
+
+/** Fails with both tables, and what became of the total, when a number differs. */
+function assertRequests(setup: MirrorSetup, expected: Requests): void {
+  const actual = countRequests(setup);
+  assertEquals(actual, expected, `${totalOf(actual)} requests instead of ${totalOf(expected)}:`);
+}
+
+function assertCopied(setup: MirrorSetup, repository = "to/image"): void {
+  for (let tag = 0; tag < TAGS; tag++) assertHolds(setup.destination, repository, `v${tag}`, buildTag(tag));
+  assertSentOnce(setup.destination);
+}
+
+Deno.test("mirror() copies 10×4 with at most 400 requests", async () => {
+  const setup = setUpJob();
+  assertEquals((await run(setup)).totals.copied, TAGS);
+  assertCopied(setup);
+  assertRequests(setup, EXPECTED.cold);
+  assert(totalOf(EXPECTED.cold) <= 400);
+  const images = Array.from({ length: TAGS }, (_, tag) => buildTag(tag));
+  assertEquals(blobBytesFrom(setup.source), blobBytesOf(...images));
+});
+
+Deno.test("mirror() copies 10×4 with at most 400 requests where every blob needs an upload", async () => {
+  const setup = setUpJob({ noSinglePost: true });
+  assertEquals((await run(setup)).totals.copied, TAGS);
+  assertCopied(setup);
+  assertRequests(setup, EXPECTED.coldSessions);
+  assert(totalOf(EXPECTED.coldSessions) <= 400);
+});
+
+Deno.test("mirror() finds 10×4 unchanged with at most 24 requests, none for a manifest's bytes", async () => {
+  const setup = setUpJob();
+  await run(setup);
+  forgetRequests(setup);
+  assertEquals((await run(setup)).totals.unchanged, TAGS);
+  assertRequests(setup, EXPECTED.noOp);
+  assert(totalOf(EXPECTED.noOp) <= 24, `${totalOf(EXPECTED.noOp)} requests`);
+  assertEquals(Object.keys(EXPECTED.noOp).filter((name) => name.includes("GET manifest")), []);
+});
+
+Deno.test("mirror() finds 10×4 unchanged with at most 14 requests where the records are believed", async () => {
+  const setup = setUpJob();
+  await run(setup);
+  forgetRequests(setup);
+  assertEquals((await run(setup, { trustRecords: true })).totals.unchanged, TAGS);
+  assertRequests(setup, EXPECTED.noOpTrusted);
+  assert(totalOf(EXPECTED.noOpTrusted) <= 14);
+});
+
+Deno.test("mirror() copies one new tag without asking about what the others have", async () => {
+  const setup = setUpJob();
+  await run(setup);
+  pushImage(setup.source, "from/image", "v10", buildTag(10));
+  forgetRequests(setup);
+  assertEquals((await run(setup)).totals.copied, 1);
+  assertHolds(setup.destination, "to/image", "v10", buildTag(10));
+  assertRequests(setup, EXPECTED.oneTag);
+});
+
+Deno.test("mirror() reads nothing of 10×4 again for another repository of the destination", async () => {
+  const setup = setUpJob();
+  await run(setup);
+  forgetRequests(setup);
+  await run(setup, {}, { [`${SOURCE}/from/image`]: `${DESTINATION}/to/other` });
+  assertCopied(setup, "to/other");
+  assertRequests(setup, EXPECTED.otherRepository);
+  assertEquals(blobBytesFrom(setup.source), 0);
+});
