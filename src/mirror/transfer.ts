@@ -289,7 +289,7 @@ export class Transfer {
         habits.learnNoResume(registry);
         return this.#startOver(destination);
       }
-      if (isLostUpload(error)) return this.#startOver(destination);
+      if (isLostUpload(error, this.#source.whole !== undefined)) return this.#startOver(destination);
       if (!isPermanent(error)) return true;
     }
     destination.fail(error);
@@ -356,8 +356,12 @@ async function openOrPost(
   }
 }
 
-/** An upload that waited too long for its turn is forgotten by its registry. */
-function isLostUpload(error: Error): boolean {
+/**
+ * An upload that waited too long for its turn is forgotten by its registry. One of verified bytes that gets another digest
+ * held some already: Deno sends bytes again by itself, into the same upload, when the connection breaks.
+ */
+function isLostUpload(error: Error, isVerified: boolean): boolean {
   return error instanceof RegistryError &&
-    (error.hasCode("BLOB_UPLOAD_UNKNOWN") || error.hasCode("BLOB_UPLOAD_INVALID"));
+    (error.hasCode("BLOB_UPLOAD_UNKNOWN") || error.hasCode("BLOB_UPLOAD_INVALID") ||
+      isVerified && error.hasCode("DIGEST_INVALID"));
 }

@@ -22,7 +22,8 @@ export type OnBytes = (bytes: number) => void;
 const BUFFER_SIZE = 256 * 1024;
 /** First byte of a connection that speaks TLS (RFC 8446, 5.1). */
 const TLS_HANDSHAKE = 22;
-const NO_TLS = "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n400 Bad Request";
+const NO_TLS =
+  "HTTP/1.1 400 Bad Request\r\ncontent-type: text/plain\r\nconnection: close\r\n\r\n400 Bad Request";
 const decoder = new TextDecoder("latin1");
 
 /** Reads messages from one connection, one after the other. */

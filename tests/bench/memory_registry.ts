@@ -25,7 +25,9 @@ if (import.meta.main) {
   }
   const server = serve(registry);
   console.log(JSON.stringify({ host: server.host }));
-  const texts = Deno.stdin.readable.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>);
+  const texts = Deno.stdin.readable.pipeThrough(
+    new TextDecoderStream() as TransformStream<Uint8Array, string>,
+  );
   for await (const _line of texts.pipeThrough(new TextLineStream())) {
     const requests: Record<string, number> = {};
     for (const { method, kind } of registry.requests) {

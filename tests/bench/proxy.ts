@@ -42,7 +42,10 @@ class Proxy {
   listen(): Record<string, string> {
     const hosts: Record<string, string> = {};
     for (const [name, target] of Object.entries(this.#settings.targets)) {
-      hosts[name] = this.#open(name, (connection, counter) => this.#serveSide(connection, { target, counter }));
+      hosts[name] = this.#open(
+        name,
+        (connection, counter) => this.#serveSide(connection, { target, counter }),
+      );
     }
     const tokenHost = this.#open(TOKEN_SIDE, (connection, counter) => this.#serveTokens(connection, counter));
     // crane refuses the address of a private network, and takes the name of this machine.
@@ -98,7 +101,10 @@ class Proxy {
           await readText(reader, head);
           const headers = { "www-authenticate": challenge(this.#realm, lack) };
           request.end(401);
-          await writeAll(connection, await render(new Response(UNAUTHORIZED, { status: 401, headers }), head));
+          await writeAll(
+            connection,
+            await render(new Response(UNAUTHORIZED, { status: 401, headers }), head),
+          );
         }
       }
     } finally {
@@ -190,7 +196,11 @@ async function render(response: Response, request?: Head): Promise<Uint8Array<Ar
 if (import.meta.main) {
   const proxy = new Proxy(JSON.parse(Deno.args[0] ?? ""));
   console.log(JSON.stringify(proxy.listen()));
-  const texts = Deno.stdin.readable.pipeThrough(new TextDecoderStream() as TransformStream<Uint8Array, string>);
-  for await (const _line of texts.pipeThrough(new TextLineStream())) console.log(JSON.stringify(proxy.take()));
+  const texts = Deno.stdin.readable.pipeThrough(
+    new TextDecoderStream() as TransformStream<Uint8Array, string>,
+  );
+  for await (const _line of texts.pipeThrough(new TextLineStream())) {
+    console.log(JSON.stringify(proxy.take()));
+  }
   Deno.exit(0);
 }

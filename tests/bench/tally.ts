@@ -91,7 +91,8 @@ export class Counter {
   }
 }
 
-function emptyTally(): Tally {
+/** Nothing counted yet. */
+export function emptyTally(): Tally {
   return {
     requests: {},
     connections: 0,

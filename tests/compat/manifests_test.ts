@@ -22,6 +22,7 @@ import {
   uploadsTo,
 } from "../mirror_setup.ts";
 import { digestBytes, type TestRegistry } from "../registry.ts";
+import { compat } from "./item.ts";
 import { assertExit, DONE, type Scene, withScene } from "./scene.ts";
 
 const RULE = { [`${SOURCE}/ns/image:v1`]: `${DESTINATION}/copy/image` };
@@ -57,21 +58,26 @@ function rule({ S, D }: Scene, tag = "v1"): Record<string, string> {
   return { [`${S}/ns/image:${tag}`]: `${D}/copy/image` };
 }
 
-Deno.test("compat 57: schema 2 is copied byte for byte, with its media type", () =>
-  assertCopied(buildImage({ format: "docker" })));
+compat(
+  57,
+  "schema 2 is copied byte for byte, with its media type",
+  () => assertCopied(buildImage({ format: "docker" })),
+);
 
-Deno.test("compat 57: signed schema 1 is copied byte for byte, with its media type", () =>
-  assertCopied(buildSchema1()));
+compat(
+  57,
+  "signed schema 1 is copied byte for byte, with its media type",
+  () => assertCopied(buildSchema1()),
+);
 
 for (const format of ["docker", "oci"] as const) {
   const image = buildMultiPlatform(["amd64", "arm64", "arm/v7"], { format });
   const name = format === "docker" ? "a Docker list" : "an OCI index";
   // v1.0.3 refused lists; they are what most tags are by now.
-  Deno.test(`compat 58: ${name} is copied with all its children, which are there by digest`, () =>
-    assertCopied(image));
+  compat(58, `${name} is copied with all its children, which are there by digest`, () => assertCopied(image));
 
   // Both read it into a structure and wrote that, so the digest was another one and signatures were void.
-  Deno.test(`compat 59: ${name} keeps its bytes and its digest, also when it is named by digest`, async () => {
+  compat(59, `${name} keeps its bytes and its digest, also when it is named by digest`, async () => {
     const setup = setUpWith(image);
     await setup.run({ ...RULE, [`${SOURCE}/ns/image@${image.digest}`]: `${DESTINATION}/copy/pinned` });
     assertHolds(setup.destination, "copy/image", "v1", image);
@@ -79,18 +85,22 @@ for (const format of ["docker", "oci"] as const) {
     assertEquals(setup.destination.repositories.get("copy/image")?.tags.get("v1"), image.digest);
   });
 
-  Deno.test(`compat 60: --arch amd64 leaves amd64 of ${name}, and nothing else is copied`, () =>
-    withScene(async (scene) => {
-      scene.push("ns/image", "v1", image);
-      const result = await scene.sync(rule(scene), ["--arch", "amd64"]);
-      assertExit(result, 0);
-      // The digest differs from the source's now, and whoever checks signatures must know why.
-      assertStringIncludes(result.stdout, "rewrite 1 index");
-      assertEquals(childrenAt(scene.destination), [image.children[0]?.digest]);
-      assertEquals(scene.destination.state.repository("copy/image").manifests.size, 2);
-    }));
+  compat(
+    60,
+    `--arch amd64 leaves amd64 of ${name}, and nothing else is copied`,
+    () =>
+      withScene(async (scene) => {
+        scene.push("ns/image", "v1", image);
+        const result = await scene.sync(rule(scene), ["--arch", "amd64"]);
+        assertExit(result, 0);
+        // The digest differs from the source's now, and whoever checks signatures must know why.
+        assertStringIncludes(result.stdout, "rewrite 1 index");
+        assertEquals(childrenAt(scene.destination), [image.children[0]?.digest]);
+        assertEquals(scene.destination.state.repository("copy/image").manifests.size, 2);
+      }),
+  );
 
-  Deno.test(`compat 61: --arch tells variants of ${name} apart only where one is named`, async () => {
+  compat(61, `--arch tells variants of ${name} apart only where one is named`, async () => {
     const variants = buildMultiPlatform(["arm/v6", "arm/v7", "amd64"], { format });
     const digests = variants.children.map(({ digest }) => digest);
     await withScene(async (scene) => {
@@ -105,18 +115,22 @@ for (const format of ["docker", "oci"] as const) {
 
 const NOTHING_FITS = "skip synchronization because no manifest fits platform filters";
 
-Deno.test("compat 62: an image without the platform that is wanted is skipped, which is no failure", () =>
-  withScene(async (scene) => {
-    scene.push("ns/image", "v1", buildMultiPlatform(["amd64", "arm64"]));
-    const report = scene.workspace.path("report.json");
-    const result = await scene.sync(rule(scene), ["--arch", "s390x", "--report", report]);
-    assertExit(result, 0);
-    assertStringIncludes(result.stdout, NOTHING_FITS);
-    assertEquals(scene.destination.repositories.get("copy/image")?.tags.size ?? 0, 0);
-    assertEquals(JSON.parse(await scene.workspace.read("report.json")).totals.skipped, 1);
-  }));
+compat(
+  62,
+  "an image without the platform that is wanted is skipped, which is no failure",
+  () =>
+    withScene(async (scene) => {
+      scene.push("ns/image", "v1", buildMultiPlatform(["amd64", "arm64"]));
+      const report = scene.workspace.path("report.json");
+      const result = await scene.sync(rule(scene), ["--arch", "s390x", "--report", report]);
+      assertExit(result, 0);
+      assertStringIncludes(result.stdout, NOTHING_FITS);
+      assertEquals(scene.destination.repositories.get("copy/image")?.tags.size ?? 0, 0);
+      assertEquals(JSON.parse(await scene.workspace.read("report.json")).totals.skipped, 1);
+    }),
+);
 
-Deno.test("compat 63: a single image of another platform is skipped, which its config tells", async () => {
+compat(63, "a single image of another platform is skipped, which its config tells", async () => {
   const image = imageFor("arm64");
   const configs = (registry: TestRegistry) => registry.count({ method: "GET", kind: "blob" });
   const filtered = setUpWith(image);
@@ -142,7 +156,7 @@ const MIXED: Record<string, () => Image> = {
 };
 
 for (const [name, build] of Object.entries(MIXED)) {
-  Deno.test(`compat 64: ${name} is copied whole, and filtered without a failure`, async () => {
+  compat(64, `${name} is copied whole, and filtered without a failure`, async () => {
     const image = build();
     await assertCopied(image);
     const setup = setUpWith(image);
@@ -152,44 +166,52 @@ for (const [name, build] of Object.entries(MIXED)) {
   });
 }
 
-Deno.test("compat 64: attestations follow the images they describe", async () => {
+compat(64, "attestations follow the images they describe", async () => {
   const image = buildMultiPlatform(["amd64", "arm64"], { attestations: true });
   const setup = setUpWith(image);
   await setup.run(RULE, { platforms: ["linux/arm64"] });
   assertEquals(childrenAt(setup.destination), [image.children[1]?.digest, image.children[3]?.digest]);
 });
 
-Deno.test("compat 65: a Helm chart is copied byte for byte", () => assertCopied(buildHelmChart(3)));
+compat(65, "a Helm chart is copied byte for byte", () => assertCopied(buildHelmChart(3)));
 
-Deno.test("compat 65: an artifact with a config of its own kind is copied byte for byte", () =>
-  assertCopied(buildArtifact({ configMediaType: "application/vnd.test.config.v1+json", config: { a: 1 } })));
+compat(
+  65,
+  "an artifact with a config of its own kind is copied byte for byte",
+  () =>
+    assertCopied(buildArtifact({ configMediaType: "application/vnd.test.config.v1+json", config: { a: 1 } })),
+);
 
-Deno.test("compat 65: a filter of platforms leaves a Helm chart alone", async () => {
+compat(65, "a filter of platforms leaves a Helm chart alone", async () => {
   const chart = buildHelmChart(4);
   const setup = setUpWith(chart);
   assertEquals((await setup.run(RULE, { platforms: ["linux/amd64"] })).totals.copied, 1);
   assertHolds(setup.destination, "copy/image", "v1", chart);
 });
 
-Deno.test("compat 66: a manifest of an unknown kind is a failure that is counted, and the others go on", () =>
-  withScene(async (scene) => {
-    const mediaType = "application/vnd.test.unheard-of+json";
-    const bytes = encodeJson({ schemaVersion: 7, mediaType });
-    const state = scene.source.state.repository("ns/image");
-    state.manifests.set(digestBytes(bytes), { ...strange(bytes, mediaType) });
-    state.tags.set("v1", digestBytes(bytes));
-    const result = await scene.sync({ ...rule(scene), [`${scene.S}/ns/app:v1`]: `${scene.D}/besides/app` });
-    assertExit(result, 1);
-    assertStringIncludes(result.stdout, "unsupported manifest type");
-    assertEquals(result.lines.at(-1), "Finished, 1 sync tasks failed, 0 tasks generate failed");
-    assertEquals(scene.tagsAt("besides/app"), ["v1"]);
-  }));
+compat(
+  66,
+  "a manifest of an unknown kind is a failure that is counted, and the others go on",
+  () =>
+    withScene(async (scene) => {
+      const mediaType = "application/vnd.test.unheard-of+json";
+      const bytes = encodeJson({ schemaVersion: 7, mediaType });
+      const state = scene.source.state.repository("ns/image");
+      state.manifests.set(digestBytes(bytes), { ...strange(bytes, mediaType) });
+      state.tags.set("v1", digestBytes(bytes));
+      const result = await scene.sync({ ...rule(scene), [`${scene.S}/ns/app:v1`]: `${scene.D}/besides/app` });
+      assertExit(result, 1);
+      assertStringIncludes(result.stdout, "unsupported manifest type");
+      assertEquals(result.lines.at(-1), "Finished, 1 sync tasks failed, 0 tasks generate failed");
+      assertEquals(scene.tagsAt("besides/app"), ["v1"]);
+    }),
+);
 
 function strange(bytes: Uint8Array<ArrayBuffer>, mediaType: string) {
   return { bytes, mediaType, digest: digestBytes(bytes), blobs: [], children: [] };
 }
 
-Deno.test("compat 67: a second run finds everything unchanged and moves nothing", () =>
+compat(67, "a second run finds everything unchanged and moves nothing", () =>
   withScene(async (scene) => {
     scene.push("ns/image", "v1", buildMultiPlatform(["amd64", "arm64"]));
     assertExit(await scene.sync(rule(scene)), 0);
@@ -201,15 +223,19 @@ Deno.test("compat 67: a second run finds everything unchanged and moves nothing"
     assertEquals(scene.countTraffic(), 0);
   }));
 
-Deno.test("compat 67: a second run through a filter of platforms finds everything unchanged too", () =>
-  withScene(async (scene) => {
-    scene.push("ns/image", "v1", buildMultiPlatform(["amd64", "arm64", "s390x"]));
-    assertExit(await scene.sync(rule(scene), ["--arch", "arm64"]), 0);
-    for (const registry of [scene.source, scene.destination]) registry.resetLog();
-    const result = await scene.sync(rule(scene), ["--arch", "arm64"]);
-    assertStringIncludes(result.stdout, "1 unchanged");
-    assertEquals(scene.countTraffic(), 0);
-  }));
+compat(
+  67,
+  "a second run through a filter of platforms finds everything unchanged too",
+  () =>
+    withScene(async (scene) => {
+      scene.push("ns/image", "v1", buildMultiPlatform(["amd64", "arm64", "s390x"]));
+      assertExit(await scene.sync(rule(scene), ["--arch", "arm64"]), 0);
+      for (const registry of [scene.source, scene.destination]) registry.resetLog();
+      const result = await scene.sync(rule(scene), ["--arch", "arm64"]);
+      assertStringIncludes(result.stdout, "1 unchanged");
+      assertEquals(scene.countTraffic(), 0);
+    }),
+);
 
 /** The same index as image-syncer v1.5.5 would have written it. */
 function rewritten(image: Image, reverse: boolean): Image {
@@ -222,7 +248,7 @@ function rewritten(image: Image, reverse: boolean): Image {
 for (const reverse of [false, true]) {
   const how = reverse ? "with its keys in another order" : "with other white space";
   // There it counted as unchanged, since a copy never had the source's digest. Here it has, so it is made so once.
-  Deno.test(`compat 68: the same index ${how} is replaced by the source's own bytes`, async () => {
+  compat(68, `the same index ${how} is replaced by the source's own bytes`, async () => {
     const image = buildMultiPlatform(["amd64", "arm64"]);
     const setup = setUpWith(image);
     pushImage(setup.destination, "copy/image", "v1", rewritten(image, reverse));
@@ -231,7 +257,7 @@ for (const reverse of [false, true]) {
     assertEquals(uploadsTo(setup.destination).length, 0);
   });
 
-  Deno.test(`compat 68: the same index ${how} is left under a tag that cannot be changed`, async () => {
+  compat(68, `the same index ${how} is left under a tag that cannot be changed`, async () => {
     const image = buildMultiPlatform(["amd64", "arm64"]);
     const setup = setUpMirror({ destination: { quirks: { immutableTags: true } } });
     pushImage(setup.source, "ns/image", "v1", image);
@@ -245,7 +271,7 @@ for (const reverse of [false, true]) {
 
 // v1.5.5 asked for every child in every run. Registries refuse to delete a child, or hide the index with it, and a mirror that
 // is asked each hour would pay for each of its platforms; so a run that finds the index believes it, unless told otherwise.
-Deno.test("compat 69: an index that lost a child at the destination is made whole with --force", async () => {
+compat(69, "an index that lost a child at the destination is made whole with --force", async () => {
   const image = buildMultiPlatform(["amd64", "arm64"]);
   const setup = setUpWith(image);
   await setup.run(RULE);
@@ -255,7 +281,7 @@ Deno.test("compat 69: an index that lost a child at the destination is made whol
   assertHolds(setup.destination, "copy/image", "v1", image);
 });
 
-Deno.test("compat 69: an index whose destination lost its tag with the child is made whole", async () => {
+compat(69, "an index whose destination lost its tag with the child is made whole", async () => {
   const image = buildMultiPlatform(["amd64", "arm64"]);
   const setup = setUpWith(image);
   await setup.run(RULE);
@@ -265,7 +291,7 @@ Deno.test("compat 69: an index whose destination lost its tag with the child is 
   assertHolds(setup.destination, "copy/image", "v1", image);
 });
 
-Deno.test("compat 70: --force puts manifests again and sends no blob that is there", () =>
+compat(70, "--force puts manifests again and sends no blob that is there", () =>
   withScene(async (scene) => {
     const image = scene.push("ns/image", "v1", buildMultiPlatform(["amd64", "arm64"]));
     assertExit(await scene.sync(rule(scene)), 0);

@@ -8,6 +8,7 @@ import { createMachineHasher } from "../../src/deno/hasher.ts";
 import { buildImage, buildMultiPlatform, pushImage } from "../images.ts";
 import { assertHolds, DESTINATION, setUpMirror, SOURCE } from "../mirror_setup.ts";
 import type { Intercept, RegistryOptions } from "../registry.ts";
+import { compat } from "./item.ts";
 import { assertExit, DONE, type Scene, withScene } from "./scene.ts";
 
 const GENERATE = "Start to generate sync tasks, please wait ...";
@@ -37,17 +38,21 @@ function placesOf({ lines }: CliResult, wanted: readonly string[]): number[] {
   return wanted.map((text) => lines.findIndex((line) => line.includes(text)));
 }
 
-Deno.test("compat 71: an image that fails does not stop the others, and is tried again after all of them", () =>
-  withScene(async (scene) => {
-    const result = await scene.sync(rules(scene), ["-r", "1"]);
-    assertExit(result, 1);
-    assertEquals(scene.tagsAt("copy/good"), ["v2"]);
-    const places = placesOf(result, [HANDLE, "copied", RETRY]);
-    assert(!places.includes(-1), result.stdout);
-    assertEquals(places, places.toSorted((one, other) => one - other));
-  }, { destination: busy() }));
+compat(
+  71,
+  "an image that fails does not stop the others, and is tried again after all of them",
+  () =>
+    withScene(async (scene) => {
+      const result = await scene.sync(rules(scene), ["-r", "1"]);
+      assertExit(result, 1);
+      assertEquals(scene.tagsAt("copy/good"), ["v2"]);
+      const places = placesOf(result, [HANDLE, "copied", RETRY]);
+      assert(!places.includes(-1), result.stdout);
+      assertEquals(places, places.toSorted((one, other) => one - other));
+    }, { destination: busy() }),
+);
 
-Deno.test("compat 71: with --retries 0 nothing is tried again", () =>
+compat(71, "with --retries 0 nothing is tried again", () =>
   withScene(async (scene) => {
     const result = await scene.sync(rules(scene), ["--retries", "0"]);
     assertExit(result, 1);
@@ -55,42 +60,54 @@ Deno.test("compat 71: with --retries 0 nothing is tried again", () =>
     assertEquals(scene.tagsAt("copy/good"), ["v2"]);
   }, { destination: busy() }));
 
-Deno.test("compat 72: what failed for a while is there in the end, and the exit code is 0", () =>
-  withScene(async (scene) => {
-    const result = await scene.sync(rules(scene), ["--retries", "2"]);
-    assertExit(result, 0);
-    assertEquals(scene.tagsAt("copy/bad"), ["v1"]);
-    assertEquals(result.lines.at(-1), DONE);
-  }, { destination: busy((count) => count <= 8) }));
+compat(
+  72,
+  "what failed for a while is there in the end, and the exit code is 0",
+  () =>
+    withScene(async (scene) => {
+      const result = await scene.sync(rules(scene), ["--retries", "2"]);
+      assertExit(result, 0);
+      assertEquals(scene.tagsAt("copy/bad"), ["v1"]);
+      assertEquals(result.lines.at(-1), DONE);
+    }, { destination: busy((count) => count <= 8) }),
+);
 
 // v1.5.5 ended its output with "failed tasks exist", v1.0.3 with the totals; scripts grep the totals, so those stay last.
-Deno.test("compat 73: an image that still fails ends it with an exit code that says so", () =>
-  withScene(async (scene) => {
-    const result = await scene.sync(rules(scene));
-    assertExit(result, 1);
-    assertEquals(result.lines.at(-1), "Finished, 1 sync tasks failed, 0 tasks generate failed");
-  }, { destination: busy() }));
+compat(
+  73,
+  "an image that still fails ends it with an exit code that says so",
+  () =>
+    withScene(async (scene) => {
+      const result = await scene.sync(rules(scene));
+      assertExit(result, 1);
+      assertEquals(result.lines.at(-1), "Finished, 1 sync tasks failed, 0 tasks generate failed");
+    }, { destination: busy() }),
+);
 
-Deno.test("compat 74: the totals of v1.0.3 stand last on standard output, those of v1.5.5 in the log", () =>
-  withScene(async (scene) => {
-    const images = { ...rules(scene), [`${scene.S}/ns/app:v1,v2`]: `${scene.D}/copy/one:x` };
-    const result = await scene.sync(images, ["--retries", "0", "--log", scene.workspace.path("log")]);
-    assertExit(result, 1);
-    assertEquals(result.lines.at(-1), "Finished, 1 sync tasks failed, 1 tasks generate failed");
-    assertMatch(
-      await scene.workspace.read("log"),
-      /Synchronization finished, 2 tasks failed, cost [\d.]+m?s\.$/m,
-    );
-  }, { destination: busy() }));
+compat(
+  74,
+  "the totals of v1.0.3 stand last on standard output, those of v1.5.5 in the log",
+  () =>
+    withScene(async (scene) => {
+      const images = { ...rules(scene), [`${scene.S}/ns/app:v1,v2`]: `${scene.D}/copy/one:x` };
+      const result = await scene.sync(images, ["--retries", "0", "--log", scene.workspace.path("log")]);
+      assertExit(result, 1);
+      assertEquals(result.lines.at(-1), "Finished, 1 sync tasks failed, 1 tasks generate failed");
+      assertMatch(
+        await scene.workspace.read("log"),
+        /Synchronization finished, 2 tasks failed, cost [\d.]+m?s\.$/m,
+      );
+    }, { destination: busy() }),
+);
 
-Deno.test("compat 75: the phases are named as v1.0.3 names them", () =>
+compat(75, "the phases are named as v1.0.3 names them", () =>
   withScene(async (scene) => {
     const result = await scene.sync(rules(scene), ["-r", "1"]);
     const wanted = [GENERATE, HANDLE, RETRY];
     assertEquals(result.lines.filter((line) => [...wanted, RETRY_GENERATE].includes(line)), wanted);
   }, { destination: busy() }));
 
-Deno.test("compat 75: generating again has a line of its own", () =>
+compat(75, "generating again has a line of its own", () =>
   withScene(async (scene) => {
     const result = await scene.sync({ [`${scene.S}/ns/app`]: `${scene.D}/copy/app` });
     assertExit(result, 0);
@@ -104,7 +121,7 @@ function unavailable(): Response {
   return new Response(null, { status: 503, headers: { "retry-after": "0" } });
 }
 
-Deno.test("compat 76: the log counts the images that are through", () =>
+compat(76, "the log counts the images that are through", () =>
   withScene(async (scene) => {
     assertExit(await scene.sync(rules(scene), ["--log", scene.workspace.path("log")]), 0);
     const log = await scene.workspace.read("log");
@@ -114,7 +131,7 @@ Deno.test("compat 76: the log counts the images that are through", () =>
     assertEquals(counts, ["1/2", "2/2"]);
   }));
 
-Deno.test("compat 77: --log FILE takes the log", () =>
+compat(77, "--log FILE takes the log", () =>
   withScene(async (scene) => {
     const result = await scene.sync(rules(scene), ["--log", scene.workspace.path("log")]);
     assertExit(result, 0);
@@ -122,7 +139,7 @@ Deno.test("compat 77: --log FILE takes the log", () =>
     assertStringIncludes(await scene.workspace.read("log"), `Copied "${scene.S}/ns/app:v1"`);
   }));
 
-Deno.test("compat 77: --log-format json makes each line an object", () =>
+compat(77, "--log-format json makes each line an object", () =>
   withScene(async (scene) => {
     const args = ["--log", scene.workspace.path("log"), "--log-format", "json"];
     assertExit(await scene.sync(rules(scene), args), 0);
@@ -138,55 +155,67 @@ Deno.test("compat 77: --log-format json makes each line an object", () =>
 
 const NO_LOG = "Failed to log to file, using default stderr";
 
-Deno.test("compat 77: a log that cannot be opened goes to standard error, and that is no failure", () =>
-  withScene(async (scene) => {
-    const result = await scene.sync(rules(scene), ["--log", scene.workspace.path("no/such/folder")]);
-    assertExit(result, 0);
-    assertEquals(result.stderr.split("\n")[0], NO_LOG);
-    const without = await scene.sync(rules(scene));
-    assert(!without.stderr.includes(NO_LOG), "it is said only where a file was asked for");
-  }));
+compat(
+  77,
+  "a log that cannot be opened goes to standard error, and that is no failure",
+  () =>
+    withScene(async (scene) => {
+      const result = await scene.sync(rules(scene), ["--log", scene.workspace.path("no/such/folder")]);
+      assertExit(result, 0);
+      assertEquals(result.stderr.split("\n")[0], NO_LOG);
+      const without = await scene.sync(rules(scene));
+      assert(!without.stderr.includes(NO_LOG), "it is said only where a file was asked for");
+    }),
+);
 
 for (const format of ["yaml", "json"]) {
-  Deno.test(`compat 78: --output-success-images writes what is there as ${format}, also when something failed`, () =>
-    withScene(async (scene) => {
-      pushImage(scene.destination, "copy/same", "v2", buildImage({ seed: 2 }));
-      const images = {
-        ...rules(scene),
-        [`${scene.S}/ns/app:v2`]: [`${scene.D}/copy/good`, `${scene.D}/copy/same:v2`],
-      };
-      const args = [
-        "--output-success-images",
-        scene.workspace.path("done"),
-        "--output-images-format",
-        format,
-      ];
-      assertExit(await scene.sync(images, [...args, "--retries", "0"]), 1);
-      const text = await scene.workspace.read("done");
-      const there = [`${scene.D}/copy/good:v2`, `${scene.D}/copy/same:v2`];
-      assertEquals(format === "yaml" ? parse(text) : JSON.parse(text), { [`${scene.S}/ns/app:v2`]: there });
-      if (format === "json") assertEquals(text.trim().split("\n").length, 1);
-    }, { destination: busy() }));
+  compat(
+    78,
+    `--output-success-images writes what is there as ${format}, also when something failed`,
+    () =>
+      withScene(async (scene) => {
+        pushImage(scene.destination, "copy/same", "v2", buildImage({ seed: 2 }));
+        const images = {
+          ...rules(scene),
+          [`${scene.S}/ns/app:v2`]: [`${scene.D}/copy/good`, `${scene.D}/copy/same:v2`],
+        };
+        const args = [
+          "--output-success-images",
+          scene.workspace.path("done"),
+          "--output-images-format",
+          format,
+        ];
+        assertExit(await scene.sync(images, [...args, "--retries", "0"]), 1);
+        const text = await scene.workspace.read("done");
+        const there = [`${scene.D}/copy/good:v2`, `${scene.D}/copy/same:v2`];
+        assertEquals(format === "yaml" ? parse(text) : JSON.parse(text), { [`${scene.S}/ns/app:v2`]: there });
+        if (format === "json") assertEquals(text.trim().split("\n").length, 1);
+      }, { destination: busy() }),
+  );
 }
 
-Deno.test("compat 78: it is YAML unless told, and the report has the failed, unchanged and skipped as well", () =>
-  withScene(async (scene) => {
-    pushImage(scene.destination, "copy/same", "v2", buildImage({ seed: 2 }));
-    scene.push("ns/arm", "v1", buildMultiPlatform(["arm64"]));
-    const images = {
-      [`${scene.S}/ns/app:v1`]: `${scene.D}/copy/bad`,
-      [`${scene.S}/ns/app:v2`]: `${scene.D}/copy/same`,
-      [`${scene.S}/ns/arm:v1`]: { to: `${scene.D}/copy/arm`, platforms: ["linux/amd64"] },
-    };
-    const [done, report] = [scene.workspace.path("done"), scene.workspace.path("report.json")];
-    await scene.sync(images, ["--output-success-images", done, "--report", report, "-r", "0"]);
-    const yaml = `${scene.S}/ns/app:v2:\n- ${scene.D}/copy/same:v2\n`;
-    assertEquals((await scene.workspace.read("done")).replace(/^ +/gm, ""), yaml);
-    const { totals } = JSON.parse(await scene.workspace.read("report.json"));
-    assertEquals([totals.failed, totals.unchanged, totals.skipped], [1, 1, 1]);
-  }, { destination: busy() }));
+compat(
+  78,
+  "it is YAML unless told, and the report has the failed, unchanged and skipped as well",
+  () =>
+    withScene(async (scene) => {
+      pushImage(scene.destination, "copy/same", "v2", buildImage({ seed: 2 }));
+      scene.push("ns/arm", "v1", buildMultiPlatform(["arm64"]));
+      const images = {
+        [`${scene.S}/ns/app:v1`]: `${scene.D}/copy/bad`,
+        [`${scene.S}/ns/app:v2`]: `${scene.D}/copy/same`,
+        [`${scene.S}/ns/arm:v1`]: { to: `${scene.D}/copy/arm`, platforms: ["linux/amd64"] },
+      };
+      const [done, report] = [scene.workspace.path("done"), scene.workspace.path("report.json")];
+      await scene.sync(images, ["--output-success-images", done, "--report", report, "-r", "0"]);
+      const yaml = `${scene.S}/ns/app:v2:\n- ${scene.D}/copy/same:v2\n`;
+      assertEquals((await scene.workspace.read("done")).replace(/^ +/gm, ""), yaml);
+      const { totals } = JSON.parse(await scene.workspace.read("report.json"));
+      assertEquals([totals.failed, totals.unchanged, totals.skipped], [1, 1, 1]);
+    }, { destination: busy() }),
+);
 
-Deno.test("compat 79: a list of successes that cannot be written fails the run", () =>
+compat(79, "a list of successes that cannot be written fails the run", () =>
   withScene(async (scene) => {
     const path = scene.workspace.path("no/such/folder");
     const result = await scene.sync(rules(scene), ["--output-success-images", path]);
@@ -196,7 +225,7 @@ Deno.test("compat 79: a list of successes that cannot be written fails the run",
   }));
 
 // There a panic ended the whole run, without totals.
-Deno.test("compat 80: a mistake of this program in one image fails that image alone", async () => {
+compat(80, "a mistake of this program in one image fails that image alone", async () => {
   const setup = setUpMirror();
   pushImage(setup.source, "ns/one", "v1", buildImage({ layers: 1, layerAlgorithm: "sha512" }));
   pushImage(setup.source, "ns/two", "v1", buildImage({ seed: 2 }));
@@ -213,22 +242,26 @@ Deno.test("compat 80: a mistake of this program in one image fails that image al
   assertEquals([...setup.destination.repositories.get("copy/two")?.tags.keys() ?? []], ["v1"]);
 });
 
-Deno.test("compat 81: --records FILE takes an old file as hints, tolerates bad lines, and believes nothing of it unasked", () =>
-  withScene(async (scene) => {
-    const image = scene.push("ns/app", "v1", buildImage({ seed: 31, layers: 2 }));
-    const old = [...image.blobs.values()].map(({ digest, size }) => `${scene.D},${digest},${size}`);
-    const records = scene.workspace.path("records.txt");
-    await Deno.writeTextFile(records, `${old.join("\n")}\nnot a record\n,,\n`);
-    // None of these blobs is there, so every one must be sent all the same.
-    assertExit(
-      await scene.sync({ [`${scene.S}/ns/app:v1`]: `${scene.D}/copy/app` }, ["--records", records]),
-      0,
-    );
-    assertHolds(scene.destination, "copy/app", "v1", image);
-    assert((await Deno.readTextFile(records)).includes("copy/app"), "what was copied is added");
-  }));
+compat(
+  81,
+  "--records FILE takes an old file as hints, tolerates bad lines, and believes nothing of it unasked",
+  () =>
+    withScene(async (scene) => {
+      const image = scene.push("ns/app", "v1", buildImage({ seed: 31, layers: 2 }));
+      const old = [...image.blobs.values()].map(({ digest, size }) => `${scene.D},${digest},${size}`);
+      const records = scene.workspace.path("records.txt");
+      await Deno.writeTextFile(records, `${old.join("\n")}\nnot a record\n,,\n`);
+      // None of these blobs is there, so every one must be sent all the same.
+      assertExit(
+        await scene.sync({ [`${scene.S}/ns/app:v1`]: `${scene.D}/copy/app` }, ["--records", records]),
+        0,
+      );
+      assertHolds(scene.destination, "copy/app", "v1", image);
+      assert((await Deno.readTextFile(records)).includes("copy/app"), "what was copied is added");
+    }),
+);
 
-Deno.test("compat 82: two rules for tags of one repository run side by side", () =>
+compat(82, "two rules for tags of one repository run side by side", () =>
   withScene(async (scene) => {
     const to = `${scene.D}/copy/app`;
     const images = {
@@ -242,14 +275,18 @@ Deno.test("compat 82: two rules for tags of one repository run side by side", ()
     assertEquals(result.lines.at(-1), DONE);
   }));
 
-Deno.test("compat 83: SOURCE DESTINATION copies without a config, with the credentials of one", () =>
-  withScene(async (scene) => {
-    const auth = await scene.write("auth.json", scene.auth());
-    const pair = [`${scene.S}/ns/app:v1`, `${scene.D}/copy/app`];
-    assertExit(await scene.run(["--auth", auth, ...pair]), 0);
-    assertEquals(scene.tagsAt("copy/app"), ["v1"]);
-    const config = await scene.write("config.json", { auth: scene.auth(), images: rules(scene) });
-    assertExit(await scene.run([...pair.with(1, `${scene.D}/copy/two`), "--config", config]), 0);
-    assertEquals([...scene.destination.repositories.keys()].sort(), ["copy/app", "copy/two"]);
-    assertExit(await scene.run(["--config", config, pair[0] ?? ""]), 2);
-  }));
+compat(
+  83,
+  "SOURCE DESTINATION copies without a config, with the credentials of one",
+  () =>
+    withScene(async (scene) => {
+      const auth = await scene.write("auth.json", scene.auth());
+      const pair = [`${scene.S}/ns/app:v1`, `${scene.D}/copy/app`];
+      assertExit(await scene.run(["--auth", auth, ...pair]), 0);
+      assertEquals(scene.tagsAt("copy/app"), ["v1"]);
+      const config = await scene.write("config.json", { auth: scene.auth(), images: rules(scene) });
+      assertExit(await scene.run([...pair.with(1, `${scene.D}/copy/two`), "--config", config]), 0);
+      assertEquals([...scene.destination.repositories.keys()].sort(), ["copy/app", "copy/two"]);
+      assertExit(await scene.run(["--config", config, pair[0] ?? ""]), 2);
+    }),
+);

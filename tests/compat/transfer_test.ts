@@ -19,6 +19,7 @@ import {
   type RegistryOptions,
 } from "../registry.ts";
 import { serveProxy } from "../tls_servers.ts";
+import { compat } from "./item.ts";
 import { assertExit, withScene } from "./scene.ts";
 
 const RULE = { [`${SOURCE}/ns/app:v1`]: `${DESTINATION}/copy/app` };
@@ -33,7 +34,7 @@ function answer(
   return (request, context) => matches(request, context) ? respond() : undefined;
 }
 
-Deno.test("compat 45: a blob that the destination has is not read at the source", async () => {
+compat(45, "a blob that the destination has is not read at the source", async () => {
   const setup = setUpMirror();
   const image = buildImage({ layers: 3 });
   pushImage(setup.source, "ns/app", "v1", image);
@@ -43,7 +44,7 @@ Deno.test("compat 45: a blob that the destination has is not read at the source"
   assertHolds(setup.destination, "copy/app", "v1", image);
 });
 
-Deno.test("compat 46: a layer without a Content-Length is streamed", async () => {
+compat(46, "a layer without a Content-Length is streamed", async () => {
   const source: RegistryOptions = {
     intercept: async ({ method }, { kind, next }) => {
       if (method !== "GET" || kind !== "blob") return undefined;
@@ -62,31 +63,35 @@ Deno.test("compat 46: a layer without a Content-Length is streamed", async () =>
 
 const MEBIBYTE = 1024 * 1024;
 
-Deno.test("compat 47: what has left the source and not yet reached the destination is a small part of a large layer", async () => {
-  const layer = generatedContent(5, 64 * MEBIBYTE);
-  let arrived = 0;
-  let most = 0;
-  const destination: RegistryOptions = {
-    allowMissingBlobs: true,
-    intercept: async (request, { kind }) => {
-      if (request.method !== "PUT" || kind !== "upload") return undefined;
-      for await (const chunk of request.body ?? []) {
-        arrived += chunk.length;
-        most = Math.max(most, left() - arrived);
-      }
-      return new Response(null, { status: 201 });
-    },
-  };
-  const setup = setUpMirror({ source: {}, destination });
-  const left = () =>
-    setup.source.requests.reduce((sum, { kind, bytesOut }) => kind === "blob" ? sum + bytesOut : sum, 0);
-  pushImage(setup.source, "ns/app", "v1", buildImage({ layers: [layer] }));
-  assertEquals((await setup.run(RULE)).totals.copied, 1);
-  assert(arrived >= layer.size, `${arrived} bytes arrived`);
-  assert(most < 8 * MEBIBYTE, `${most} bytes were under way at once`);
-});
+compat(
+  47,
+  "what has left the source and not yet reached the destination is a small part of a large layer",
+  async () => {
+    const layer = generatedContent(5, 64 * MEBIBYTE);
+    let arrived = 0;
+    let most = 0;
+    const destination: RegistryOptions = {
+      allowMissingBlobs: true,
+      intercept: async (request, { kind }) => {
+        if (request.method !== "PUT" || kind !== "upload") return undefined;
+        for await (const chunk of request.body ?? []) {
+          arrived += chunk.length;
+          most = Math.max(most, left() - arrived);
+        }
+        return new Response(null, { status: 201 });
+      },
+    };
+    const setup = setUpMirror({ source: {}, destination });
+    const left = () =>
+      setup.source.requests.reduce((sum, { kind, bytesOut }) => kind === "blob" ? sum + bytesOut : sum, 0);
+    pushImage(setup.source, "ns/app", "v1", buildImage({ layers: [layer] }));
+    assertEquals((await setup.run(RULE)).totals.copied, 1);
+    assert(arrived >= layer.size, `${arrived} bytes arrived`);
+    assert(most < 8 * MEBIBYTE, `${most} bytes were under way at once`);
+  },
+);
 
-Deno.test("compat 47: nothing but the records is written, and they are small", () =>
+compat(47, "nothing but the records is written, and they are small", () =>
   withScene(async (scene) => {
     scene.push("ns/large", "v1", buildImage({ layers: 1, layerSize: 8 * MEBIBYTE }));
     // The command may write to this directory and nowhere else.
@@ -105,7 +110,7 @@ for (
   }]
 ) {
   const names = Object.keys(quirks).join(" and ") || "relative and without a query";
-  Deno.test(`compat 48: an upload goes on where Location says: ${names}`, async () => {
+  compat(48, `an upload goes on where Location says: ${names}`, async () => {
     const setup = setUpMirror({ destination: { quirks } });
     const image = buildImage({ layerSize: 2 * MEBIBYTE });
     pushImage(setup.source, "ns/app", "v1", image);
@@ -123,7 +128,7 @@ for (
 }
 
 // The registry refuses a manifest that names what is not there, so the order of what it took is the proof.
-Deno.test("compat 49: a manifest is put after its blobs and its children", async () => {
+compat(49, "a manifest is put after its blobs and its children", async () => {
   const setup = setUpMirror();
   const image = buildMultiPlatform(["amd64", "arm64", "s390x"]);
   pushImage(setup.source, "ns/app", "v1", image);
@@ -155,7 +160,7 @@ function refusing(status: number, methods: readonly string[]): RegistryOptions {
 }
 
 for (const status of [401, 403, 500, 503]) {
-  Deno.test(`compat 50: a blob request answered with ${status} fails that image, and the others go on`, async () => {
+  compat(50, `a blob request answered with ${status} fails that image, and the others go on`, async () => {
     const setup = setUpMirror({ destination: refusing(status, ["HEAD", "POST"]) });
     pushImage(setup.source, "ns/app", "v1", buildImage({ layerSize: 2 * MEBIBYTE }));
     pushImage(setup.source, "ns/other", "v1", buildImage({ seed: 2 }));
@@ -168,7 +173,7 @@ for (const status of [401, 403, 500, 503]) {
 }
 
 // That image failed there; but ACR and Artifactory refuse a HEAD of what they do not have to whoever may push it.
-Deno.test("compat 50: a HEAD of a blob that is refused does not keep the blob from being pushed", async () => {
+compat(50, "a HEAD of a blob that is refused does not keep the blob from being pushed", async () => {
   const setup = setUpMirror({ destination: refusing(403, ["HEAD"]) });
   const image = buildImage({ layerSize: 2 * MEBIBYTE });
   pushImage(setup.source, "ns/app", "v1", image);
@@ -183,7 +188,7 @@ for (
     "upload",
   ], ["PUT", "manifest"]] as const
 ) {
-  Deno.test(`compat 51: 429 with Retry-After on ${method} of a ${kind} is waited for`, async () => {
+  compat(51, `429 with Retry-After on ${method} of a ${kind} is waited for`, async () => {
     const intercept = answer(
       (request, context) => request.method === method && context.kind === kind && context.count === 1,
       () => new Response(null, { status: 429, headers: { "retry-after": "7" } }),
@@ -199,7 +204,7 @@ for (
 }
 
 // v1.5.5 gave an upload up at once when its PUT failed, and tried the whole blob again a pass later.
-Deno.test("compat 51: 5xx and broken connections of an upload are tried again in the same pass", async () => {
+compat(51, "5xx and broken connections of an upload are tried again in the same pass", async () => {
   let broken = 0;
   const cut = cutting((request) =>
     request.method === "PUT" && !request.url.includes("/manifests/") && broken++ === 0
@@ -241,7 +246,7 @@ function breaking(after: number): TransformStream<Uint8Array, Uint8Array> {
   });
 }
 
-Deno.test("compat 52: a source that breaks off in a blob is read on from there", async () => {
+compat(52, "a source that breaks off in a blob is read on from there", async () => {
   const setup = setUpMirror({ source: { intercept: breakOnce(MEBIBYTE) } });
   const image = buildImage({ layers: 1, layerSize: 4 * MEBIBYTE });
   pushImage(setup.source, "ns/app", "v1", image);
@@ -274,7 +279,7 @@ const CORRUPT: RegistryOptions = {
 
 for (const [size, options] of [[1000, {}], [3 * MEBIBYTE, { createHasher: createMachineHasher }]] as const) {
   const how = size > MEBIBYTE ? "with --verify" : "always";
-  Deno.test(`compat 53: a wrong byte in ${size} is found though the destination does not look (${how})`, async () => {
+  compat(53, `a wrong byte in ${size} is found though the destination does not look (${how})`, async () => {
     const setup = setUpMirror({ source: CORRUPT, destination: CREDULOUS });
     pushImage(setup.source, "ns/app", "v1", buildImage({ layers: 1, layerSize: size }));
     const { totals, tasks } = await setup.run(RULE, { retries: 0, ...options });
@@ -284,16 +289,20 @@ for (const [size, options] of [[1000, {}], [3 * MEBIBYTE, { createHasher: create
   });
 }
 
-Deno.test("compat 54: a server that takes a request and never answers fails within the time limit", () =>
-  withScene(async (scene) => {
-    const config = { auth: scene.auth(), images: { [`${scene.S}/ns/app:v1`]: `${scene.D}/copy/app` } };
-    const args = ["--config", await scene.write("config.json", config), "--retries", "0"];
-    const startedAt = performance.now();
-    const result = await scene.run([...args, "--header-timeout", "1"]);
-    assertExit(result, 1);
-    assertStringIncludes(result.stdout, "no answer within 1 s");
-    assert(performance.now() - startedAt < 45_000);
-  }, { source: { intercept: ({ method }) => method === "HEAD" ? new Promise(() => {}) : undefined } }));
+compat(
+  54,
+  "a server that takes a request and never answers fails within the time limit",
+  () =>
+    withScene(async (scene) => {
+      const config = { auth: scene.auth(), images: { [`${scene.S}/ns/app:v1`]: `${scene.D}/copy/app` } };
+      const args = ["--config", await scene.write("config.json", config), "--retries", "0"];
+      const startedAt = performance.now();
+      const result = await scene.run([...args, "--header-timeout", "1"]);
+      assertExit(result, 1);
+      assertStringIncludes(result.stdout, "no answer within 1 s");
+      assert(performance.now() - startedAt < 45_000);
+    }, { source: { intercept: ({ method }) => method === "HEAD" ? new Promise(() => {}) : undefined } }),
+);
 
 /** Images that share a layer, each under a tag of a repository. */
 function pushSharing(setup: ReturnType<typeof setUpMirror>, names: readonly string[]): Image[] {
@@ -307,14 +316,14 @@ function pushSharing(setup: ReturnType<typeof setUpMirror>, names: readonly stri
 
 const SHARED = generatedContent(77, 2 * MEBIBYTE).digest;
 
-Deno.test("compat 55: a layer of many images of a repository is uploaded once", async () => {
+compat(55, "a layer of many images of a repository is uploaded once", async () => {
   const setup = setUpMirror();
   pushSharing(setup, ["ns/app:a", "ns/app:b", "ns/app:c", "ns/app:d"]);
   assertEquals((await setup.run({ [`${SOURCE}/ns/app`]: `${DESTINATION}/copy/app` })).totals.copied, 4);
   assertEquals(uploadsTo(setup.destination).filter(({ digest }) => digest === SHARED).length, 1);
 });
 
-Deno.test("compat 55: a layer that another repository of the registry has is mounted from there", async () => {
+compat(55, "a layer that another repository of the registry has is mounted from there", async () => {
   const setup = setUpMirror();
   pushSharing(setup, ["ns/one:v1", "ns/two:v1"]);
   const images = {
@@ -327,7 +336,7 @@ Deno.test("compat 55: a layer that another repository of the registry has is mou
 });
 
 for (const exception of ["", "127.0.0.1"]) {
-  Deno.test(`compat 56: HTTPS_PROXY leads to registries, with NO_PROXY=${exception}`, () =>
+  compat(56, `HTTPS_PROXY leads to registries, with NO_PROXY=${exception}`, () =>
     withScene(async (scene) => {
       await using proxy = serveProxy();
       const environment = { HTTPS_PROXY: `http://${proxy.host}`, NO_PROXY: exception };

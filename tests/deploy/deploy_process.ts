@@ -16,7 +16,7 @@ export interface DeployProcess {
 export async function startDeploy(environment: Record<string, string>): Promise<DeployProcess> {
   const script = new URL("../../src/deno/deploy.ts", import.meta.url).href;
   const child = new Deno.Command(Deno.execPath(), {
-    args: ["run", "--quiet", "--no-prompt", "--allow-all", script],
+    args: ["run", "--no-prompt", "--allow-all", script],
     env: { DENO_SERVE_ADDRESS: "tcp:127.0.0.1:0", DENO_NO_UPDATE_CHECK: "1", ...environment },
     stdout: "null",
     stderr: "piped",
