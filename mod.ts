@@ -58,6 +58,7 @@ export * from "./src/mirror/look.ts";
 export * from "./src/mirror/absence.ts";
 export * from "./src/mirror/copy.ts";
 export * from "./src/mirror/run.ts";
+export * from "./src/mirror/shard.ts";
 export * from "./src/mirror/report.ts";
 export * from "./src/mirror/store.ts";
 export * from "./src/mirror/challenge_memory.ts";

@@ -1,9 +1,10 @@
 /** Tests of bringing one blob to every destination that lacks it: looking, mounting, uploading, remembering. */
 
-import { assertEquals } from "@std/assert";
+import { assert, assertEquals } from "@std/assert";
 import { copyTask } from "../src/mirror/copy.ts";
 import { makePlan } from "../src/mirror/plan.ts";
 import { blobKey } from "../src/mirror/store.ts";
+import { settle } from "./fake_clock.ts";
 import { buildImage, buildLayer, pushImage } from "./images.ts";
 import {
   assertHolds,
@@ -14,7 +15,7 @@ import {
   SOURCE,
   uploadsTo,
 } from "./mirror_setup.ts";
-import type { RegistryOptions } from "./registry.ts";
+import { createRegistry, type RegistryOptions, type TestRegistry } from "./registry.ts";
 
 const IMAGE = buildImage({ layers: [buildLayer(1, 1000), buildLayer(2, 3_000_000)] });
 const RULE = { [`${SOURCE}/from/image:v1`]: `${DESTINATION}/to/image` };
@@ -36,6 +37,20 @@ Deno.test("copyBlob() sends nothing that the destination has", async () => {
   assertEquals(setup.eventsOf("blob-skipped").map(({ reason }) => reason), ["exists", "exists", "exists"]);
 });
 
+Deno.test("copyBlob() sends nothing that a repository has whose tags were listed", async () => {
+  const setup = setUpMirror();
+  const shared = buildLayer(50, 5000);
+  const images = [1, 2, 3].map((seed) => buildImage({ seed, layers: [shared, buildLayer(seed)] }));
+  for (const [index, image] of images.entries()) {
+    pushImage(setup.source, "from/image", `t${index}`, image);
+    if (index === 0) pushImage(setup.destination, "to/image", "t0", image);
+  }
+  const report = await setup.run({ [`${SOURCE}/from/image`]: `${DESTINATION}/to/image` });
+  assertEquals([report.totals.copied, report.totals.unchanged], [2, 1]);
+  assertEquals(setup.destination.count({ kind: "tags" }), 1);
+  assertEquals(uploadsTo(setup.destination).filter(({ digest }) => digest === shared.digest), []);
+});
+
 Deno.test("copyBlob() takes one request for a small blob where the registry allows that", async () => {
   const setup = withImage();
   await setup.run(RULE);
@@ -44,13 +59,57 @@ Deno.test("copyBlob() takes one request for a small blob where the registry allo
 });
 
 Deno.test("copyBlob() stops sending blobs with the first request where the registry does not take them", async () => {
-  const setup = withImage({ quirks: { noSinglePost: true } });
-  await setup.run(RULE, { concurrency: 1 });
-  await setup.run({ [`${SOURCE}/from/image:v1`]: `${DESTINATION}/to/image:v2` });
-  const sent = setup.destination.requests.filter(({ method, bytesIn }) => method === "POST" && bytesIn > 0);
-  assertEquals(sent.length <= 2, true);
-  assertHolds(setup.destination, "to/image", "v1", IMAGE);
+  const setup = setUpMirror({ destination: { quirks: { noSinglePost: true } } });
+  const image = buildImage({ layers: 20 });
+  pushImage(setup.source, "from/image", "v1", image);
+  await setup.run(RULE, { concurrency: 2 });
+  const sent = setup.destination.requests.filter(({ method, contentLength = 0 }) =>
+    method === "POST" && contentLength > 0
+  );
+  assert(sent.length > 0 && sent.length <= 2, `${sent.length} blobs were sent in vain`);
+  assertHolds(setup.destination, "to/image", "v1", image);
   assertSentOnce(setup.destination);
+});
+
+Deno.test("copyBlob() tries again where the first blob of a registry failed", async () => {
+  let left = 2;
+  const setup = setUpMirror({
+    destination: {
+      intercept: (request, { kind }) =>
+        request.method === "POST" && kind === "upload" && left-- > 0
+          ? new Response(null, { status: 500 })
+          : undefined,
+    },
+    transport: { limits: { attempts: 2 } },
+  });
+  pushImage(setup.source, "from/image", "v1", IMAGE);
+  assertEquals((await setup.run(RULE, { retries: 0 })).totals.copied, 1);
+  assertHolds(setup.destination, "to/image", "v1", IMAGE);
+});
+
+Deno.test("copyBlob() does not let two blobs wait for each other at two registries", async () => {
+  const image = buildImage({ layers: [buildLayer(1, 1000), buildLayer(2, 1000)] });
+  const gate = Promise.withResolvers<void>();
+  /** Answers the check of one of the layers only after both registries were asked about both. */
+  const holding = (held: number): RegistryOptions => ({
+    intercept: async (request, { kind, reference }) => {
+      if (request.method === "HEAD" && kind === "blob" && reference === buildLayer(held, 1000).digest) {
+        await gate.promise;
+      }
+      return undefined;
+    },
+  });
+  const other = createRegistry(holding(1));
+  const setup = setUpMirror({ destination: holding(2), others: { "other.test": other } });
+  pushImage(setup.source, "from/image", "v1", image);
+  const running = setup.run({
+    [`${SOURCE}/from/image:v1`]: [`${DESTINATION}/to/image`, "other.test/to/image"],
+  });
+  const hasAsked = (registry: TestRegistry) => registry.count({ method: "HEAD", kind: "blob" }) >= 3;
+  while (!hasAsked(setup.destination) || !hasAsked(other)) await new Promise(queueMicrotask);
+  await settle();
+  gate.resolve();
+  assertEquals((await running).totals.copied, 2);
 });
 
 Deno.test("copyBlob() opens an upload where a POST with the blob is refused", async () => {

@@ -52,6 +52,7 @@ export class RawServer implements AsyncDisposable {
 
   /** Stops; connections under way are cut. */
   async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#isOver) return;
     this.#isOver = true;
     this.#over.resolve();
     this.#listener.close();

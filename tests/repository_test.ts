@@ -214,6 +214,33 @@ Deno.test("Repository.getManifest() says which image it was when the answer brea
   assert(!error.isPermanent);
 });
 
+Deno.test("Repository.getManifest() asks again when an answer breaks off", async () => {
+  await using server = breaking(IMAGE, 3);
+  const clock = new FakeClock();
+  const transport = new Transport({ isInsecure: () => true, clock });
+  const repository = new Repository(transport, server.host, "a/b", "pull");
+  assertEquals((await repository.getManifest("v1")).bytes, IMAGE.bytes);
+  assertEquals([server.requests.length, clock.waits.length], [4, 3]);
+});
+
+Deno.test("Repository.putManifest() asks a registry that does not say what it stored", async () => {
+  const content = await parseContent(IMAGE.bytes, IMAGE.mediaType);
+  const silent: Intercept = async (request, { kind, next }) => {
+    if (kind !== "manifest" || request.method !== "PUT") return undefined;
+    const response = await next();
+    response.headers.delete("docker-content-digest");
+    return response;
+  };
+  const { registry, repository } = setUp({ intercept: silent });
+  await repository.putManifest("v2", content);
+  assertEquals(registry.requests.at(-1)?.method, "HEAD");
+  const page = setUp({
+    intercept: (request, { kind }) =>
+      kind === "manifest" && request.method === "PUT" ? new Response("<html>Sign in</html>") : undefined,
+  });
+  await assertRejects(() => page.repository.putManifest("v2", content), DigestError, `got "nothing"`);
+});
+
 Deno.test("Repository.getManifest() ends with the signal in the middle of an answer", async () => {
   const { promise: started, resolve } = Promise.withResolvers<void>();
   const { repository } = answering(() =>
@@ -523,6 +550,17 @@ Deno.test("Repository.listTags() finds the next page among other links", async (
   }
   const other = answering(() => Response.json({ tags: [] }, { headers: { link: `</x>; rel="last"` } }));
   assertEquals(await listAll(other.repository), []);
+});
+
+Deno.test("Repository.listTags() asks again for a page that breaks off", async () => {
+  let breaks = 2;
+  await using server = new RawServer(async ({ reply, write }) => {
+    if (breaks-- <= 0) return await reply(200, {}, `{"tags":["a","b"]}`);
+    await write(`HTTP/1.1 200 OK\r\ncontent-length: 18\r\n\r\n{"tags":["a"`);
+  });
+  const transport = new Transport({ isInsecure: () => true, clock: new FakeClock() });
+  assertEquals(await listAll(new Repository(transport, server.host, "a/b", "pull")), ["a", "b"]);
+  assertEquals(server.requests.length, 3);
 });
 
 Deno.test("Repository.listTags() gives each page as it comes", async () => {

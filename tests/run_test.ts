@@ -35,10 +35,10 @@ function withImages(images: Record<string, Image>, options: MirrorSetupOptions =
   return setup;
 }
 
-function numbered(count: number, layers = 1): Record<string, Image> {
+function numbered(count: number, layers = 1, layerSize = 1024): Record<string, Image> {
   const entries = Array.from(
     { length: count },
-    (_, seed) => [`t${seed}`, buildImage({ seed, layers })] as const,
+    (_, seed) => [`t${seed}`, buildImage({ seed, layers, layerSize })] as const,
   );
   return Object.fromEntries(entries);
 }
@@ -73,7 +73,6 @@ Deno.test("mirror() reports images, rules and bytes of all fates", async () => {
   assertEquals(report.totals, totals({ copied: 2, unchanged: 1, failed: 1, rulesFailed: 1 }));
   assertEquals(report.rules.map(({ source }) => source), [`${SOURCE}/from/none`]);
   assertEquals(report.finishedAt, new Date(setup.clock.now()).toISOString());
-  assertEquals(report.isInterrupted, undefined);
 });
 
 Deno.test("mirror() tells what happens in order", async () => {
@@ -103,8 +102,10 @@ class Flights {
     this.#expected = expected;
   }
 
-  readonly source = async (request: Request, { kind, reference }: InterceptContext) => {
-    if (request.method !== "GET" || kind !== "blob") return undefined;
+  readonly source = async (request: Request, { kind, reference, state }: InterceptContext) => {
+    // Configs and the like are requests: they take no place among the blobs under way.
+    const isLarge = (state.blobs.get(reference)?.size ?? 0) > 64 * 1024;
+    if (request.method !== "GET" || kind !== "blob" || !isLarge) return undefined;
     this.#flying.add(reference);
     this.peak = Math.max(this.peak, this.#flying.size);
     if (this.peak >= this.#expected) this.#full.resolve();
@@ -123,7 +124,7 @@ class Flights {
 for (const concurrency of [1, 3, 8]) {
   Deno.test(`mirror() has exactly ${concurrency} blobs under way when told so`, async () => {
     const flights = new Flights(concurrency);
-    const setup = withImages(numbered(20, 3), {
+    const setup = withImages(numbered(20, 3, 66_000), {
       source: { intercept: flights.source },
       destination: { intercept: flights.destination },
     });
@@ -340,7 +341,7 @@ Deno.test("mirror() begins nothing once its time is up, and says so", async () =
 });
 
 Deno.test("mirror() ends what is under way when its time is up, and leaves the rest pending", async () => {
-  const setup: MirrorSetup = withImages(numbered(10), {
+  const setup: MirrorSetup = withImages(numbered(10, 1, 66_000), {
     destination: { intercept: (_, { kind }) => (kind === "upload" && (setup.clock.time += 1000), undefined) },
   });
   const report = await setup.run({ [FROM]: TO }, { concurrency: 1, stopAt: setup.clock.now() + 5000 });

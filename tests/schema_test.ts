@@ -14,6 +14,7 @@ const GOOD: unknown[] = [
   { auth: { "r.test": { identityToken: "t" }, "s.test": { registryToken: "t" } }, images: {} },
   { images: { "a/b": { to: "r.test/c", platforms: ["linux/amd64", "linux/arm/v7", "*/arm64"] } } },
   { images: { "a/b": { to: ["r.test/c"] } } },
+  { auth: { "r.test": null, "s.test": { certFile: "a.pem", keyFile: "a.key" } }, images: {} },
   { other: 1, images: { "a/b": "r.test/c" } },
 ];
 
@@ -39,6 +40,8 @@ const BAD: unknown[] = [
   { auth: { "r.test": { insecure: "yes" } }, images: {} },
   { auth: { "r.test": { username: 1 } }, images: {} },
   { auth: { "r.test": { password: "p" } }, images: {} },
+  { auth: { "r.test": { certFile: "a.pem" } }, images: {} },
+  { auth: { "r.test": { keyFile: "a.key" } }, images: {} },
 ];
 
 function parses(value: unknown): boolean {

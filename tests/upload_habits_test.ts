@@ -50,15 +50,32 @@ Deno.test("UploadHabits.learnTooLarge() learns nothing from other failures, nor 
   assertEquals(habits.chunkOf(HOST), Infinity);
 });
 
-Deno.test("UploadHabits.canResume(), canMount() and canPostWhole() hold until a registry shows otherwise", () => {
+Deno.test("UploadHabits.canResume() and canMount() hold until a registry shows otherwise", () => {
   const habits = new UploadHabits();
-  const shown = (host: string) => [habits.canResume(host), habits.canMount(host), habits.canPostWhole(host)];
-  assertEquals(shown(HOST), [true, true, true]);
+  const shown = (host: string) => [habits.canResume(host), habits.canMount(host)];
+  assertEquals(shown(HOST), [true, true]);
   habits.learnNoResume(HOST);
-  assertEquals(shown(HOST), [false, true, true]);
+  assertEquals(shown(HOST), [false, true]);
   habits.learnNoMount(HOST);
-  assertEquals(shown(HOST), [false, false, true]);
-  habits.learnNoPostWhole(HOST);
-  assertEquals(shown(HOST), [false, false, false]);
-  assertEquals(shown("other.test"), [true, true, true]);
+  assertEquals(shown(HOST), [false, false]);
+  assertEquals(shown("other.test"), [true, true]);
+});
+
+Deno.test("UploadHabits.claimPostWhole() lets one try, and the others wait for what becomes of it", async () => {
+  for (const isTaken of [true, false]) {
+    const habits = new UploadHabits();
+    assertEquals(await habits.claimPostWhole(HOST), "trial");
+    const others = [habits.claimPostWhole(HOST), habits.claimPostWhole(HOST)];
+    habits.settlePostWhole(HOST, isTaken);
+    assertEquals(await Promise.all(others), isTaken ? ["yes", "yes"] : ["no", "no"]);
+    assertEquals(await habits.claimPostWhole("other.test"), "trial");
+  }
+});
+
+Deno.test("UploadHabits.claimPostWhole() lets another try when the trial came to nothing", async () => {
+  const habits = new UploadHabits();
+  assertEquals(await habits.claimPostWhole(HOST), "trial");
+  const next = habits.claimPostWhole(HOST);
+  habits.settlePostWhole(HOST, undefined);
+  assertEquals(await next, "trial");
 });

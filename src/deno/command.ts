@@ -9,7 +9,12 @@ import { parseShard, ShardError, shardPlan, shardRules } from "../mirror/shard.t
 import type { Store } from "../mirror/store.ts";
 import { Transport } from "../registry/transport.ts";
 import { readConfigFiles } from "./config_file.ts";
-import { environmentOf, openConfigRegistries, type OpenedRegistries } from "./config_registries.ts";
+import {
+  checkConnections,
+  environmentOf,
+  openConfigRegistries,
+  type OpenedRegistries,
+} from "./config_registries.ts";
 import { type Flags, parseFlags, UsageError } from "./flags.ts";
 import { onInterrupt } from "./interrupt.ts";
 import type { Leases } from "./lease.ts";
@@ -96,6 +101,7 @@ async function withRegistries(
 ): Promise<number> {
   const config = await readConfig(parts.flags);
   for (const warning of config.warnings) parts.log.write("warn", warning);
+  await checkConnections(config);
   const registries = openRegistries(config, parts.log);
   try {
     return await run({ ...parts, config, registries });

@@ -73,6 +73,19 @@ export function openConfigRegistries(config: Config, options: OpenRegistriesOpti
   };
 }
 
+/**
+ * Tries the certificates and proxies that a config names, so that what is wrong with them is known before anything moves.
+ *
+ * @throws {CertificateError} naming the file that is missing or is none.
+ * @throws {ProxyError} naming the proxy, without its password.
+ */
+export async function checkConnections(config: Config, options: OpenRegistriesOptions = {}): Promise<void> {
+  const registries = Object.entries(config.auth)
+    .filter(([, { caFile, certFile, proxy }]) => [caFile, certFile, proxy].some((one) => one !== undefined))
+    .map(([key]) => key.split("/")[0] ?? key);
+  for (const registry of new Set(registries)) (await openFetch(config, registry, options)).close();
+}
+
 /** TLS is loaded for the first registry that is asked for: a `--help` or a config with a mistake has no use for it. */
 async function openFetch(
   config: Config,

@@ -6,31 +6,38 @@ import { ConfigError } from "../mirror/config.ts";
 import type { ConfigSource } from "../mirror/config_text.ts";
 import type { Lines, Path } from "../mirror/json_lines.ts";
 
-/** Aliases a document may resolve: a config has a handful, a "billion laughs" has not. */
-const ALIAS_LIMIT = 100;
+/** Values that aliases may come to: as many as a large config has rules, and far fewer than a "billion laughs". */
+const ALIAS_LIMIT = 10_000;
 
 /**
- * Parses YAML 1.2.
+ * Parses YAML 1.1, the dialect of image-syncer's Go version: `yes` and `on` are true, and `<<` merges.
  *
  * @param file Name of the file, for messages.
  * @throws {ConfigError} with the line and column of the first problem.
  */
 export function parseYaml(text: string, file?: string): ConfigSource {
   const counter = new LineCounter();
-  const document = parseQuietly(text, { lineCounter: counter, uniqueKeys: false, prettyErrors: false });
+  const document = parseQuietly(text, {
+    version: "1.1",
+    lineCounter: counter,
+    uniqueKeys: false,
+    prettyErrors: false,
+    logLevel: "error",
+  });
   const [problem] = document.errors;
   if (problem !== undefined) {
     const { line, col } = counter.linePos(problem.pos[0]);
     throw new ConfigError(
       { file, line },
-      `it is not valid YAML at column ${col}: ${problem.code.toLowerCase()}`,
+      `it is not valid YAML at column ${col}: ${problem.code.toLowerCase().replaceAll("_", " ")}`,
     );
   }
   const lines = linesOf(document.contents, counter);
-  // A password of digits is a password: image-syncer's Go version takes it as the text it is.
+  // A password of digits is a password: image-syncer's Go version takes it as the text it is. So are a date and 1:30.
   visit(document, {
     Scalar: (_, node) => {
-      if (typeof node.value === "number" && node.source !== undefined) node.value = node.source;
+      const isKept = ["string", "boolean"].includes(typeof node.value) || node.value === null;
+      if (!isKept && node.source !== undefined) node.value = node.source;
     },
   });
   const source: ConfigSource = { value: valueOf(document, file), lines };
@@ -52,7 +59,9 @@ function valueOf(document: ReturnType<typeof parseDocument>, file: string | unde
   try {
     return document.toJS({ maxAliasCount: ALIAS_LIMIT });
   } catch (cause) {
-    throw new ConfigError({ file }, "it uses too many YAML aliases", { cause });
+    const isMissing = cause instanceof ReferenceError && /unresolved/i.test(cause.message);
+    const why = isMissing ? "a YAML alias in it has no anchor" : "its YAML aliases come to too much";
+    throw new ConfigError({ file }, why, { cause });
   }
 }
 

@@ -164,14 +164,20 @@ class ConfigReader {
       const name = canonicalKey(key);
       const place = [...path, key];
       if (name === "") throw this.error(place, "expected a registry or registry/namespace as the key");
-      if (entries[name] !== undefined) throw this.error(place, `another key names "${name}" too`);
-      entries[name] = this.#authEntry(place, entry);
+      const read = this.#authEntry(place, entry);
+      const other = entries[name];
+      // Configs that served both versions of image-syncer name Docker Hub twice, with one account.
+      if (other !== undefined && JSON.stringify(other) !== JSON.stringify(read)) {
+        throw this.error(place, `another key names "${name}" too`);
+      }
+      entries[name] = read;
     }
     return entries;
   }
 
   #authEntry(path: Path, value: unknown): AuthEntry {
-    const fields = this.object(path, value);
+    // A key without anything below it is null in YAML.
+    const fields = value === null ? {} : this.object(path, value);
     this.warnUnknown(path, fields, AUTH_KEYS);
     const entry: AuthEntry = {};
     for (const key of TEXT_KEYS) {
@@ -184,6 +190,9 @@ class ConfigReader {
     if (insecure !== undefined) entry.insecure = insecure;
     if (entry.password !== undefined && entry.username === undefined) {
       throw this.error([...path, "password"], `there is a password without a "username"`);
+    }
+    if ((entry.certFile === undefined) !== (entry.keyFile === undefined)) {
+      throw this.error(path, `"certFile" and "keyFile" go together`);
     }
     return entry;
   }

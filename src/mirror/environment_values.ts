@@ -8,9 +8,9 @@ const ANYWHERE = /\$(?:([A-Za-z_][A-Za-z0-9_]*)|\{([A-Za-z_][A-Za-z0-9_]*)\})/g;
 
 /** A variable that a config names is not set. */
 export class UndefinedVariableError extends Error {
-  /** Names the variable. */
-  constructor(name: string) {
-    super(`the environment variable "${name}" is not set`);
+  /** Names the variable, unless the name may itself be a secret. */
+  constructor(name: string | undefined) {
+    super(`the environment variable ${name === undefined ? "it names" : `"${name}"`} is not set`);
     this.name = "UndefinedVariableError";
   }
 }
@@ -24,7 +24,13 @@ export class UndefinedVariableError extends Error {
 export function expandCredential(text: string, environment: Environment): string {
   if (text.startsWith("$$") && WHOLE.test(text.slice(1))) return text.slice(1);
   const match = WHOLE.exec(text);
-  return match === null ? text : lookUp(match[1] ?? match[2] ?? "", environment);
+  if (match === null) return text;
+  const [, plain, braced = ""] = match;
+  const value = environment(plain ?? braced);
+  if (value !== undefined) return value;
+  // A password that begins with a dollar sign looks like a variable too; its text must not end up in a log.
+  const isSecret = plain !== undefined && !/^[A-Z_][A-Z0-9_]*$/.test(plain);
+  throw new UndefinedVariableError(isSecret ? undefined : plain ?? braced);
 }
 
 /**

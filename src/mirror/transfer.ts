@@ -9,6 +9,11 @@ import { type CopyContext, type Destination, StoppedError } from "./destination.
 import { isPermanent, toError } from "./failure.ts";
 import { type BlobCopy, TransferSource, WHOLE_BLOB_LIMIT } from "./transfer_source.ts";
 
+/**
+ * Blobs up to this size, in bytes, are requests like any other: they take no place among the blobs under way (40 configs of an
+ * image would hold up its layers), and may be sent with the request that would open their upload.
+ */
+const SMALL_BLOB_LIMIT = 64 * 1024;
 /** Bytes of a part when nobody knows how long the blob is. */
 const UNSIZED_PART = 4 * 1024 * 1024;
 /** How far one destination may fall behind another that shares its stream, in bytes. */
@@ -28,9 +33,13 @@ interface Upload {
 export interface TransferHooks {
   /**
    * Checks, mounts, or opens an upload. `present` means that nothing is left to send; `later`, only where that is allowed,
-   * that the blob may be sent without an upload.
+   * that the blob may be sent without an upload, and `trial` that
+   * others wait for what becomes of it.
    */
-  open: (destination: Destination, mayBeLater: boolean) => Promise<UploadSession | "present" | "later">;
+  open: (
+    destination: Destination,
+    mayBeLater: boolean,
+  ) => Promise<UploadSession | "present" | "later" | "trial">;
   /** The blob is at the destination. */
   done: (destination: Destination, size: number) => Promise<void>;
 }
@@ -46,6 +55,8 @@ export class Transfer {
   #uploads = new Map<Destination, Upload>();
   #failures = new Map<Destination, Error>();
   #source: TransferSource;
+  /** Registries where this blob tries out what others wait to know. */
+  #trials = new Set<string>();
 
   /** Nothing is sent before {@linkcode run}. */
   constructor(context: CopyContext, copy: BlobCopy, hooks: TransferHooks) {
@@ -74,6 +85,7 @@ export class Transfer {
       }
     } finally {
       this.#source.drop();
+      for (const registry of this.#trials) this.#context.habits.settlePostWhole(registry, undefined);
       await this.#cancelAll();
     }
   }
@@ -89,18 +101,23 @@ export class Transfer {
       const registries = [this.#copy.source, ...ready.map(({ repository }) => repository)].map((
         { registry },
       ) => registry);
-      const release = await slots.acquire(registries, signal);
+      const release = this.#isSmall() ? undefined : await slots.acquire(registries, signal);
       try {
         if (this.#context.isStopping()) throw new StoppedError();
         await this.#send(ready);
       } finally {
-        release();
+        release?.();
       }
     } catch (error) {
       // Those that are done have no upload any more: what fails after them is not theirs.
       const undone = ready.filter((destination) => this.#uploads.has(destination));
       for (const destination of undone) this.#failures.set(destination, toError(error));
     }
+  }
+
+  #isSmall(): boolean {
+    const { size } = this.#copy.blob;
+    return size >= 0 && size <= SMALL_BLOB_LIMIT;
   }
 
   /** Finds out how far an upload is that broke off, or opens a new one. */
@@ -115,15 +132,11 @@ export class Transfer {
       }
       await this.#cancel(destination);
     }
-    const { size } = this.#copy.blob;
-    const isSmall = size >= 0 && size <= WHOLE_BLOB_LIMIT;
-    const opened = await this.#hooks.open(destination, isSmall);
+    const opened = await this.#hooks.open(destination, this.#isSmall());
     if (opened === "present") return;
-    this.#uploads.set(destination, {
-      session: opened === "later" ? undefined : opened,
-      offset: 0,
-      atOnce: 0,
-    });
+    if (opened === "trial") this.#trials.add(destination.repository.registry);
+    const session = typeof opened === "string" ? undefined : opened;
+    this.#uploads.set(destination, { session, offset: 0, atOnce: 0 });
   }
 
   async #offsetOf(repository: Repository, session: UploadSession): Promise<number | undefined> {
@@ -178,9 +191,11 @@ export class Transfer {
   ): Promise<UploadSession | undefined> {
     const { repository } = destination;
     const { signal, habits } = this.#context;
-    const opening = await openOrPost(repository, { digest: this.#copy.blob.digest, bytes, signal });
+    const { digest } = this.#copy.blob;
+    const opening = await openOrPost(repository, { digest, bytes, signal });
+    this.#trials.delete(repository.registry);
+    habits.settlePostWhole(repository.registry, opening.type !== "opened");
     if (opening.type !== "opened") return undefined;
-    habits.learnNoPostWhole(repository.registry);
     const { session } = opening;
     this.#uploads.set(destination, { session, offset: 0, atOnce: bytes.length });
     return session;

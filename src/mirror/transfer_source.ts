@@ -26,6 +26,11 @@ export interface BlobCopy {
 export const WHOLE_BLOB_LIMIT = 1024 * 1024;
 /** Bytes of a larger blob that are kept for an upload that breaks off; what is in the sockets is rarely more. */
 const REPLAY_LIMIT = 3 * 1024 * 1024;
+/**
+ * Blobs up to this size, in bytes, are kept whole while they are sent: what sockets take ahead (4 MB) is then no loss, and
+ * distribution 2.8, which cannot go on with an upload that broke off, gets them again without the source being asked.
+ */
+const KEPT_BLOB_LIMIT = 6 * 1024 * 1024;
 
 /** The source of one blob, over all attempts to send it. */
 export class TransferSource {
@@ -95,7 +100,8 @@ export class TransferSource {
       cancel: (reason) => reader.cancel(reason),
       recycle: (piece) => reader.recycle?.(piece),
     };
-    this.#replay = new ReplaySource(noted, REPLAY_LIMIT, offset);
+    const limit = source.size <= KEPT_BLOB_LIMIT ? KEPT_BLOB_LIMIT : REPLAY_LIMIT;
+    this.#replay = new ReplaySource(noted, limit, offset);
     if (source.size >= 0 && source.size <= WHOLE_BLOB_LIMIT) this.whole = await this.#readWhole(source);
   }
 

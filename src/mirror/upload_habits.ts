@@ -1,5 +1,6 @@
 /** Step 6 of the walk, the copy: how registries take uploads, learned from their answers and not from their names. */
 
+import { defer, type Deferred } from "../registry/deferred.ts";
 import { RegistryError } from "../registry/registry_error.ts";
 
 /** Bytes of a chunk when a registry has refused a blob as too large (Azure takes some 20 MB at once). */
@@ -12,7 +13,7 @@ export class UploadHabits {
   #chunks = new Map<string, number>();
   #cannotResume = new Set<string>();
   #cannotMount = new Set<string>();
-  #cannotPostWhole = new Set<string>();
+  #postsWhole = new Map<string, boolean | Deferred<void>>();
 
   /** Bytes a registry takes at once; no limit until it has shown one. */
   chunkOf(registry: string): number {
@@ -43,14 +44,30 @@ export class UploadHabits {
     this.#cannotResume.add(registry);
   }
 
-  /** Whether a small blob may be sent with the request that would open its upload. */
-  canPostWhole(registry: string): boolean {
-    return !this.#cannotPostWhole.has(registry);
+  /**
+   * Whether a small blob may be sent with the request that would open its upload. The first one tries it, and the others
+   * wait for what becomes of it: distribution ignores the bytes, and they would all be sent twice.
+   *
+   * @returns `trial` to the one that tries, which must say what became of it by {@linkcode settlePostWhole}.
+   */
+  async claimPostWhole(registry: string): Promise<"yes" | "no" | "trial"> {
+    for (;;) {
+      const known = this.#postsWhole.get(registry);
+      if (typeof known === "boolean") return known ? "yes" : "no";
+      if (known === undefined) {
+        this.#postsWhole.set(registry, defer<void>());
+        return "trial";
+      }
+      await known.promise;
+    }
   }
 
-  /** A registry opened an upload although it was sent the blob (distribution 2 and 3 do): it is not sent one so again. */
-  learnNoPostWhole(registry: string): void {
-    this.#cannotPostWhole.add(registry);
+  /** A registry took a small blob at once, or opened an upload all the same; `undefined` when the trial came to nothing. */
+  settlePostWhole(registry: string, isTaken: boolean | undefined): void {
+    const known = this.#postsWhole.get(registry);
+    if (isTaken === undefined) this.#postsWhole.delete(registry);
+    else this.#postsWhole.set(registry, isTaken);
+    if (typeof known === "object") known.resolve();
   }
 
   /** Whether mounting is worth asking for. */

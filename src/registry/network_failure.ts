@@ -38,6 +38,11 @@ export function isMissingTls(error: unknown): boolean {
   return MISSING_TLS.test(messagesOf(error));
 }
 
+/** Whether the other side answered without TLS, which it will the next time too; a broken handshake may be a broken line. */
+export function isPlainAnswer(error: unknown): boolean {
+  return /corrupt message|InvalidContentType|wrong version number/i.test(messagesOf(error));
+}
+
 const WORDS: readonly [RegExp, string][] = [
   [/connection refused|ECONNREFUSED|ConnectionRefused/i, "connection refused"],
   [/dns error|ENOTFOUND|EAI_AGAIN|failed to lookup|name resolution/i, "the host name cannot be resolved"],

@@ -15,7 +15,7 @@ import {
   printable,
   RegistryError,
 } from "./registry_error.ts";
-import { describeFailure, isCertificateFailure, isMissingTls } from "./network_failure.ts";
+import { describeFailure, isCertificateFailure, isMissingTls, isPlainAnswer } from "./network_failure.ts";
 import {
   DEFAULT_LIMITS,
   type Limits,
@@ -329,7 +329,7 @@ export class Transport {
 
   #networkError(request: RegistryRequest, url: URL, cause: unknown): unknown {
     if ([RegistryError, AuthError, DigestError].some((type) => cause instanceof type)) return cause;
-    const isPermanent = isCertificateFailure(cause) || cause instanceof RedirectError;
+    const isPermanent = isCertificateFailure(cause) || cause instanceof RedirectError || isPlainAnswer(cause);
     return new RegistryError({
       action: request.action,
       method: request.method,

@@ -25,15 +25,10 @@ interface Side {
   counter: Counter;
 }
 
-/** Side of the token service in the counts. */
-const TOKEN_SIDE = "token";
-
 class Proxy {
   readonly #settings: ProxySettings;
   readonly #desk = new TokenDesk();
   readonly #counters = new Map<string, Counter>();
-  #realm = "";
-
   constructor(settings: ProxySettings) {
     this.#settings = settings;
   }
@@ -47,9 +42,6 @@ class Proxy {
         (connection, counter) => this.#serveSide(connection, { target, counter }),
       );
     }
-    const tokenHost = this.#open(TOKEN_SIDE, (connection, counter) => this.#serveTokens(connection, counter));
-    // crane refuses the address of a private network, and takes the name of this machine.
-    this.#realm = `http://${tokenHost.replace("127.0.0.1", "localhost")}/token`;
     return hosts;
   }
 
@@ -74,18 +66,6 @@ class Proxy {
     return `127.0.0.1:${listener.addr.port}`;
   }
 
-  async #serveTokens(connection: Deno.TcpConn, counter: Counter): Promise<void> {
-    const reader = new WireReader(connection);
-    for (let head = await reader.head(); head !== undefined; head = await reader.head()) {
-      const request = counter.begin(head.line);
-      const form = new URLSearchParams(await readText(reader, head));
-      await this.#wait();
-      const answer = this.#desk.answer(request.url, form, head.fields.get("authorization"));
-      request.end(answer.status);
-      await writeAll(connection, await render(answer));
-    }
-  }
-
   async #serveSide(connection: Deno.TcpConn, side: Side): Promise<void> {
     const reader = new WireReader(connection);
     const upstream = await connect(side.target);
@@ -93,23 +73,32 @@ class Proxy {
       for (let head = await reader.head(); head !== undefined; head = await reader.head()) {
         const request = side.counter.begin(head.line);
         await this.#wait();
-        const lack = this.#lackOf(request, head);
-        if (lack === undefined) {
+        const answer = await this.#answer(request, head, reader);
+        if (answer === undefined) {
           const exchange: Exchange = { reader, connection, head, request, counter: side.counter };
           if (!await pass(exchange, upstream)) return;
         } else {
-          await readText(reader, head);
-          const headers = { "www-authenticate": challenge(this.#realm, lack) };
-          request.end(401);
-          await writeAll(
-            connection,
-            await render(new Response(UNAUTHORIZED, { status: 401, headers }), head),
-          );
+          request.end(answer.status);
+          await writeAll(connection, await render(answer, head));
         }
       }
     } finally {
       upstream.connection.close();
     }
+  }
+
+  /** What the proxy answers by itself: tokens, at the registry's own origin as GHCR, Quay and Harbor do, and refusals. */
+  async #answer(request: CountedRequest, head: Head, reader: WireReader): Promise<Response | undefined> {
+    const authorization = head.fields.get("authorization");
+    if (request.url.pathname === "/token") {
+      const form = new URLSearchParams(await readText(reader, head));
+      return this.#desk.answer(request.url, form, authorization);
+    }
+    const lack = this.#lackOf(request, head);
+    if (lack === undefined) return undefined;
+    await readText(reader, head);
+    const headers = { "www-authenticate": challenge(`http://${head.fields.get("host")}/token`, lack) };
+    return new Response(UNAUTHORIZED, { status: 401, headers });
   }
 
   #lackOf({ method, url }: CountedRequest, { fields }: Head): string[] | undefined {
@@ -179,7 +168,7 @@ async function readText(reader: WireReader, head: Head): Promise<string> {
   return pieces.map((piece) => new TextDecoder().decode(piece)).join("");
 }
 
-async function render(response: Response, request?: Head): Promise<Uint8Array<ArrayBuffer>> {
+async function render(response: Response, request: Head): Promise<Uint8Array<ArrayBuffer>> {
   const body = await response.text();
   const headers = [...response.headers].map(([name, value]) => `${name}: ${value}`);
   const reason = response.status === 401 ? "Unauthorized" : "OK";
@@ -189,7 +178,7 @@ async function render(response: Response, request?: Head): Promise<Uint8Array<Ar
     `content-length: ${body.length}`,
     "docker-distribution-api-version: registry/2.0",
   ];
-  const isHead = request?.line.startsWith("HEAD ") ?? false;
+  const isHead = request.line.startsWith("HEAD ");
   return new TextEncoder().encode(`${lines.join("\r\n")}\r\n\r\n${isHead ? "" : body}`);
 }
 

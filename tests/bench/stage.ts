@@ -22,7 +22,7 @@ export interface StageOptions {
 export interface Stage extends AsyncDisposable {
   /** The job for these images. */
   readonly job: Job;
-  /** What was counted since the last call, by side: `source`, `destination0` and so on, `token`; empty without a proxy. */
+  /** What was counted since the last call, by side: `source` and `destination0` and so on; empty without a proxy. */
   take(): Promise<Record<string, Tally>>;
   /** What is wrong with the copies, in a sentence; `undefined` when they are whole and the same. */
   findFault(): Promise<string | undefined>;

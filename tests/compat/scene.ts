@@ -72,6 +72,8 @@ export class Scene {
       args: [
         ...["run", "--quiet", "--no-prompt", "--allow-net=127.0.0.1", `--allow-env=${names.join()}`],
         ...[`--allow-read=${directory}`, `--allow-write=${directory}`],
+        // The runtime itself would ask a package registry through the proxy of the test.
+        ...("HTTPS_PROXY" in environment ? ["--cached-only"] : []),
         new URL("../../cli.ts", import.meta.url).href,
         ...args,
       ],
@@ -142,7 +144,8 @@ export function assertExit({ code, stdout, stderr }: CliResult, expected: number
 
 /** What the runtime itself needs; nothing of the tester's proxies or credentials gets through. */
 function runtimeEnvironment(): Record<string, string> {
-  const environment: Record<string, string> = { NO_COLOR: "1" };
+  // The runtime looks for newer versions of itself, through whatever proxy a test has set.
+  const environment: Record<string, string> = { NO_COLOR: "1", DENO_NO_UPDATE_CHECK: "1" };
   for (const name of ["PATH", "HOME", "DENO_DIR", "XDG_CACHE_HOME", "TMPDIR", "NPM_CONFIG_REGISTRY"]) {
     const value = Deno.env.get(name);
     if (value !== undefined) environment[name] = value;

@@ -29,8 +29,10 @@ export async function startDeploy(environment: Record<string, string>): Promise<
       const [found] = /http:\/\/127\.0\.0\.1:\d+/.exec(text) ?? [];
       if (found !== undefined) url.resolve(found);
     }
-    url.reject(new Error(`Cannot start: ${text}`));
   })();
-  const ended = Promise.all([child.status, reading]).then(([status]) => status);
+  const ended = Promise.all([child.status, reading]).then(([status]) => {
+    url.reject(new Error(`Cannot start: ${text}`));
+    return status;
+  });
   return { url: await url.promise, child, said: () => text, ended };
 }

@@ -78,6 +78,17 @@ Deno.test("take() takes over what was not renewed for a lifetime, and the old ho
     await lease.release();
   }));
 
+Deno.test("release() leaves a lease to who has taken it over unnoticed", () =>
+  withTwo(async ({ one, two, clocks: [, clock] }) => {
+    const lost = await one.take(NAME);
+    await two.take(NAME);
+    clock.time += LIFETIME;
+    const lease = await two.take(NAME);
+    await lost?.release();
+    assertEquals(await one.take(NAME), undefined);
+    await lease?.release();
+  }));
+
 Deno.test("take() counts the lifetime from the last renewal it has seen", () =>
   withTwo(async ({ one, two, clocks: [, clock] }) => {
     const lease = await one.take(NAME);

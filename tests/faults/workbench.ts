@@ -88,9 +88,14 @@ export interface LabOptions extends Omit<MirrorOptions, "transport"> {
 }
 
 /** Faults that only time shows are noticed within these milliseconds; a run without them never comes near. */
-export const SHORT_LIMITS: Partial<Limits> = { headers: 150, stall: 150, commit: 150 };
+export const SHORT_LIMITS: Partial<Limits> = { connect: 150, headers: 150, stall: 150, commit: 150 };
 /** Limits that no healthy request reaches on a busy machine, in milliseconds. */
-export const LONG_LIMITS: Partial<Limits> = { headers: 10_000, stall: 10_000, commit: 10_000 };
+export const LONG_LIMITS: Partial<Limits> = {
+  connect: 10_000,
+  headers: 10_000,
+  stall: 10_000,
+  commit: 10_000,
+};
 
 /**
  * Mirrors repositories from the first registry to all others.

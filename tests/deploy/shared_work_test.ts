@@ -1,0 +1,104 @@
+/** Workers that share their work: who claims what, and what is believed of what others say. */
+
+import { assert, assertEquals } from "@std/assert";
+import { openKvStore } from "../../src/deno/kv_store.ts";
+import { Leases } from "../../src/deno/lease.ts";
+import { shareWork } from "../../src/deno/shared_work.ts";
+import type { CopyTask } from "../../src/mirror/plan.ts";
+import { type Store, tagKey } from "../../src/mirror/store.ts";
+
+const DIGEST = `sha256:${"a".repeat(64)}`;
+const TASK: CopyTask = {
+  id: "one.test/app:v1",
+  source: "one.test/app:v1",
+  root: { mediaType: "", digest: DIGEST, size: 1 },
+  destinations: [{ reference: "two.test/app:v1", action: "copy" }, {
+    reference: "two.test/b:v1",
+    action: "unchanged",
+  }],
+};
+
+/** What a test has: a claim, and what it is made of. */
+interface Parts {
+  claim: ReturnType<typeof shareWork>;
+  kv: Deno.Kv;
+  store: Store;
+  leases: Leases;
+}
+
+async function withClaim(test: (parts: Parts) => Promise<void>): Promise<void> {
+  using kv = await Deno.openKv(":memory:");
+  const store = await openKvStore({ kv });
+  const leases = new Leases(kv);
+  await test({ claim: shareWork(leases, { store }), kv, store, leases });
+  await store.close();
+}
+
+/** Notes that a worker has copied the task. */
+async function noteCopied(store: Store, digest = DIGEST, copiedAt = Date.now()): Promise<void> {
+  await store.set(tagKey("two.test", "app", "v1"), { digest, source: TASK.source, copiedAt });
+}
+
+async function leasesLeft(kv: Deno.Kv): Promise<number> {
+  return (await Array.fromAsync(kv.list({ prefix: ["image-syncer", "lease"] }))).length;
+}
+
+Deno.test("claim() takes an image that nobody has, and gives it back with what was noted", () =>
+  withClaim(async ({ claim, kv, store }) => {
+    const giveBack = await claim(TASK);
+    assert(giveBack !== undefined);
+    assertEquals(await claim(TASK), undefined);
+    await noteCopied(store);
+    await giveBack();
+    assertEquals(await leasesLeft(kv), 0);
+    const other = await openKvStore({ kv });
+    assert(await other.get(tagKey("two.test", "app", "v1")) !== undefined);
+    await other.close();
+  }));
+
+Deno.test("claim() leaves what another worker has copied, without a lease, but only once", () =>
+  withClaim(async ({ claim, kv, store, leases }) => {
+    await noteCopied(store);
+    let taken = 0;
+    const take = leases.take.bind(leases);
+    leases.take = (name) => (taken++, take(name));
+    assertEquals(await claim(TASK), undefined);
+    assertEquals(taken, 0);
+    // The run has looked since, and the image is not there.
+    const giveBack = await claim(TASK);
+    assert(giveBack !== undefined);
+    await giveBack();
+    assertEquals(await leasesLeft(kv), 0);
+  }));
+
+Deno.test("claim() lets go of what was finished between its look and its lease", () =>
+  withClaim(async ({ claim, kv, store, leases }) => {
+    const take = leases.take.bind(leases);
+    leases.take = async (name) => {
+      await noteCopied(store);
+      return await take(name);
+    };
+    assertEquals(await claim(TASK), undefined);
+    assertEquals(await leasesLeft(kv), 0);
+  }));
+
+Deno.test("claim() believes neither an old note nor one of another digest", () =>
+  withClaim(async ({ claim, store }) => {
+    await noteCopied(store, DIGEST, Date.now() - 3600_000);
+    await (await claim(TASK))?.();
+    await noteCopied(store, `sha256:${"b".repeat(64)}`);
+    const giveBack = await claim(TASK);
+    assert(giveBack !== undefined);
+    await giveBack();
+  }));
+
+Deno.test("claim() goes on alone when the database does not answer, and says so once", async () => {
+  const kv = await Deno.openKv(":memory:");
+  const store = await openKvStore({ kv });
+  kv.close();
+  const warnings: string[] = [];
+  const claim = shareWork(new Leases(kv), { store, onWarning: (message) => warnings.push(message) });
+  for (let time = 0; time < 2; time++) await (await claim(TASK))?.();
+  assertEquals(warnings.length, 1);
+  assert(warnings[0]?.startsWith("Cannot share work: "), warnings[0]);
+});

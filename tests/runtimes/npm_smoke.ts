@@ -1,0 +1,102 @@
+/** Installs the npm package as its users do, and runs on it what README.md tells them to. */
+
+import { assertEquals } from "@std/assert";
+import { buildMultiPlatform, pushImage } from "../images.ts";
+import { createRegistry, serve, type TestRegistry } from "../registry.ts";
+import { runCommand } from "./command.ts";
+import { NODE_EXAMPLE, WORKER_EXAMPLE } from "./npm_examples.ts";
+import { install, type Runtime, RUNTIMES, versionOf } from "./runtime.ts";
+import { startWorker } from "./workerd.ts";
+
+/** A consumer in TypeScript: checked, not run. */
+const TYPED_EXAMPLE = `import { mirror, type Report, Transport } from "@image-syncer/image-syncer";
+export const report: Promise<Report> = mirror([], { transport: new Transport() });
+// @ts-expect-error: a list of rules
+export const wrong = mirror("alpine", { transport: new Transport() });
+`;
+
+/**
+ * Tries the package on Node 20 and 22, in workerd, and with a type checker.
+ *
+ * @returns A line about each.
+ * @throws {Error} when anything is not as it should be.
+ */
+export async function smokeTest(tarball: string): Promise<string[]> {
+  const directory = await Deno.makeTempDir({ prefix: "npm-smoke-" });
+  try {
+    await Deno.writeTextFile(`${directory}/package.json`, `{ "type": "module" }\n`);
+    await runCommand(["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", tarball], directory);
+    const lines = [await checkTypes(directory)];
+    for (const name of ["Node 20", "Node 22", "Bun"]) lines.push(await runOnNode(runtimeOf(name), directory));
+    return [...lines, await runInWorker(runtimeOf("workerd"), directory)];
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
+}
+
+function runtimeOf(wanted: string): Runtime {
+  const runtime = RUNTIMES.find(({ name }) => name === wanted);
+  if (runtime === undefined) throw new TypeError(`Cannot find runtime "${wanted}"`);
+  return runtime;
+}
+
+async function checkTypes(directory: string): Promise<string> {
+  await Deno.writeTextFile(`${directory}/typed.ts`, TYPED_EXAMPLE);
+  await runCommand([Deno.execPath(), "check", "--quiet", "--node-modules-dir=manual", "typed.ts"], directory);
+  return "types: ok";
+}
+
+/** Twice: the second time there is nothing to copy, and what was remembered does no harm. */
+async function runOnNode(runtime: Runtime, directory: string): Promise<string> {
+  const program = await install(runtime);
+  await Deno.writeTextFile(`${directory}/example.mjs`, NODE_EXAMPLE);
+  await withRegistries(async ({ source, destination, check }) => {
+    const run = () => runCommand([program, "example.mjs", source, destination], directory);
+    assertEquals(await run(), "1 copied, 0 unchanged, 0 failed\n");
+    check();
+    assertEquals(await run(), "0 copied, 1 unchanged, 0 failed\n");
+  });
+  await Deno.remove(`${directory}/records.json`);
+  return `${runtime.name} (${await versionOf(program)}): ok`;
+}
+
+async function runInWorker(runtime: Runtime, directory: string): Promise<string> {
+  const program = await install(runtime);
+  await Deno.writeTextFile(`${directory}/worker.js`, WORKER_EXAMPLE);
+  const modules = [
+    { name: "worker.js", file: "worker.js" },
+    { name: "@image-syncer/image-syncer", file: "node_modules/@image-syncer/image-syncer/mod.js" },
+  ];
+  await withRegistries(async ({ source, destination, check }) => {
+    const bindings = { SOURCE: source, DESTINATION: destination, REGISTRY_PASSWORD: "secret" };
+    await using worker = await startWorker(program, directory, { modules, bindings });
+    const response = await fetch(worker.url);
+    const { copied, failed } = await response.json();
+    assertEquals({ copied, failed }, { copied: 1, failed: 0 });
+    check();
+  });
+  return `${runtime.name} (${await versionOf(program)}): ok`;
+}
+
+/** A copy to be made. */
+interface Scene {
+  /** Reference of the source. */
+  source: string;
+  /** Repository of the destination. */
+  destination: string;
+  /** Looks for the image at the destination. */
+  check: () => void;
+}
+
+async function withRegistries(use: (scene: Scene) => Promise<void>): Promise<void> {
+  const image = buildMultiPlatform(["amd64", "arm64"], { layerSize: 2 * 1024 * 1024 });
+  const [from, to]: [TestRegistry, TestRegistry] = [createRegistry(), createRegistry()];
+  pushImage(from, "library/app", "v1", image);
+  await using source = serve(from);
+  await using destination = serve(to);
+  await use({
+    source: `${source.host}/library/app:v1`,
+    destination: `${destination.host}/mirror/app`,
+    check: () => assertEquals(to.repositories.get("mirror/app")?.tags.get("v1"), image.digest),
+  });
+}
