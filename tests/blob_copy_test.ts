@@ -15,7 +15,7 @@ import {
   SOURCE,
   uploadsTo,
 } from "./mirror_setup.ts";
-import { createRegistry, type RegistryOptions, type TestRegistry } from "./registry.ts";
+import { createRegistry, type RegistryOptions } from "./registry.ts";
 
 const IMAGE = buildImage({ layers: [buildLayer(1, 1000), buildLayer(2, 3_000_000)] });
 const RULE = { [`${SOURCE}/from/image:v1`]: `${DESTINATION}/to/image` };
@@ -75,8 +75,8 @@ Deno.test("copyBlob() tries again where the first blob of a registry failed", as
   let left = 2;
   const setup = setUpMirror({
     destination: {
-      intercept: (request, { kind }) =>
-        request.method === "POST" && kind === "upload" && left-- > 0
+      intercept: (_, { kind, entry: { method, contentLength = 0 } }) =>
+        method === "POST" && kind === "upload" && contentLength > 0 && left-- > 0
           ? new Response(null, { status: 500 })
           : undefined,
     },
@@ -89,24 +89,25 @@ Deno.test("copyBlob() tries again where the first blob of a registry failed", as
 
 Deno.test("copyBlob() does not let two blobs wait for each other at two registries", async () => {
   const image = buildImage({ layers: [buildLayer(1, 1000), buildLayer(2, 1000)] });
+  const asked = Promise.withResolvers<void>();
   const gate = Promise.withResolvers<void>();
-  /** Answers the check of one of the layers only after both registries were asked about both. */
+  let checks = 0;
+  /** Answers the check of one of the layers only after everything was asked. */
   const holding = (held: number): RegistryOptions => ({
     intercept: async (request, { kind, reference }) => {
-      if (request.method === "HEAD" && kind === "blob" && reference === buildLayer(held, 1000).digest) {
-        await gate.promise;
-      }
+      if (request.method !== "HEAD" || kind !== "blob") return undefined;
+      if (++checks === 6) asked.resolve();
+      if (reference === buildLayer(held, 1000).digest) await gate.promise;
       return undefined;
     },
   });
-  const other = createRegistry(holding(1));
-  const setup = setUpMirror({ destination: holding(2), others: { "other.test": other } });
+  const others = { "other.test": createRegistry(holding(1)) };
+  const setup = setUpMirror({ destination: holding(2), others });
   pushImage(setup.source, "from/image", "v1", image);
   const running = setup.run({
     [`${SOURCE}/from/image:v1`]: [`${DESTINATION}/to/image`, "other.test/to/image"],
   });
-  const hasAsked = (registry: TestRegistry) => registry.count({ method: "HEAD", kind: "blob" }) >= 3;
-  while (!hasAsked(setup.destination) || !hasAsked(other)) await new Promise(queueMicrotask);
+  await asked.promise;
   await settle();
   gate.resolve();
   assertEquals((await running).totals.copied, 2);

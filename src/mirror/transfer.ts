@@ -7,7 +7,7 @@ import type { Repository } from "../registry/repository.ts";
 import type { UploadOpening, UploadSession } from "../registry/upload_session.ts";
 import { type CopyContext, type Destination, StoppedError } from "./destination.ts";
 import { isPermanent, toError } from "./failure.ts";
-import { type BlobCopy, TransferSource, WHOLE_BLOB_LIMIT } from "./transfer_source.ts";
+import { type BlobCopy, TransferSource } from "./transfer_source.ts";
 
 /**
  * Blobs up to this size, in bytes, are requests like any other: they take no place among the blobs under way (40 configs of an

@@ -23,7 +23,7 @@ export interface BlobCopy {
  * Blobs up to this size, in bytes, are read whole and checked before they are sent: they can be sent again without being
  * read again, and hashing them costs nothing that is noticed.
  */
-export const WHOLE_BLOB_LIMIT = 1024 * 1024;
+const WHOLE_BLOB_LIMIT = 1024 * 1024;
 /** Bytes of a larger blob that are kept for an upload that breaks off; what is in the sockets is rarely more. */
 const REPLAY_LIMIT = 3 * 1024 * 1024;
 /**
