@@ -101,9 +101,13 @@ Deno.test("copyBlob() does not let two blobs wait for each other at two registri
       return undefined;
     },
   });
-  const others = { "other.test": createRegistry(holding(1)) };
-  const setup = setUpMirror({ destination: holding(2), others });
+  const other = createRegistry(holding(1));
+  const setup = setUpMirror({ destination: holding(2), others: { "other.test": other } });
   pushImage(setup.source, "from/image", "v1", image);
+  // The config is there already, so that the layers are the first blobs that the registries are sent.
+  const [config] = image.blobs.values();
+  assert(config !== undefined);
+  for (const registry of [setup.destination, other]) registry.state.addBlob("to/image", config);
   const running = setup.run({
     [`${SOURCE}/from/image:v1`]: [`${DESTINATION}/to/image`, "other.test/to/image"],
   });

@@ -1,6 +1,6 @@
 /** Tests of what registries show of how they take uploads. */
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertRejects } from "@std/assert";
 import { UploadHabits } from "../src/mirror/upload_habits.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
 
@@ -61,21 +61,31 @@ Deno.test("UploadHabits.canResume() and canMount() hold until a registry shows o
   assertEquals(shown("other.test"), [true, true]);
 });
 
-Deno.test("UploadHabits.claimPostWhole() lets one try, and the others wait for what becomes of it", async () => {
-  for (const isTaken of [true, false]) {
+Deno.test("UploadHabits.tryPostWhole() lets one try, and the others wait for what becomes of it", async () => {
+  for (const type of ["stored", "opened"]) {
     const habits = new UploadHabits();
-    assertEquals(await habits.claimPostWhole(HOST), "trial");
-    const others = [habits.claimPostWhole(HOST), habits.claimPostWhole(HOST)];
-    habits.settlePostWhole(HOST, isTaken);
-    assertEquals(await Promise.all(others), isTaken ? ["yes", "yes"] : ["no", "no"]);
-    assertEquals(await habits.claimPostWhole("other.test"), "trial");
+    const answer = Promise.withResolvers<{ type: string }>();
+    const tried: boolean[] = [];
+    const attempt = (mayPost: boolean) => (tried.push(mayPost), answer.promise);
+    const trying = [1, 2, 3].map(() => habits.tryPostWhole(HOST, attempt));
+    assertEquals(tried, [true]);
+    answer.resolve({ type });
+    assertEquals(await Promise.all(trying), [{ type }, { type }, { type }]);
+    assertEquals(tried, [true, type === "stored", type === "stored"]);
+    await habits.tryPostWhole("other.test", attempt);
+    assertEquals(tried.at(-1), true);
   }
 });
 
-Deno.test("UploadHabits.claimPostWhole() lets another try when the trial came to nothing", async () => {
+Deno.test("UploadHabits.tryPostWhole() lets another try when the trial came to nothing", async () => {
   const habits = new UploadHabits();
-  assertEquals(await habits.claimPostWhole(HOST), "trial");
-  const next = habits.claimPostWhole(HOST);
-  habits.settlePostWhole(HOST, undefined);
-  assertEquals(await next, "trial");
+  const first = habits.tryPostWhole(HOST, () => Promise.reject(new Error("reset")));
+  const tried: boolean[] = [];
+  const second = habits.tryPostWhole(HOST, (mayPost) => {
+    tried.push(mayPost);
+    return Promise.resolve({ type: "stored" });
+  });
+  await assertRejects(() => first, Error, "reset");
+  await second;
+  assertEquals(tried, [true]);
 });

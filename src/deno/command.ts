@@ -280,10 +280,9 @@ async function dryRun(parts: RunParts, options: Options): Promise<number> {
 
 /** Writes the files that were asked for; one that cannot be written fails the run, but not the mirror. */
 async function writeOutputs({ flags, screen }: RunParts, report: Report): Promise<boolean> {
-  const { formatImages, successImages } = await import("./output_images.ts");
   const files: [what: string, path: string | undefined, make: () => Promise<string> | string][] = [
     ["report", flags.report, () => `${JSON.stringify(report, null, 2)}\n`],
-    ["images", flags.outputSuccess, () => formatImages(successImages(report), flags.outputFormat)],
+    ["images", flags.outputSuccess, () => successFile(report, flags)],
   ];
   let isWritten = true;
   for (const [what, path, make] of files) {
@@ -296,4 +295,9 @@ async function writeOutputs({ flags, screen }: RunParts, report: Report): Promis
     }
   }
   return isWritten;
+}
+
+async function successFile(report: Report, { outputFormat }: Flags): Promise<string> {
+  const { formatImages, successImages } = await import("./output_images.ts");
+  return await formatImages(successImages(report), outputFormat);
 }

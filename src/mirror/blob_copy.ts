@@ -118,7 +118,7 @@ async function openSession(
   copy: BlobCopy,
   destination: Destination,
   mayBeLater: boolean,
-): Promise<UploadSession | "present" | "later" | "trial"> {
+): Promise<UploadSession | "present" | "later"> {
   const { repository } = destination;
   const { digest } = copy.blob;
   if (!context.presence.isEmpty(repository, digest) && await isThere(context, copy, destination)) {
@@ -127,10 +127,7 @@ async function openSession(
     return "present";
   }
   const mountFrom = mountableFrom(context, copy, repository);
-  if (mountFrom === undefined && mayBeLater) {
-    const claim = await context.habits.claimPostWhole(repository.registry);
-    if (claim !== "no") return claim === "trial" ? "trial" : "later";
-  }
+  if (mountFrom === undefined && mayBeLater) return "later";
   const opening = await openUpload(context, copy, { repository, mountFrom });
   if (opening.type === "opened") return opening.session;
   await note(context, copy, destination);

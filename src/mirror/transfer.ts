@@ -33,13 +33,9 @@ interface Upload {
 export interface TransferHooks {
   /**
    * Checks, mounts, or opens an upload. `present` means that nothing is left to send; `later`, only where that is allowed,
-   * that the blob may be sent without an upload, and `trial` that
-   * others wait for what becomes of it.
+   * that the blob may be sent without an upload.
    */
-  open: (
-    destination: Destination,
-    mayBeLater: boolean,
-  ) => Promise<UploadSession | "present" | "later" | "trial">;
+  open: (destination: Destination, mayBeLater: boolean) => Promise<UploadSession | "present" | "later">;
   /** The blob is at the destination. */
   done: (destination: Destination, size: number) => Promise<void>;
 }
@@ -55,8 +51,6 @@ export class Transfer {
   #uploads = new Map<Destination, Upload>();
   #failures = new Map<Destination, Error>();
   #source: TransferSource;
-  /** Registries where this blob tries out what others wait to know. */
-  #trials = new Set<string>();
 
   /** Nothing is sent before {@linkcode run}. */
   constructor(context: CopyContext, copy: BlobCopy, hooks: TransferHooks) {
@@ -85,7 +79,6 @@ export class Transfer {
       }
     } finally {
       this.#source.drop();
-      for (const registry of this.#trials) this.#context.habits.settlePostWhole(registry, undefined);
       await this.#cancelAll();
     }
   }
@@ -134,7 +127,6 @@ export class Transfer {
     }
     const opened = await this.#hooks.open(destination, this.#isSmall());
     if (opened === "present") return;
-    if (opened === "trial") this.#trials.add(destination.repository.registry);
     const session = typeof opened === "string" ? undefined : opened;
     this.#uploads.set(destination, { session, offset: 0, atOnce: 0 });
   }
@@ -192,9 +184,11 @@ export class Transfer {
     const { repository } = destination;
     const { signal, habits } = this.#context;
     const { digest } = this.#copy.blob;
-    const opening = await openOrPost(repository, { digest, bytes, signal });
-    this.#trials.delete(repository.registry);
-    habits.settlePostWhole(repository.registry, opening.type !== "opened");
+    // Not before the bytes are at hand: whoever tries must wait for nothing else, or two would wait for each other.
+    const opening = await habits.tryPostWhole(
+      repository.registry,
+      (mayPost) => openOrPost(repository, { digest, bytes: mayPost ? bytes : undefined, signal }),
+    );
     if (opening.type !== "opened") return undefined;
     const { session } = opening;
     this.#uploads.set(destination, { session, offset: 0, atOnce: bytes.length });
@@ -359,14 +353,14 @@ async function openOrPost(
   repository: Repository,
   { digest, bytes, signal }: {
     digest: string;
-    bytes: Uint8Array<ArrayBuffer>;
+    bytes: Uint8Array<ArrayBuffer> | undefined;
     signal: AbortSignal | undefined;
   },
 ): Promise<UploadOpening> {
   try {
     return await repository.openUpload(digest, { bytes, signal });
   } catch (error) {
-    if (!(error instanceof RegistryError) || !error.isPermanent) throw error;
+    if (bytes === undefined || !(error instanceof RegistryError) || !error.isPermanent) throw error;
     return await repository.openUpload(digest, { signal });
   }
 }

@@ -45,29 +45,30 @@ export class UploadHabits {
   }
 
   /**
-   * Whether a small blob may be sent with the request that would open its upload. The first one tries it, and the others
-   * wait for what becomes of it: distribution ignores the bytes, and they would all be sent twice.
+   * Opens an upload with a small blob in the same request where the registry takes that. The first one tries it, and the
+   * others wait for what becomes of it: distribution ignores the bytes, and they would all be sent twice.
    *
-   * @returns `trial` to the one that tries, which must say what became of it by {@linkcode settlePostWhole}.
+   * @param open Opens the upload, with the blob where it may; it waits for nothing but the registry.
    */
-  async claimPostWhole(registry: string): Promise<"yes" | "no" | "trial"> {
-    for (;;) {
-      const known = this.#postsWhole.get(registry);
-      if (typeof known === "boolean") return known ? "yes" : "no";
-      if (known === undefined) {
-        this.#postsWhole.set(registry, defer<void>());
-        return "trial";
-      }
-      await known.promise;
+  async tryPostWhole<Opening extends { type: string }>(
+    registry: string,
+    open: (mayPost: boolean) => Promise<Opening>,
+  ): Promise<Opening> {
+    let known = this.#postsWhole.get(registry);
+    for (; typeof known === "object"; known = this.#postsWhole.get(registry)) await known.promise;
+    if (known !== undefined) return await open(known);
+    const trial = defer<void>();
+    this.#postsWhole.set(registry, trial);
+    try {
+      const opening = await open(true);
+      this.#postsWhole.set(registry, opening.type !== "opened");
+      return opening;
+    } catch (error) {
+      this.#postsWhole.delete(registry);
+      throw error;
+    } finally {
+      trial.resolve();
     }
-  }
-
-  /** A registry took a small blob at once, or opened an upload all the same; `undefined` when the trial came to nothing. */
-  settlePostWhole(registry: string, isTaken: boolean | undefined): void {
-    const known = this.#postsWhole.get(registry);
-    if (isTaken === undefined) this.#postsWhole.delete(registry);
-    else this.#postsWhole.set(registry, isTaken);
-    if (typeof known === "object") known.resolve();
   }
 
   /** Whether mounting is worth asking for. */
