@@ -1,7 +1,8 @@
 /** Tests of the core on other runtimes, as far as they are at hand; `deno task runtimes` has all of them. */
 
-import { assertThrows } from "@std/assert";
+import { assertStringIncludes, assertThrows } from "@std/assert";
 import { type Bundle, bundleSuite, checkPortable } from "./runtimes/bundle.ts";
+import { NODE_EXAMPLE, WORKER_EXAMPLE } from "./runtimes/npm_examples.ts";
 import { DENO, NODE_ON_PATH, type Runtime, versionOf } from "./runtimes/runtime.ts";
 import { runSuite } from "./runtimes/suite_run.ts";
 
@@ -35,4 +36,10 @@ Deno.test("checkPortable() finds what belongs to one runtime", () => {
   for (const text of ["Deno.env", "await Deno .open()", 'import fs from "node:fs"', 'require("fs")']) {
     assertThrows(() => checkPortable("foreign.js", text), Error, "foreign.js needs more than fetch");
   }
+});
+
+Deno.test("README.md shows the examples that the npm package is tried with", async () => {
+  const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
+  assertStringIncludes(readme, NODE_EXAMPLE.trim());
+  assertStringIncludes(readme, WORKER_EXAMPLE.trim());
 });

@@ -20,3 +20,21 @@ export function defer<Value>(): Deferred<Value> {
   });
   return { promise, resolve, reject };
 }
+
+/**
+ * Waits for a promise until a signal is aborted; the work behind it is not stopped. `abortable` of `@std/async` does the
+ * same, but with `Promise.withResolvers`.
+ *
+ * @throws The signal's reason when it is aborted first.
+ */
+export async function untilAborted<Value>(promise: Promise<Value>, signal: AbortSignal): Promise<Value> {
+  const { promise: aborted, reject } = defer<never>();
+  const onAbort = () => reject(signal.reason);
+  if (signal.aborted) onAbort();
+  signal.addEventListener("abort", onAbort, { once: true });
+  try {
+    return await Promise.race([aborted, promise]);
+  } finally {
+    signal.removeEventListener("abort", onAbort);
+  }
+}

@@ -1,10 +1,10 @@
 /** Step 2 of the walk, the wire: sends a request to a registry: gate, token, fetch, check, and maybe again. */
 
-import { abortable } from "@std/async/abortable";
 import { AuthError, Authorizer, type TokenRequest } from "./auth.ts";
 import type { UploadBody } from "./body.ts";
 import { type Challenge, isOwnRealm, parseChallenges } from "./challenge.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import { untilAborted } from "./deferred.ts";
 import { Gate, type Outcome } from "./gate.ts";
 import { readText } from "./read_body.ts";
 import {
@@ -206,7 +206,7 @@ export class Transport {
       });
     }
     const signal = request.signal ?? this.signal;
-    await (signal === undefined ? connection.meeting : abortable(connection.meeting, signal));
+    await (signal === undefined ? connection.meeting : untilAborted(connection.meeting, signal));
   }
 
   /** Asks for the API's root, which answers with the challenge, if there is one (OCI distribution-spec 1.1, Determining Support). */
