@@ -131,33 +131,34 @@ Deno.test("copyBlob() brings a blob itself when the repository it would have mou
 });
 
 Deno.test("copyBlob() does not fail for another source's bad copy of the same blob", async () => {
-  const gate = Promise.withResolvers<void>();
+  const layer = buildLayer(1);
+  const [isLeading, isFollowing] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   const setup = setUpMirror({
     source: {
-      intercept: async (request, { kind, repository }) => {
-        if (request.method === "GET" && kind === "blob" && repository === "bad/image") await gate.promise;
+      intercept: async ({ method }, { kind, repository, reference }) => {
+        if (method !== "GET") return undefined;
+        // The good image begins when the bad one has claimed the layer, whose bytes come when the good one waits for it.
+        if (kind === "manifest" && repository === "good/image") await isLeading.promise;
+        if (kind !== "blob" || repository !== "bad/image" || reference !== layer.digest) return undefined;
+        isLeading.resolve();
+        await isFollowing.promise;
         return undefined;
       },
     },
   });
-  const layer = buildLayer(1);
   const [bad, good] = [buildImage({ seed: 1, layers: [layer] }), buildImage({ seed: 2, layers: [layer] })];
   pushImage(setup.source, "bad/image", "v1", bad);
   pushImage(setup.source, "good/image", "v1", good);
-  setup.source.state.repository("bad/image").blobs.set(
-    layer.digest,
-    bytesContent(new Uint8Array(1024), layer.digest),
-  );
-  const running = setup.run({
+  const { blobs } = setup.source.state.repository("bad/image");
+  blobs.set(layer.digest, bytesContent(new Uint8Array(1024), layer.digest));
+  const report = await setup.run({
     [`${SOURCE}/bad/image:v1`]: `${DESTINATION}/to/image:bad`,
     [`${SOURCE}/good/image:v1`]: `${DESTINATION}/to/image:good`,
   }, {
     onEvent: (event) => {
-      // The good image's config has come: its layer now waits for the bad image's.
-      if (event.type === "blob-copied" && event.task.includes("good/")) gate.resolve();
+      if (event.type === "blob-copied" && event.task.includes("good/")) isFollowing.resolve();
     },
   });
-  const report = await running;
   assertEquals(report.totals, { copied: 1, unchanged: 0, skipped: 0, failed: 1, pending: 0, rulesFailed: 0 });
   assertHolds(setup.destination, "to/image", "good", good);
 });

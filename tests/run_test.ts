@@ -36,11 +36,9 @@ function withImages(images: Record<string, Image>, options: MirrorSetupOptions =
 }
 
 function numbered(count: number, layers = 1, layerSize = 1024): Record<string, Image> {
-  const entries = Array.from(
-    { length: count },
-    (_, seed) => [`t${seed}`, buildImage({ seed, layers, layerSize })] as const,
-  );
-  return Object.fromEntries(entries);
+  const images: Record<string, Image> = {};
+  for (let seed = 0; seed < count; seed++) images[`t${seed}`] = buildImage({ seed, layers, layerSize });
+  return images;
 }
 
 function totals(some: Partial<Record<TaskStatus | "rulesFailed", number>>): Record<string, number> {
@@ -72,7 +70,6 @@ Deno.test("mirror() reports images, rules and bytes of all fates", async () => {
   });
   assertEquals(report.totals, totals({ copied: 2, unchanged: 1, failed: 1, rulesFailed: 1 }));
   assertEquals(report.rules.map(({ source }) => source), [`${SOURCE}/from/none`]);
-  assertEquals(report.finishedAt, new Date(setup.clock.now()).toISOString());
 });
 
 Deno.test("mirror() tells what happens in order", async () => {

@@ -20,6 +20,11 @@ const ROWS: Record<string, (bench: Bench) => Promise<void>> = {
   memory: runMemory,
 };
 
+const ABOUT_FIGURES =
+  `Medians of all rounds, for wall times with the least and the most. CPU is user and system of the whole process
+tree, peak is the resident set of its largest process. After every run each tag is compared by digest, and every child and
+blob is looked for: a run with a fault is wrong, however fast it was. Peers that take more than ten seconds run once.`;
+
 async function main(options: BenchOptions): Promise<number> {
   const peers = (await findPeers()).filter(({ name }) => options.peers?.includes(name) ?? true);
   const samples = new Samples();
@@ -46,9 +51,7 @@ async function render(bench: Bench): Promise<string> {
     'Medians. A peer is named with its figure; "met" is about this tool.',
     targetTable(findTargets(samples, options)),
     "## Figures",
-    "Medians of all rounds, for wall times with the least and the most. CPU is user and system of the whole process tree,",
-    "peak is the resident set of its largest process. After every run each tag is compared by digest, and every child and",
-    "blob is looked for: a run with a fault is wrong, however fast it was.",
+    ABOUT_FIGURES,
     ...rows.flatMap((row) => [`### ${row}`, figureTable(samples, row)]),
     "## Requests by kind",
     ...kinds.flatMap((row) => [`### ${row}`, requestTable(samples, row)]),
@@ -62,15 +65,16 @@ async function describe({ options, tools }: Bench): Promise<string> {
     `${name} ${version}`.trim()
   );
   const { rounds, latency, layerSize } = options;
+  // Where files are on this machine says nothing to others.
+  const flags = Deno.args.filter((text, index) =>
+    !/^--(cli|output)/.test(text) && !/^--(cli|output)$/.test(Deno.args[index - 1] ?? "")
+  );
   return [
     `- date: ${new Date().toISOString().slice(0, 10)}`,
     `- machine: ${await describeMachine()}`,
     `- runtime: Deno ${Deno.version.deno}`,
     `- tools: ${list.join(", ")}`,
-    `- command: \`deno task bench ${Deno.args.filter((one) => !one.includes("/")).join(" ")}\``.replace(
-      " `",
-      "`",
-    ),
+    `- command: \`${["deno task bench", ...flags].join(" ")}\``,
     `- ${rounds} rounds, the tools in turn; latency ${latency} ms a request; large layers of ${layerSize} MiB; default settings`,
     "- registries: CNCF distribution (`docker-registry`) on loopback, a new empty destination for each run, behind a proxy that",
     "  counts, delays and asks for tokens; rows of large layers and of many tags reach their registries directly, and the",

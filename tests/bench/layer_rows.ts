@@ -21,7 +21,9 @@ export async function runLayers(bench: Bench): Promise<void> {
   const size = bench.options.layerSize * MEBIBYTE;
   const images = await pushLargeImages(source, { size, count: FEW });
   const gigabytes = uniqueBytes(images) / 1e9;
-  await eachRound(bench.options.rounds, toolsOf(bench, { switches: ["--verify"] }), async (tool) => {
+  // regsync copies as regctl does.
+  const tools = toolsOf(bench, { switches: ["--verify"], without: ["regsync"] });
+  await eachRound(bench.options.rounds, tools, async (tool) => {
     await using stage = await openStage(source, images, { hasProxy: false });
     await inFolder(async (directory) => {
       const extra = ({ cpu = NaN, wall }: { cpu?: number; wall: number }) => ({
@@ -40,7 +42,8 @@ export async function runMemory(bench: Bench): Promise<void> {
   for (const size of [full / SMALL_PART, full]) {
     const images = await pushLargeImages(source, { size: size * MEBIBYTE, count: MANY });
     const rounds = size === full ? 1 : bench.options.rounds;
-    await eachRound(rounds, toolsOf(bench, { switches: ["--verify"] }).map(manyAtOnce), async (tool) => {
+    const tools = toolsOf(bench, { switches: ["--verify"], without: ["regsync", "regctl"] }).map(manyAtOnce);
+    await eachRound(rounds, tools, async (tool) => {
       await runOnMemory(bench, { tool, images, source, row: memoryRow(size) });
     });
   }
