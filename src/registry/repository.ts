@@ -36,6 +36,8 @@ export interface GetBlobOptions {
   signal?: AbortSignal | undefined;
 }
 
+/** Milliseconds that giving up an upload may take. */
+const CANCEL_TIME = 3000;
 const ACCEPT_MANIFESTS = MANIFEST_MEDIA_TYPES.join(", ");
 
 /** One repository of one registry. */
@@ -308,6 +310,8 @@ export class Repository {
         path: session.location,
         expect: [200, 202, 204, 404],
         attempts: 1,
+        // A run that is interrupted still tidies up, but does not wait long for it.
+        signal: AbortSignal.timeout(CANCEL_TIME),
       });
       await response.body?.cancel();
     } catch (error) {

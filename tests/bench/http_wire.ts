@@ -96,7 +96,8 @@ export class WireReader {
         const piece = this.#take(Math.min(left, this.#end - this.#start));
         await writeAll(to, join([before, piece]));
         before = new Uint8Array();
-        onBytes(piece.length);
+        // The line end after the data is not of the body.
+        onBytes(Math.min(piece.length, Math.max(0, left - 2)));
         left -= piece.length;
       }
     }

@@ -45,8 +45,9 @@ Deno.test("WireReader.forward() passes on a body with a length, and nothing of t
 Deno.test("WireReader.forward() passes chunks on as they are, with their trailers", async () => {
   const first =
     "PATCH /v2/a HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n3\r\nyou\r\n0\r\nx: y\r\n\r\n";
-  const { passed } = await passOn(`${first}GET / HTTP/1.1\r\n\r\n`, false);
+  const { passed, counted } = await passOn(`${first}GET / HTTP/1.1\r\n\r\n`, false);
   assertEquals(passed, first);
+  assertEquals(counted, 8);
 });
 
 Deno.test("WireReader.forward() passes an answer without a length on to the end of the connection", async () => {

@@ -3,7 +3,7 @@
 import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { openWorkspace, type Workspace } from "../cli_process.ts";
 import { buildImage, pushImage } from "../images.ts";
-import { createRegistry, type RegistryOptions, serve } from "../registry.ts";
+import { createRegistry, type RegistryOptions, serve, type TestRegistry } from "../registry.ts";
 
 /** Bytes of the layer. */
 const SIZE = 100_000;
@@ -36,24 +36,25 @@ class StuckBlobs {
 }
 
 async function withStuckRun(
-  run: (stuck: StuckBlobs, workspace: Workspace, config: string) => Promise<void>,
+  run: (stuck: StuckBlobs, workspace: Workspace, config: string, to: TestRegistry) => Promise<void>,
 ): Promise<void> {
   const stuck = new StuckBlobs();
   const source = createRegistry(stuck.options);
+  const to = createRegistry();
   await using server = serve(source);
-  await using destination = serve(createRegistry());
+  await using destination = serve(to);
   await using workspace = await openWorkspace();
   pushImage(source, "ns/app", "v1", buildImage({ layers: 1, layerSize: SIZE }));
   const config = await workspace.writeConfig({
     auth: { [server.host]: { insecure: true }, [destination.host]: { insecure: true } },
     images: { [`${server.host}/ns/app`]: `${destination.host}/ns/app` },
   });
-  await run(stuck, workspace, config);
+  await run(stuck, workspace, config, to);
 }
 
 for (const signal of ["SIGINT", "SIGTERM"] as const) {
   Deno.test(`cli.ts stops cleanly at ${signal} in the middle of a blob, with the summary and 130`, () =>
-    withStuckRun(async (stuck, workspace, config) => {
+    withStuckRun(async (stuck, workspace, config, to) => {
       const report = workspace.path("report.json");
       const process = workspace.start(["--config", config, "--report", report]);
       await Promise.race([stuck.begun.promise, process.result]);
@@ -64,6 +65,7 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
       assertStringIncludes(stdout, "Interrupted");
       assertEquals(stderr, "");
       assertEquals(JSON.parse(await workspace.read("report.json")).isInterrupted, true);
+      assertEquals(to.repositories.get("ns/app")?.uploads.size, 0, "uploads left behind");
     }));
 }
 
