@@ -1,8 +1,8 @@
 /** What a file store finds when it opens its file: read once, rewritten first when most of it is outdated. */
 
 import { Facts } from "../mirror/store.ts";
-import { formatFact, parseRecord } from "./record.ts";
-import { openRecordFile, readLines, replaceRecordFile } from "./record_file.ts";
+import { formatFact, parsePlainFact, parseRecord } from "./record.ts";
+import { openRecordFile, replaceRecordFile, visitLines } from "./record_file.ts";
 
 /** What was found in a records file. */
 export interface LoadedRecords {
@@ -85,17 +85,27 @@ async function hasContent(file: Deno.FsFile): Promise<boolean> {
 async function readInto(loaded: LoadedRecords, file: Deno.FsFile): Promise<void> {
   let told = 0;
   let isWhole = true;
-  for await (const line of readLines(file)) {
+  await visitLines(file, (line) => {
     if (line.bytes.length > 0) loaded.lines++;
-    const record = parseRecord(line.bytes);
-    if (record !== undefined) told++;
-    if (record?.text !== undefined) loaded.facts.put({ ...record, text: record.text });
-    else if (record !== undefined) loaded.facts.remove(record.key);
+    if (takeIn(loaded.facts, line.bytes)) told++;
     isWhole = line.isWhole;
-  }
+  });
   // Lines that are not understood are not counted: a file full of them is somebody else's and stays as it is.
-  loaded.deadLines = told - loaded.facts.list([]).length;
+  loaded.deadLines = told - loaded.facts.size;
   loaded.size = isWhole ? (await file.seek(0, Deno.SeekMode.Current)) : -1;
+}
+
+/** Takes in what a line tells; returns whether that is anything. */
+function takeIn(facts: Facts, line: Uint8Array): boolean {
+  const plain = parsePlainFact(line);
+  if (plain !== undefined) {
+    facts.load(plain.group, plain.last, plain.text);
+    return true;
+  }
+  const record = parseRecord(line);
+  if (record?.text !== undefined) facts.put({ ...record, text: record.text });
+  else if (record !== undefined) facts.remove(record.key);
+  return record !== undefined;
 }
 
 /** Rewrites a file without its outdated lines. It may fail; the file as it was does as well. */
@@ -103,7 +113,7 @@ async function compact(path: string, now: () => number): Promise<void> {
   const makeLines = async (file: Deno.FsFile) => {
     const loaded: LoadedRecords = { ...emptyRecords(now), file };
     await readInto(loaded, file);
-    return isWasteful(loaded) ? loaded.facts.list([]).map(formatFact) : undefined;
+    return isWasteful(loaded) ? Array.from(loaded.facts.list([]), formatFact) : undefined;
   };
   await replaceRecordFile(path, makeLines).catch(() => {});
 }

@@ -45,6 +45,46 @@ export function parseRecord(line: Uint8Array): StoreRecord | undefined {
   return text.startsWith("{") ? parseOwnForm(text) : parseOldForm(text);
 }
 
+/** A fact as `Facts` takes it in where many are read. */
+export interface PlainFact {
+  /** All parts of its key but the last, encoded. */
+  group: string;
+  /** The last part of its key. */
+  last: string;
+  /** Its value as JSON text. */
+  text: string;
+}
+
+/** Texts without escapes, a flat object of texts and whole numbers, no expiry. */
+const PLAIN_FACT = (() => {
+  const text = String.raw`[ !#-[\]-~]+`;
+  const member = `"${text}":(?:"${text}"|0|[1-9]\\d{0,14})`;
+  return new RegExp(
+    `^\\{"k":(\\["${text}"(?:,"${text}")*),"(${text})"\\],"v":(\\{${member}(?:,${member})*\\})\\}$`,
+  );
+})();
+
+/**
+ * Reads a line that looks as nearly all do; `undefined` when it does not, which says nothing of whether it tells a fact.
+ *
+ * A mirror of 10,000 tags has 110,000 lines to read before its first request: 0.60 s where all were parsed as JSON.
+ */
+export function parsePlainFact(line: Uint8Array): PlainFact | undefined {
+  const whole = latin1.decode(line);
+  const [, parts, last, text] = PLAIN_FACT.exec(whole) ?? [];
+  if (parts === undefined || last === undefined || text === undefined) return undefined;
+  // Parts of a text keep all of it in memory, so what stays is read once more.
+  const copy = (from: number, length: number) => latin1.decode(line.subarray(from, from + length));
+  const start = '{"k":'.length + parts.length + ',"'.length;
+  return {
+    group: `${parts}]`,
+    last: copy(start, last.length),
+    text: copy(start + last.length + '"],"v":'.length, text.length),
+  };
+}
+
+const latin1 = new TextDecoder("latin1");
+
 /** The text of a line, or `undefined` when it is not UTF-8. */
 function decodeLine(line: Uint8Array): string | undefined {
   // A power cut may leave a run of NUL bytes in front of what was appended afterwards.

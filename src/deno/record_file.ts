@@ -83,14 +83,18 @@ async function isStillAt(file: Deno.FsFile, path: string): Promise<boolean> {
   }
 }
 
-/** Reads a file from where it stands to its end. Lines too long to be a record are passed over, unread. */
-export async function* readLines(file: Deno.FsFile): AsyncGenerator<Line> {
+/**
+ * Reads a file from where it stands to its end. Lines too long to be a record are passed over, unread.
+ *
+ * @param visit Called with each line: an iterator would wait at each of some hundred thousand.
+ */
+export async function visitLines(file: Deno.FsFile, visit: (line: Line) => void): Promise<void> {
   const splitter = new LineSplitter();
   const buffer = new Uint8Array(BUFFER_SIZE);
   for (let count = await file.read(buffer); count !== null; count = await file.read(buffer)) {
-    yield* splitter.push(buffer.subarray(0, count));
+    for (const line of splitter.push(buffer.subarray(0, count))) visit(line);
   }
-  if (splitter.length > 0) yield { bytes: splitter.rest(), isWhole: false };
+  if (splitter.length > 0) visit({ bytes: splitter.rest(), isWhole: false });
 }
 
 /** Cuts chunks at newlines and holds at most one line of the longest allowed length. */

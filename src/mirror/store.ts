@@ -59,9 +59,21 @@ export interface MemoryStoreOptions {
   now?: () => number;
 }
 
-/** Facts in memory, looked up at once: what `MemoryStore` keeps, and what a store on disk answers from. */
+/** Facts whose keys differ in nothing but their last part: the parts before it, and the values as JSON text by that last part. */
+interface FactGroup {
+  parts: StoreKey;
+  texts: Map<string, string>;
+}
+
+/**
+ * Facts in memory, looked up at once: what `MemoryStore` keeps, and what a store on disk answers from.
+ *
+ * There may be one for every blob of a mirror. Kept by what their keys have in common, each costs its text and a place in a
+ * map, for its last part is a digest that others hold as well; as an object with a key of its own it took four times as much.
+ */
 export class Facts {
-  #facts = new Map<string, Fact>();
+  #groups = new Map<string, FactGroup>();
+  #expiries = new Map<string, number>();
   #now: () => number;
 
   /** Facts that expire by the clock `now`, in milliseconds since 1970. */
@@ -69,34 +81,76 @@ export class Facts {
     this.#now = now;
   }
 
+  /** How many facts there are that have not expired. */
+  get size(): number {
+    const now = this.#now();
+    const kept = [...this.#groups.values()].reduce((sum, { texts }) => sum + texts.size, 0);
+    return kept - [...this.#expiries.values()].filter((expiry) => expiry <= now).length;
+  }
+
   /** The fact at a key, unless it has expired. */
   get(key: StoreKey): Fact | undefined {
-    const encoded = encodeKey(key);
-    const fact = this.#facts.get(encoded);
-    if (fact === undefined || !isExpired(fact, this.#now())) return fact;
-    this.#facts.delete(encoded);
+    const text = this.#groups.get(groupOf(key))?.texts.get(key.at(-1) ?? "");
+    if (text === undefined) return undefined;
+    const fact = this.#factOf(key, text);
+    if (!isExpired(fact, this.#now())) return fact;
+    this.#delete(key);
     return undefined;
   }
 
   /** Keeps a fact; `false` when the very same fact (value and expiry) was there already. */
-  put(fact: Fact): boolean {
-    const before = this.get(fact.key);
-    if (before?.text === fact.text && before.expiresAt === fact.expiresAt) return false;
-    this.#facts.set(encodeKey(fact.key), fact);
+  put({ key, text, expiresAt }: Fact): boolean {
+    const before = this.get(key);
+    if (before?.text === text && before.expiresAt === expiresAt) return false;
+    this.load(groupOf(key), key.at(-1) ?? "", text);
+    if (expiresAt !== undefined) this.#expiries.set(encodeKey(key), expiresAt);
     return true;
+  }
+
+  /**
+   * Keeps a fact that does not expire, where many are read.
+   *
+   * @param group All parts of its key but the last, encoded.
+   * @param last The last part of its key.
+   * @param text Its value as JSON text.
+   */
+  load(group: string, last: string, text: string): void {
+    let facts = this.#groups.get(group);
+    if (facts === undefined) this.#groups.set(group, facts = { parts: JSON.parse(group), texts: new Map() });
+    facts.texts.set(last, text);
+    if (this.#expiries.size > 0) this.#expiries.delete(encodeKey([...facts.parts, last]));
   }
 
   /** Forgets the fact at a key; `false` when there was none. */
   remove(key: StoreKey): boolean {
-    const known = this.get(key) !== undefined;
-    return this.#facts.delete(encodeKey(key)) && known;
+    return this.get(key) !== undefined && this.#delete(key);
   }
 
   /** The facts whose key starts with `prefix` and that have not expired. */
-  list(prefix: StoreKey): Fact[] {
+  *list(prefix: StoreKey): Generator<Fact> {
     const now = this.#now();
-    return [...this.#facts.values()].filter((fact) => hasPrefix(fact.key, prefix) && !isExpired(fact, now));
+    for (const { parts, texts } of this.#groups.values()) {
+      if (!hasPrefix([...parts, ...prefix.slice(parts.length)], prefix)) continue;
+      for (const [last, text] of texts) {
+        const fact = this.#factOf([...parts, last], text);
+        if (hasPrefix(fact.key, prefix) && !isExpired(fact, now)) yield fact;
+      }
+    }
   }
+
+  #factOf(key: StoreKey, text: string): Fact {
+    const expiresAt = this.#expiries.size === 0 ? undefined : this.#expiries.get(encodeKey(key));
+    return expiresAt === undefined ? { key, text } : { key, text, expiresAt };
+  }
+
+  #delete(key: StoreKey): boolean {
+    if (this.#expiries.size > 0) this.#expiries.delete(encodeKey(key));
+    return this.#groups.get(groupOf(key))?.texts.delete(key.at(-1) ?? "") ?? false;
+  }
+}
+
+function groupOf(key: StoreKey): string {
+  return encodeKey(key.slice(0, -1));
 }
 
 /** A store that lasts as long as its process. */
