@@ -24,6 +24,11 @@ export interface FileStoreOptions {
 
 /** Lines written at once, in UTF-16 units: about 64 KiB. */
 const BATCH_LENGTH = 64 * 1024;
+/**
+ * Milliseconds for which lines gather before they are written. Who is killed in between loses facts, which costs a request each;
+ * written as they come, the 11,000 facts of 1,000 tags took 0.4 s of CPU.
+ */
+const BATCH_TIME = 50;
 
 /**
  * Opens the store in the file at `path`. A missing file is created at the first write, readable by its owner only.
@@ -47,6 +52,8 @@ export class FileStore implements Store {
   #size: number;
   #lines: string[] = [];
   #writing: Promise<void> | undefined;
+  #hurry: () => void = () => {};
+  #isHurried = false;
   #isMemoryOnly = false;
 
   /** Takes over what was loaded from the file at `path`. */
@@ -86,7 +93,10 @@ export class FileStore implements Store {
 
   /** Waits until everything set so far is handed to the system. */
   async flush(): Promise<void> {
+    this.#isHurried = true;
+    this.#hurry();
     await this.#writing;
+    this.#isHurried = false;
   }
 
   /** Flushes and closes the file. */
@@ -106,6 +116,7 @@ export class FileStore implements Store {
     try {
       this.#file ??= await openRecordFile(this.#path, { create: true });
       while (this.#lines.length > 0) {
+        await this.#gather();
         this.#size = await appendLines(this.#file, takeBatch(this.#lines), this.#size);
       }
     } catch (error) {
@@ -113,6 +124,16 @@ export class FileStore implements Store {
     } finally {
       this.#writing = undefined;
     }
+  }
+
+  /** Waits for more lines, unless somebody waits for these. */
+  async #gather(): Promise<void> {
+    if (this.#isHurried) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    const timer = setTimeout(resolve, BATCH_TIME);
+    this.#hurry = resolve;
+    await promise;
+    clearTimeout(timer);
   }
 
   #fail(error: unknown): void {
