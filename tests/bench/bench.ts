@@ -5,6 +5,7 @@ import { runFanOut, runMirror, runShared, runStart } from "./mirror_rows.ts";
 import { type BenchOptions, readOptions } from "./options.ts";
 import type { Bench } from "./runner.ts";
 import { Samples } from "./samples.ts";
+import { MEMORY_FOLDER } from "./stage.ts";
 import { runScale } from "./scale_row.ts";
 import { figureTable, requestTable, targetTable } from "./tables.ts";
 import { findTargets } from "./targets.ts";
@@ -69,6 +70,7 @@ async function describe({ options, tools }: Bench): Promise<string> {
   const flags = Deno.args.filter((text, index) =>
     !/^--(cli|output)/.test(text) && !/^--(cli|output)$/.test(Deno.args[index - 1] ?? "")
   );
+  const storage = MEMORY_FOLDER === undefined ? "on disk" : "in memory, that of large layers on disk";
   return [
     `- date: ${new Date().toISOString().slice(0, 10)}`,
     `- machine: ${await describeMachine()}`,
@@ -78,7 +80,7 @@ async function describe({ options, tools }: Bench): Promise<string> {
     `- ${rounds} rounds, the tools in turn; latency ${latency} ms a request; large layers of ${layerSize} MiB; default settings`,
     "- registries: CNCF distribution (`docker-registry`) on loopback, a new empty destination for each run, behind a proxy that",
     "  counts, delays and asks for tokens; rows of large layers and of many tags reach their registries directly, and the",
-    "  many tags are between in-memory registries",
+    `  many tags are between in-memory registries; storage is ${storage}`,
   ].join("\n");
 }
 

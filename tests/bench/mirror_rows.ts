@@ -3,7 +3,7 @@
 import { startRegistry } from "../real/registry_process.ts";
 import { sharedBase, tenByFour, uniqueBlobs, uniqueBytes } from "./inputs.ts";
 import { type Bench, eachRound, inFolder, runOnce, toolsOf } from "./runner.ts";
-import { fill, openStage } from "./stage.ts";
+import { fill, MEMORY_FOLDER as parent, openStage } from "./stage.ts";
 
 /** Runs of a tool in the row of starts, a round. */
 const STARTS = 5;
@@ -16,13 +16,13 @@ export function rowName(name: string, latency: number): string {
 /** A cold copy of the job 10×4 and a run that finds nothing to do, without and with latency. */
 export async function runMirror(bench: Bench): Promise<void> {
   const images = tenByFour();
-  await using source = await startRegistry();
+  await using source = await startRegistry({ parent });
   await fill(source, images);
   for (const latency of [0, bench.options.latency]) {
     // regctl has no notion of a repository: ten processes for ten tags are its own kind of race.
     const tools = toolsOf(bench, { switches: ["--trust-records"], without: ["regctl"] });
     await eachRound(bench.options.rounds, tools, async (tool) => {
-      await using stage = await openStage(source, images, { latency, hasProxy: true });
+      await using stage = await openStage(source, images, { latency, hasProxy: true, parent });
       await inFolder(async (directory) => {
         await runOnce(bench, { row: rowName("cold 10×4", latency), tool, stage, directory });
         await runOnce(bench, { row: rowName("no-op 10×4", latency), tool, stage, directory });
@@ -34,9 +34,9 @@ export async function runMirror(bench: Bench): Promise<void> {
 /** How long it takes from the start of the process to its first connection. */
 export async function runStart(bench: Bench): Promise<void> {
   const images = tenByFour();
-  await using source = await startRegistry();
+  await using source = await startRegistry({ parent });
   await fill(source, images);
-  await using stage = await openStage(source, images, { hasProxy: true });
+  await using stage = await openStage(source, images, { hasProxy: true, parent });
   const [ours] = bench.tools;
   if (ours === undefined) return;
   const row = "start";
@@ -61,12 +61,17 @@ export async function runStart(bench: Bench): Promise<void> {
 export async function runFanOut(bench: Bench): Promise<void> {
   const images = tenByFour();
   const bytes = uniqueBytes(images);
-  await using source = await startRegistry();
+  await using source = await startRegistry({ parent });
   await fill(source, images);
   for (const latency of [0, bench.options.latency]) {
     await eachRound(bench.options.rounds, toolsOf(bench, { without: ["regctl", "skopeo"] }), async (tool) => {
       for (const destinations of [1, 3]) {
-        await using stage = await openStage(source, images, { destinations, latency, hasProxy: true });
+        await using stage = await openStage(source, images, {
+          destinations,
+          latency,
+          hasProxy: true,
+          parent,
+        });
         await inFolder(async (directory) => {
           const row = rowName(`${destinations} destination${destinations === 1 ? "" : "s"}`, latency);
           const extra = (_: unknown, tallies: Record<string, { bytesOut: number }>) => ({
@@ -83,10 +88,10 @@ export async function runFanOut(bench: Bench): Promise<void> {
 export async function runShared(bench: Bench): Promise<void> {
   const images = sharedBase();
   const unique = uniqueBlobs(images).size;
-  await using source = await startRegistry();
+  await using source = await startRegistry({ parent });
   await fill(source, images);
   await eachRound(bench.options.rounds, toolsOf(bench), async (tool) => {
-    await using stage = await openStage(source, images, { hasProxy: true });
+    await using stage = await openStage(source, images, { hasProxy: true, parent });
     await inFolder(async (directory) => {
       const extra = () => ({ uniqueBlobs: unique });
       await runOnce(bench, { row: "10 repositories, shared base", tool, stage, directory, extra });

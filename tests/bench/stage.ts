@@ -8,6 +8,17 @@ import type { ProxySettings } from "./proxy.ts";
 import type { Tally } from "./tally.ts";
 import type { Job } from "./tools.ts";
 
+/** A folder that is in memory, where the system has one: a disk that catches up with the last run is no part of the next. */
+export const MEMORY_FOLDER: string | undefined = await isFolder("/dev/shm") ? "/dev/shm" : undefined;
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await Deno.stat(path)).isDirectory;
+  } catch {
+    return false;
+  }
+}
+
 /** Options of {@linkcode openStage}. */
 export interface StageOptions {
   /** How many destination registries; 1 unless told. */
@@ -16,6 +27,8 @@ export interface StageOptions {
   latency?: number;
   /** Whether there is a proxy, which asks for tokens; without it registries are reached directly. */
   hasProxy: boolean;
+  /** Folder that the destinations' storage is made in; the system's for temporary files unless told. */
+  parent?: string | undefined;
 }
 
 /** The stage. */
@@ -41,10 +54,10 @@ export async function openStage(
   images: readonly PlacedImage[],
   options: StageOptions,
 ): Promise<Stage> {
-  const { destinations: count = 1, latency = 0, hasProxy } = options;
+  const { destinations: count = 1, latency = 0, hasProxy, parent } = options;
   await using stack = new AsyncDisposableStack();
   const destinations: RegistryProcess[] = [];
-  for (let index = 0; index < count; index++) destinations.push(stack.use(await startRegistry()));
+  for (let index = 0; index < count; index++) destinations.push(stack.use(await startRegistry({ parent })));
   const targets = {
     source: source.host,
     ...Object.fromEntries(destinations.map(({ host }, index) => [`destination${index}`, host])),

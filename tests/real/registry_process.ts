@@ -16,6 +16,8 @@ export interface RegistryProcessOptions {
   certificate?: Certificate;
   /** Whether {@linkcode USER} must log in, by HTTP Basic authentication. */
   needsLogin?: boolean;
+  /** Folder that its storage is made in, and removed from again; the system's for temporary files unless told. */
+  parent?: string | undefined;
 }
 
 /** A registry under way. */
@@ -38,7 +40,8 @@ export interface RegistryProcess extends AsyncDisposable {
  * @throws {Error} with the registry's own words when it does not come up.
  */
 export async function startRegistry(options: RegistryProcessOptions = {}): Promise<RegistryProcess> {
-  const directory = await Deno.makeTempDir({ prefix: "docker-registry-" });
+  const { parent } = options;
+  const directory = await Deno.makeTempDir({ prefix: "docker-registry-", ...(parent && { dir: parent }) });
   await Deno.writeTextFile(`${directory}/htpasswd`, HTPASSWD);
   await Deno.writeTextFile(`${directory}/config.json`, JSON.stringify(configOf(directory, options)));
   const child = new Deno.Command("docker-registry", {
