@@ -29,6 +29,7 @@ export * from "./src/oci/reference.ts";
 export * from "./src/registry/auth.ts";
 export * from "./src/registry/blob_source.ts";
 export * from "./src/registry/body.ts";
+export * from "./src/registry/buffer_pool.ts";
 export * from "./src/registry/challenge.ts";
 export * from "./src/registry/clock.ts";
 export * from "./src/registry/credential.ts";

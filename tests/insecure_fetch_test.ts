@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { createInsecureFetch } from "../src/deno/insecure_fetch.ts";
+import type { FetchInit } from "../src/registry/fetch.ts";
 import { bytesSource, UploadBody } from "../src/registry/body.ts";
 import { serve } from "./registry/serve.ts";
 import { type Line, listen, serverIdentity } from "./tls_servers.ts";
@@ -108,8 +109,7 @@ Deno.test("createInsecureFetch() sends 8 MiB with a true Content-Length, or in c
       const header = (name: string) => request.headers.get(name);
       return Response.json([isSame, header("content-length"), header("transfer-encoding")]);
     }, serverIdentity());
-    const put = async (init: RequestInit) =>
-      await (await fetch(server.url, { method: "PUT", ...init })).json();
+    const put = async (init: FetchInit) => await (await fetch(server.url, { method: "PUT", ...init })).json();
     const upload = new UploadBody(bytesSource(bytes), bytes.length);
     assertEquals(await put(upload.init()), [true, "8388608", null]);
     assertEquals(await put({ body: bytes }), [true, "8388608", null]);

@@ -1,6 +1,6 @@
 /** What the tests of the mirror share: a source, some destinations, a run between them, and looks at what came of it. */
 
-import type { Digest } from "../src/oci/descriptor.ts";
+import { type Digest, digestOf } from "../src/oci/descriptor.ts";
 import type { Rule } from "../src/mirror/config.ts";
 import type { CopyContext } from "../src/mirror/destination.ts";
 import type { PlanContext } from "../src/mirror/plan.ts";
@@ -117,6 +117,7 @@ export class MirrorSetup {
       force: false,
       isStopping: () => false,
       createHasher: undefined,
+      digestOf,
       ...options,
     };
   }

@@ -2,8 +2,10 @@
 
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { CertificateError } from "../src/deno/certificates.ts";
-import { environmentProxy, ProxyError } from "../src/deno/proxy.ts";
+import { environmentProxy, isWithoutProxy, ProxyError } from "../src/deno/proxy.ts";
 import { createRegistryFetch, type RegistryFetchOptions } from "../src/deno/tls.ts";
+import { bytesSource, UploadBody } from "../src/registry/body.ts";
+import type { FetchInit } from "../src/registry/fetch.ts";
 import { describeFailure } from "../src/registry/network_failure.ts";
 import { serve } from "./registry/serve.ts";
 import { pem, serveMutual, serveProxy, serverIdentity } from "./tls_servers.ts";
@@ -20,6 +22,42 @@ async function get(url: string, options: Omit<RegistryFetchOptions, "registry">)
   } finally {
     close();
   }
+}
+
+const PROXY_VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"];
+const VARIABLES = [...PROXY_VARIABLES, "NO_PROXY", "no_proxy"];
+
+/** Runs a test while the environment names the proxies it is told and no others. */
+async function withProxies(proxies: Record<string, string>, test: () => Promise<void>): Promise<void> {
+  const before = VARIABLES.map((name) => [name, Deno.env.get(name)] as const);
+  try {
+    for (const name of VARIABLES) Deno.env.delete(name);
+    for (const [name, value] of Object.entries(proxies)) Deno.env.set(name, value);
+    await test();
+  } finally {
+    for (const [name, value] of before) {
+      if (value === undefined) Deno.env.delete(name);
+      else Deno.env.set(name, value);
+    }
+  }
+}
+
+const LARGE = 4 * 1024 * 1024;
+
+/** Whether a request goes over a socket of our own, and the text it is answered with. */
+async function way(url: string, init: FetchInit, options: Omit<RegistryFetchOptions, "registry"> = CA) {
+  const { fetch, close } = createRegistryFetch({ registry: "reg.test", ...options });
+  try {
+    const response = await fetch(url, init);
+    return [response.fillsBuffers === true, await response.text()];
+  } finally {
+    close();
+  }
+}
+
+/** An upload of so many bytes, as the walk sends it. */
+function uploadOf(size: number): FetchInit {
+  return { method: "PUT", ...new UploadBody(bytesSource(new Uint8Array(size)), size).init() };
 }
 
 /** What a user is told when a URL cannot be reached. */
@@ -125,6 +163,100 @@ Deno.test("createRegistryFetch() leaves the environment's proxy to Deno for any 
       else Deno.env.set(name, value);
     }
   }
+});
+
+Deno.test("createRegistryFetch() sends large bodies both ways over a socket, and small ones with Deno's fetch", () =>
+  withProxies({}, async () => {
+    for (const identity of [serverIdentity(), {}]) {
+      await using server = serve(
+        async (request) => new Response(String((await request.arrayBuffer()).byteLength)),
+        identity,
+      );
+      assertEquals(await way(server.url, { size: LARGE }), [true, "0"]);
+      assertEquals(await way(server.url, { size: LARGE - 1 }), [false, "0"]);
+      assertEquals(await way(server.url, {}), [false, "0"]);
+      assertEquals(await way(server.url, uploadOf(LARGE)), [true, `${LARGE}`]);
+      assertEquals(await way(server.url, uploadOf(LARGE - 1)), [false, `${LARGE - 1}`]);
+    }
+  }));
+
+Deno.test("createRegistryFetch() shows the client's certificate over a socket too", () =>
+  withProxies({}, async () => {
+    await using server = await serveMutual();
+    const options = { ...CA, ...CLIENT };
+    assertEquals(await way(`https://${server.host}/`, { size: LARGE }, options), [true, "test client"]);
+  }));
+
+Deno.test("createRegistryFetch() says of a large body what it says of others when a certificate is not trusted", () =>
+  withProxies({}, async () => {
+    await using server = serve(() => new Response("hello"), serverIdentity());
+    for (const init of [{ size: LARGE }, uploadOf(LARGE)]) {
+      const error = await assertRejects(() => way(server.url, init, {}), TypeError);
+      assertStringIncludes(describeFailure(error, new URL(server.url)), "is not trusted (unknown issuer)");
+    }
+  }));
+
+Deno.test("createRegistryFetch() goes over no socket for an insecure registry's https, and over one for its http", () =>
+  withProxies({}, async () => {
+    const insecure = { insecure: true, ...NO_PROXIES };
+    await using server = serve(() => new Response("hello"), serverIdentity());
+    assertEquals(await way(server.url, { size: LARGE }, insecure), [false, "hello"]);
+    await using plain = serve(() => new Response("hello"));
+    assertEquals(await way(plain.url, { size: LARGE }, insecure), [true, "hello"]);
+  }));
+
+Deno.test("createRegistryFetch() sends large bodies through the proxy it is given, or that any variable names", async () => {
+  await using server = serve(() => new Response("hello"), serverIdentity());
+  await using proxy = serveProxy();
+  const url = `http://${proxy.host}`;
+  await withProxies({}, async () => {
+    assertEquals(await way(server.url, { size: LARGE }, { ...CA, proxy: url }), [false, "hello"]);
+  });
+  assertEquals(proxy.heads.length, 1);
+  for (const name of PROXY_VARIABLES) {
+    // What leads to some URLs only is not looked at closer.
+    await withProxies({ [name]: url }, async () => {
+      assertEquals(await way(server.url, { size: LARGE }), [false, "hello"], name);
+    });
+  }
+  assertEquals(proxy.heads.length, 5);
+});
+
+/** Tests {@linkcode isWithoutProxy} with leave to read some variables only. */
+function testLeave(name: string, env: string[] | boolean, test: () => void | Promise<void>): void {
+  const permissions = { env, read: true, net: true } as const;
+  Deno.test({ name, permissions, fn: test });
+}
+
+// Deno's fetch reads these whatever the program may read.
+for (const hidden of PROXY_VARIABLES) {
+  const leave = PROXY_VARIABLES.filter((name) => name !== hidden);
+  testLeave(`isWithoutProxy() is not sure when ${hidden} may not be read`, leave, () => {
+    assertEquals(isWithoutProxy(), false);
+  });
+}
+
+testLeave("isWithoutProxy() is not sure when nothing may be read", false, () => {
+  assertEquals(isWithoutProxy(), false);
+});
+
+testLeave(
+  "isWithoutProxy() is sure when all six may be read and none names one",
+  VARIABLES,
+  async () => {
+    await withProxies({}, () => Promise.resolve(assertEquals(isWithoutProxy(), true)));
+    // An empty variable names none.
+    await withProxies({ HTTPS_PROXY: "" }, () => Promise.resolve(assertEquals(isWithoutProxy(), true)));
+  },
+);
+
+Deno.test({
+  name: "createRegistryFetch() goes over no socket when the environment may not be read",
+  permissions: { env: false, net: true, read: true },
+  fn: async () => {
+    await using server = serve(() => new Response("hello"));
+    assertEquals(await way(server.url, { size: LARGE }, {}), [false, "hello"]);
+  },
 });
 
 Deno.test("createRegistryFetch() names a proxy it cannot use, without the password", async () => {

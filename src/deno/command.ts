@@ -7,6 +7,7 @@ import type { CopyEvent, Report } from "../mirror/report.ts";
 import { mirror, type MirrorOptions, planOnly } from "../mirror/run.ts";
 import { parseShard, ShardError, shardPlan, shardRules } from "../mirror/shard.ts";
 import type { Store } from "../mirror/store.ts";
+import type { DigestOf } from "../oci/descriptor.ts";
 import { Transport } from "../registry/transport.ts";
 import { readConfigFiles } from "./config_file.ts";
 import {
@@ -173,6 +174,10 @@ async function mirrorOnce(parts: RunParts): Promise<number> {
   }
 }
 
+/** A run that copies nothing has no use for a hasher. */
+const lazyDigestOf: DigestOf = async (bytes, algorithm) =>
+  (await import("./hasher.ts")).machineDigestOf(bytes, algorithm);
+
 /** What cannot be cleared now expires by itself. */
 async function clearDead(leases: Leases, signal: AbortSignal): Promise<void> {
   const { IMAGE_LEASE } = await import("./shared_work.ts");
@@ -194,6 +199,7 @@ async function mirrorOptions(
     force: flags.force,
     trustRecords: flags.trustRecords,
     platforms: flags.platforms,
+    digestOf: lazyDigestOf,
   };
   if (shard !== undefined) options.select = (plan) => shardPlan(plan, shard);
   if (flags.verify) options.createHasher = (await import("./hasher.ts")).createMachineHasher;

@@ -75,7 +75,14 @@ export async function sendBody(request: ClientRequest, { content, length }: Outg
   }
 }
 
-function checkLength(sent: number, length: number | undefined, isEnd: boolean): void {
+/**
+ * Checks a body while it is sent.
+ *
+ * @param sent Bytes so far.
+ * @param length Bytes announced, if any were.
+ * @throws {TypeError} when there are more, or fewer at the end.
+ */
+export function checkLength(sent: number, length: number | undefined, isEnd: boolean): void {
   if (length === undefined || sent === length || sent < length && !isEnd) return;
   throw new TypeError(`the body has ${sent > length ? "more than" : `${sent} instead of`} ${length} bytes`);
 }

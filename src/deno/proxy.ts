@@ -52,6 +52,17 @@ export function environmentProxy(url: URL, env: (name: string) => string | undef
   return parseProxy(proxy);
 }
 
+/**
+ * Whether Deno's own fetch is sure to use no proxy. It reads the environment whatever this program may read of it, so a variable
+ * that may not be read counts as one that names a proxy.
+ */
+export function isWithoutProxy(): boolean {
+  const names = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].flatMap((name) => [name, name.toLowerCase()]);
+  return names.every((variable) =>
+    Deno.permissions.querySync({ name: "env", variable }).state === "granted" && !Deno.env.get(variable)
+  );
+}
+
 function isExcepted(url: URL, list: string): boolean {
   const host = url.hostname.replace(/^\[|\]$/g, "").toLowerCase();
   const port = url.port || (url.protocol === "https:" ? "443" : "80");

@@ -1,5 +1,6 @@
 /** Step 6 of the walk, the copy: one place an image goes to, and what copying needs. */
 
+import type { DigestOf } from "../oci/descriptor.ts";
 import { formatReference, type Reference } from "../oci/reference.ts";
 import type { TransferSlots } from "../registry/gate.ts";
 import type { CreateHasher } from "../registry/hasher.ts";
@@ -20,6 +21,8 @@ export interface CopyContext {
   habits: UploadHabits;
   /** Hashes every blob as it passes; without it large blobs are checked by their destinations alone. */
   createHasher: CreateHasher | undefined;
+  /** Finds the digest of bytes in memory. */
+  digestOf: DigestOf;
   /** Blobs under way at once. */
   slots: TransferSlots;
   /** The memory between runs. */

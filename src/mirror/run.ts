@@ -1,6 +1,7 @@
 /** Step 7 of the walk, the run: generate, copy, retry, as users of image-syncer know it. */
 
 import { pooledMap } from "@std/async/pool";
+import { type DigestOf, digestOf } from "../oci/descriptor.ts";
 import type { Clock } from "../registry/clock.ts";
 import { TransferSlots } from "../registry/gate.ts";
 import type { CreateHasher } from "../registry/hasher.ts";
@@ -32,6 +33,8 @@ export interface MirrorOptions {
   trustRecords?: boolean;
   /** Hashes every blob as it passes; without it blobs above 1 MiB are checked by their destinations alone. */
   createHasher?: CreateHasher;
+  /** Finds the digest of a small blob; WebCrypto unless told, which takes 50 µs of CPU however small it is. */
+  digestOf?: DigestOf;
   /** Platforms wanted of rules that name none, for example `linux/arm64`; all of them unless told. */
   platforms?: readonly string[];
   /** Milliseconds since 1970 from which on nothing new is begun; what is under way then ends, the rest stays `pending`. */
@@ -110,6 +113,7 @@ class Run {
       force: options.force ?? false,
       trustRecords: options.trustRecords ?? false,
       createHasher: options.createHasher,
+      digestOf: options.digestOf ?? digestOf,
       platforms: options.platforms ?? [],
       isStopping: () => transport.clock.now() >= (options.stopAt ?? Infinity),
       emit: (event) => this.#emit(event),

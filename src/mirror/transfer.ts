@@ -73,6 +73,7 @@ export class Transfer {
       for (let attempt = 1; waiting.length > 0; attempt++) {
         this.#failures.clear();
         await this.#attempt(waiting);
+        if (attempt === 1 && this.#failures.size === 0) this.#source.finish();
         const isLast = attempt >= limits.attempts;
         waiting = waiting.filter((destination) => this.#mayTryAgain(destination, isLast));
         if (waiting.length > 0) waiting = await this.#backOff(waiting, attempt);
@@ -169,8 +170,7 @@ export class Transfer {
         const { signal } = this.#context;
         const { repository } = destination;
         const session = this.#uploads.get(destination)?.session ?? await this.#postWhole(destination, bytes);
-        // A copy each: a runtime may take the buffer it is given.
-        if (session !== undefined) await repository.putBlob(session, digest, bytes.slice(), signal);
+        if (session !== undefined) await repository.putBlob(session, digest, bytes, signal);
         await this.#finish(destination, bytes.length);
       })
     ));

@@ -1,6 +1,6 @@
 /** Step 6 of the walk, the copy: the source of one blob, read once, checked, and kept at hand for uploads that break off. */
 
-import { algorithmOf, type Descriptor, DigestError, digestOf } from "../oci/descriptor.ts";
+import { algorithmOf, type Descriptor, DigestError } from "../oci/descriptor.ts";
 import { BlobSource } from "../registry/blob_source.ts";
 import type { ByteSource } from "../registry/body.ts";
 import { verified } from "../registry/hasher.ts";
@@ -31,6 +31,8 @@ const REPLAY_LIMIT = 3 * 1024 * 1024;
  * distribution 2.8, which cannot go on with an upload that broke off, gets them again without the source being asked.
  */
 const KEPT_BLOB_LIMIT = 6 * 1024 * 1024;
+
+const OVER = new DOMException("the transfer is over", "AbortError");
 
 /** The source of one blob, over all attempts to send it. */
 export class TransferSource {
@@ -82,9 +84,14 @@ export class TransferSource {
     return this.#replay.from(offset);
   }
 
+  /** Gives memory back: everything that was read has arrived, at the first attempt, so nobody is still sending it. */
+  finish(): void {
+    this.#replay?.finish();
+  }
+
   /** Lets go of the connection. */
   drop(): void {
-    this.#replay?.cancel(new DOMException("the transfer is over", "AbortError"));
+    this.#replay?.cancel(OVER);
     this.#replay = undefined;
     this.#source = undefined;
   }
@@ -113,8 +120,9 @@ export class TransferSource {
     for (let piece = await reader.read(); piece !== undefined; piece = await reader.read()) {
       bytes.set(piece, length);
       length += piece.length;
+      reader.recycle?.(piece);
     }
-    const actual = await digestOf(bytes, algorithmOf(digest));
+    const actual = await this.#context.digestOf(bytes, algorithmOf(digest));
     if (actual !== digest) throw new DigestError(`blob of "${registry}/${name}"`, digest, actual);
     return bytes;
   }

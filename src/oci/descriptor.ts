@@ -78,15 +78,21 @@ export function isManifestType(mediaType: string): boolean {
   return mediaType === MEDIA_TYPE_OCI_MANIFEST || mediaType === MEDIA_TYPE_DOCKER_MANIFEST;
 }
 
-const HEX_LENGTHS: Record<string, number> = { sha256: 64, sha384: 96, sha512: 128 };
+const HEX: Record<string, RegExp> = {
+  sha256: /^[a-f0-9]{64}$/,
+  sha384: /^[a-f0-9]{96}$/,
+  sha512: /^[a-f0-9]{128}$/,
+};
 
 /** Whether a text is a digest: known algorithms need their exact length in lower-case hex, others at least 32 characters. */
 export function isDigest(text: string): boolean {
   const match = /^([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]{32,256})$/.exec(text);
   if (match === null) return false;
-  const length = HEX_LENGTHS[match[1] ?? ""];
-  return length === undefined || new RegExp(`^[a-f0-9]{${length}}$`).test(match[2] ?? "");
+  return HEX[match[1] ?? ""]?.test(match[2] ?? "") ?? true;
 }
+
+/** Finds the digest of bytes in memory, as {@linkcode digestOf} does; `algorithm` is in a digest's spelling. */
+export type DigestOf = (bytes: Uint8Array<ArrayBuffer>, algorithm: string) => Digest | Promise<Digest>;
 
 const SUBTLE_NAMES: Record<string, string> = { sha256: "SHA-256", sha384: "SHA-384", sha512: "SHA-512" };
 

@@ -7,6 +7,7 @@ import { type ByteSource, LengthError } from "./body.ts";
 import { TimeLimitError } from "./fetch.ts";
 import { describeFailure } from "./network_failure.ts";
 import { RegistryError } from "./registry_error.ts";
+import { openPieceReader, type PieceReader } from "./piece_reader.ts";
 import { lengthOf } from "./read_body.ts";
 import type { Repository } from "./repository.ts";
 
@@ -17,26 +18,6 @@ export interface BlobSourceOptions {
   /** Ends the reading. */
   signal?: AbortSignal | undefined;
 }
-
-/** Bytes asked of the runtime at once: 512 KiB take 0.85 s of CPU and 141 MB for 3 × 1 GiB, 64 KiB pieces twice the CPU, 2 MiB more memory. */
-const PIECE_SIZE = 512 * 1024;
-
-/** Bytes asked for where they are taken as they come: a runtime has no more at once (Deno: 64 KiB). */
-const SMALL_PIECE_SIZE = 64 * 1024;
-/**
- * Bytes of the smallest blob that is read in full pieces. A piece that breaks off is asked for again, so shorter blobs, links
- * that have broken and slow links (where a full piece looks like a stall) take bytes as they come.
- */
-const FULL_PIECES_FROM = 64 * 1024 * 1024;
-/** Milliseconds a full piece may take before the link counts as slow. */
-const SLOW_PIECE = 1000;
-
-type Reader = {
-  /** Takes back memory to read into. */
-  recycle?(piece: Uint8Array<ArrayBuffer>): void;
-  read(isFull: boolean): Promise<{ done: boolean; value?: Uint8Array<ArrayBuffer> | undefined }>;
-  cancel(reason: unknown): Promise<void>;
-};
 
 /**
  * One blob of one repository. A connection that breaks is opened again with `Range` from the first byte that is missing;
@@ -50,11 +31,13 @@ export class BlobSource implements ByteSource {
   #repository: Repository;
   #descriptor: Descriptor;
   #signal: AbortSignal | undefined;
-  #reader: Reader | undefined;
+  #reader: PieceReader | undefined;
+  /** The end of a piece of which the beginning was not wanted. */
+  #rest: Uint8Array<ArrayBuffer> | undefined;
   #etag: string | undefined;
   #size: number;
   #failures = 0;
-  #isSlow = false;
+  #hasBroken = false;
   #cancelled: { reason: unknown } | undefined;
 
   /** Nothing is asked before the first {@linkcode open} or {@linkcode read}. */
@@ -81,11 +64,15 @@ export class BlobSource implements ByteSource {
     const offset = this.position;
     const response = await this.#repository.getBlob(this.#descriptor.digest, {
       offset,
+      ...(this.#size < 0 ? {} : { size: this.#size }),
       signal: this.#signal,
     });
     this.#check(response, offset);
-    // An empty blob has an empty body on some runtimes and none at all on others.
-    this.#reader = response.body === null ? undefined : openReader(response.body);
+    this.#reader = openPieceReader(response, {
+      size: this.#size,
+      isSlow: this.#hasBroken,
+      buffers: this.#repository.transport.buffers,
+    });
     if (response.status === 200 && offset > 0) await this.#skip(offset);
   }
 
@@ -119,7 +106,7 @@ export class BlobSource implements ByteSource {
 
   /** Takes back the memory of a piece that nobody will look at again. */
   recycle(piece: Uint8Array<ArrayBuffer>): void {
-    this.#reader?.recycle?.(piece);
+    this.#repository.transport.buffers.give(piece.buffer);
   }
 
   #take(piece: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
@@ -186,27 +173,18 @@ export class BlobSource implements ByteSource {
       if (piece === undefined) throw new LengthError(this.#size, offset - left);
       this.repeated += Math.min(left, piece.length);
       if (piece.length > left) {
-        this.#pushBack(piece.slice(left));
+        this.#rest = piece.subarray(left);
         return;
       }
       left -= piece.length;
     }
   }
 
-  #pushBack(piece: Uint8Array<ArrayBuffer>): void {
-    const reader = this.#reader;
-    if (reader === undefined) return;
-    this.#reader = {
-      read: () => {
-        this.#reader = reader;
-        return Promise.resolve({ done: false, value: piece });
-      },
-      cancel: (reason) => reader.cancel(reason),
-    };
-  }
-
   /** One read, within the limit on bytes not moving. */
   async #next(): Promise<Uint8Array<ArrayBuffer> | undefined> {
+    const rest = this.#rest;
+    this.#rest = undefined;
+    if (rest !== undefined) return rest;
     const reader = this.#reader;
     if (reader === undefined) return undefined;
     const { stall } = this.#repository.transport.limits;
@@ -216,12 +194,8 @@ export class BlobSource implements ByteSource {
     const timer = setTimeout(() => end(new TimeLimitError(stall)), stall);
     const onAbort = () => end(this.#signal?.reason);
     this.#signal?.addEventListener("abort", onAbort, { once: true });
-    const startedAt = performance.now();
     try {
-      const isFull = !this.#isSlow && this.#size >= FULL_PIECES_FROM;
-      const { done, value } = await Promise.race([reader.read(isFull), ended]);
-      if (performance.now() - startedAt > SLOW_PIECE) this.#isSlow = true;
-      return done && (value === undefined || value.length === 0) ? undefined : value;
+      return await Promise.race([reader.read(), ended]);
     } finally {
       clearTimeout(timer);
       this.#signal?.removeEventListener("abort", onAbort);
@@ -231,7 +205,7 @@ export class BlobSource implements ByteSource {
   /** Decides whether to go on after a failure, and waits before it does. */
   async #recover(error: unknown): Promise<void> {
     this.#drop(error);
-    this.#isSlow = true;
+    this.#hasBroken = true;
     this.#signal?.throwIfAborted();
     // The request behind `open` was already tried as often as made sense.
     if (error instanceof RegistryError || error instanceof AuthError) throw error;
@@ -245,6 +219,7 @@ export class BlobSource implements ByteSource {
   #drop(reason: unknown): void {
     const reader = this.#reader;
     this.#reader = undefined;
+    this.#rest = undefined;
     reader?.cancel(reason).catch(() => {});
   }
 
@@ -264,25 +239,4 @@ export class BlobSource implements ByteSource {
       cause,
     });
   }
-}
-
-/** Reads in big pieces where the runtime can (Deno, Node); Bun and workerd give what they have. */
-function openReader(body: ReadableStream<Uint8Array<ArrayBuffer>>): Reader {
-  let reader: ReadableStreamBYOBReader;
-  try {
-    reader = body.getReader({ mode: "byob" });
-  } catch {
-    return body.getReader();
-  }
-  // Memory that comes back is read into again: without that, 8 blobs at once leave 100 MB for the collector to find.
-  const free = new Map<number, ArrayBuffer[]>([[PIECE_SIZE, []], [SMALL_PIECE_SIZE, []]]);
-  return {
-    recycle: ({ buffer }) => void free.get(buffer.byteLength)?.push(buffer),
-    read: (isFull) => {
-      const size = isFull ? PIECE_SIZE : SMALL_PIECE_SIZE;
-      const buffer = free.get(size)?.pop() ?? new ArrayBuffer(size);
-      return reader.read(new Uint8Array(buffer), { min: isFull ? size : 1 });
-    },
-    cancel: (reason) => reader.cancel(reason),
-  };
 }

@@ -1,5 +1,7 @@
 /** Step 2 of the walk, the wire: bytes on their way from one registry to others, counted, stoppable, of a known length. */
 
+import type { FetchInit } from "./fetch.ts";
+
 /** Bytes that are pulled piece by piece. */
 export interface ByteSource {
   /** The next piece, or `undefined` at the end. Called again only after the last call has settled. */
@@ -74,7 +76,7 @@ export class UploadBody {
   }
 
   /** The parts of a fetch's init that carry this body with a true `Content-Length` on this runtime. Call once. */
-  init(): RequestInit {
+  init(): FetchInit {
     const stream = new ReadableStream<Uint8Array<ArrayBuffer>>({
       start: (controller) => {
         this.#controller = controller;
@@ -170,7 +172,7 @@ class SizedBlob extends Blob {
 }
 
 /** Node and workers differ in what makes them send a length; none of them sends it for a plain stream and nothing more. */
-function fixedLengthInit(stream: ReadableStream<Uint8Array<ArrayBuffer>>, size: number): RequestInit {
+function fixedLengthInit(stream: ReadableStream<Uint8Array<ArrayBuffer>>, size: number): FetchInit {
   const headers = { "content-length": String(size) };
   if (size === 0) {
     void stream.cancel();
@@ -188,7 +190,7 @@ function fixedLengthInit(stream: ReadableStream<Uint8Array<ArrayBuffer>>, size: 
   }
   // Node demands `duplex`, and keeps the whole body in memory unless `window` is null and redirects are errors (nodejs/undici#4058).
   const init = { body: stream, headers, duplex: "half", window: null, redirect: "error" };
-  return init as RequestInit;
+  return init as FetchInit;
 }
 
 /** A branch of a {@linkcode fanOut} fell too far behind the others. */

@@ -1,7 +1,21 @@
 /** Step 2 of the walk, the wire: a fetch that keeps to time limits and follows redirects by rules. */
 
+/** A request as a runtime's `fetch` takes it. */
+export interface FetchInit extends RequestInit {
+  /** Header fields, names in lower case: an object of them costs a tenth of a `Headers`. */
+  headers?: Record<string, string>;
+  /** Bytes that the body of the answer will have, where that is known: a fetch may go another way for large ones. */
+  size?: number;
+}
+
+/** An answer as the core reads it; every runtime's `Response` is one. */
+export interface SourceResponse extends Response {
+  /** Whether the body fills a reader's buffer as far as bytes come without a pause; others give what they have (Deno: 64 KiB). */
+  readonly fillsBuffers?: boolean;
+}
+
 /** What the core needs of a runtime's `fetch`. */
-export type Fetch = (url: string, init: RequestInit) => Promise<Response>;
+export type Fetch = (url: string, init: FetchInit) => Promise<SourceResponse>;
 
 /** A limit on time was reached. */
 export class TimeLimitError extends Error {
@@ -69,8 +83,8 @@ const REDIRECT_LIMIT = 5;
  *
  * @throws {RedirectError} when a redirect breaks a rule.
  */
-export async function followRedirects(send: Fetch, start: URL, init: RequestInit): Promise<Response> {
-  const headers = new Headers(init.headers);
+export async function followRedirects(send: Fetch, start: URL, init: FetchInit): Promise<SourceResponse> {
+  const headers = { ...init.headers };
   let url = start;
   for (let hop = 0; hop <= REDIRECT_LIMIT; hop++) {
     const response = await send(url.href, { ...init, headers });
@@ -81,7 +95,7 @@ export async function followRedirects(send: Fetch, start: URL, init: RequestInit
     if (location === null) return response;
     await response.body?.cancel();
     const next = checkRedirect(url, location);
-    if (next.origin !== url.origin) headers.delete("authorization");
+    if (next.origin !== url.origin) delete headers.authorization;
     url = next;
   }
   throw new RedirectError(`more than ${REDIRECT_LIMIT} in a row`);

@@ -1,7 +1,10 @@
 /** Step 2 of the walk, the wire: what went wrong below HTTP, in words. */
 
+import { DigestError } from "../oci/descriptor.ts";
+import { AuthError } from "./auth.ts";
 import { RedirectError, TimeLimitError } from "./fetch.ts";
-import { printable } from "./registry_error.ts";
+import { printable, RegistryError } from "./registry_error.ts";
+import type { RegistryRequest } from "./request.ts";
 
 /** The messages and codes of an error and its causes, innermost last. Runtimes hide the real reason at different depths. */
 function messagesOf(error: unknown): string {
@@ -39,7 +42,7 @@ export function isMissingTls(error: unknown): boolean {
 }
 
 /** Whether the other side answered without TLS, which it will the next time too; a broken handshake may be a broken line. */
-export function isPlainAnswer(error: unknown): boolean {
+function isPlainAnswer(error: unknown): boolean {
   return /corrupt message|InvalidContentType|wrong version number/i.test(messagesOf(error));
 }
 
@@ -83,4 +86,28 @@ function certificateReason(text: string): string {
   if (/NotValidForName|not valid for name|ERR_TLS_CERT_ALTNAME/i.test(text)) return "it is for another name";
   if (/expired/i.test(text)) return "it has expired";
   return "it was refused";
+}
+
+/**
+ * What a request that was not answered fails with: its own error where that says enough, else a {@linkcode RegistryError}.
+ *
+ * @param url Where it was going, which a redirect may have changed.
+ */
+export function failureOf(
+  { action, method }: Pick<RegistryRequest, "action" | "method">,
+  url: URL,
+  cause: unknown,
+): unknown {
+  if ([RegistryError, AuthError, DigestError].some((type) => cause instanceof type)) return cause;
+  const isPermanent = isCertificateFailure(cause) || cause instanceof RedirectError || isPlainAnswer(cause);
+  const why = describeFailure(cause, url);
+  return new RegistryError({
+    action,
+    method,
+    url: `${url.origin}${url.pathname}`,
+    status: 0,
+    why,
+    isPermanent,
+    cause,
+  });
 }

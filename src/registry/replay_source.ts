@@ -53,6 +53,11 @@ export class ReplaySource {
     };
   }
 
+  /** Gives all memory back, where it goes back: every byte has arrived where it was sent. */
+  finish(): void {
+    while (this.#kept.length > 0) this.#forgetFirst();
+  }
+
   /** Lets go of the source. */
   cancel(reason: unknown): void {
     this.#kept = [];

@@ -12,6 +12,7 @@ import {
 } from "../oci/descriptor.ts";
 import { type Content, MANIFEST_SIZE_LIMIT, parseContent } from "../oci/manifest.ts";
 import type { UploadBody } from "./body.ts";
+import type { SourceResponse } from "./fetch.ts";
 import { lengthOf } from "./read_body.ts";
 import { RegistryError } from "./registry_error.ts";
 import { nextTagPage, parseTagPage, TAG_PAGE_BYTES, TAG_PAGE_LIMIT, TAG_PAGE_SIZE } from "./tag_page.ts";
@@ -30,8 +31,8 @@ import { fetchWhole, type WholeAnswer } from "./whole_answer.ts";
 export interface GetBlobOptions {
   /** First byte wanted; 0 unless told. */
   offset?: number;
-  /** Attempts, where the caller retries by itself. */
-  attempts?: number;
+  /** Bytes of the whole blob, where that is known. */
+  size?: number;
   /** Ends the request. */
   signal?: AbortSignal | undefined;
 }
@@ -165,13 +166,13 @@ export class Repository {
    * @returns The answer: 206 when the registry keeps to the offset, 200 when it sends everything.
    * @throws {RegistryError} when there is none or the registry refuses.
    */
-  getBlob(digest: Digest, options: GetBlobOptions = {}): Promise<Response> {
+  getBlob(digest: Digest, options: GetBlobOptions = {}): Promise<SourceResponse> {
     const action = `read blob "${digest}" from "${this.registry}/${this.name}"`;
-    const { offset = 0, attempts, signal } = options;
+    const { offset = 0, size, signal } = options;
     return this.#send({
       ...this.#blobRequest("GET", digest, action),
       ...(offset > 0 ? { headers: { range: `bytes=${offset}-` } } : {}),
-      ...(attempts === undefined ? {} : { attempts }),
+      ...(size === undefined ? {} : { size: size - offset }),
       expect: offset > 0 ? [200, 206] : [200],
       signal,
     });
@@ -198,8 +199,7 @@ export class Repository {
       method: "POST",
       path: `/v2/${this.name}/blobs/uploads/${query}`,
       headers: { "content-type": "application/octet-stream" },
-      // A copy: a runtime may take the buffer it is given.
-      body: bytes?.slice() ?? new Uint8Array(),
+      body: bytes ?? new Uint8Array(),
       expect: query === "" ? [202] : [201, 202],
       signal,
     });
@@ -382,7 +382,7 @@ export class Repository {
     return { action, scopes: this.#scopes(), method, path: `/v2/${this.name}/blobs/${digest}` };
   }
 
-  #send(request: Omit<RegistryRequest, "registry" | "repository">): Promise<Response> {
+  #send(request: Omit<RegistryRequest, "registry" | "repository">): Promise<SourceResponse> {
     return this.#transport.send({ ...request, registry: this.registry, repository: this.name });
   }
 

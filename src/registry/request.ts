@@ -90,6 +90,8 @@ export interface RegistryRequest {
   body?: Uint8Array<ArrayBuffer>;
   /** Streamed body; such a request is sent once and holds no place at the gate. */
   upload?: UploadBody;
+  /** Bytes that the body of the answer will have, where that is known. */
+  size?: number;
   /** Attempts, where they differ from the limit (a caller that retries by itself says 1). */
   attempts?: number;
   /** Milliseconds until the headers must be there, where they differ from the limit. */

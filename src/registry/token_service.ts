@@ -1,7 +1,7 @@
 /** Step 2 of the walk, the wire: asks a token service, once; what it says in an error is repeated, what it was told never is. */
 
 import { AuthError, type TokenRequest } from "./auth.ts";
-import type { Fetch } from "./fetch.ts";
+import type { Fetch, FetchInit } from "./fetch.ts";
 import { describeFailure, isCertificateFailure } from "./network_failure.ts";
 import { readText } from "./read_body.ts";
 import { parseErrors, parseRetryAfter, RegistryError } from "./registry_error.ts";
@@ -32,7 +32,7 @@ export interface TokenFetchOptions {
 export async function fetchToken(token: TokenRequest, options: TokenFetchOptions): Promise<unknown> {
   const headers = { ...options.headers, ...token.headers, accept: "application/json" };
   // A redirect is not followed: the password was meant for the realm that was checked.
-  const init: RequestInit = { method: token.method, headers, redirect: "manual" };
+  const init: FetchInit = { method: token.method, headers, redirect: "manual" };
   if (token.body !== undefined) init.body = token.body;
   const { response, text } = await exchange(token, init, options);
   if (response.status !== 200) throw refusal(token, response, { text, now: options.now });
@@ -45,7 +45,7 @@ export async function fetchToken(token: TokenRequest, options: TokenFetchOptions
 
 async function exchange(
   token: TokenRequest,
-  init: RequestInit,
+  init: FetchInit,
   { send, time }: TokenFetchOptions,
 ): Promise<{ response: Response; text: string }> {
   try {

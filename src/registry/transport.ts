@@ -1,7 +1,8 @@
 /** Step 2 of the walk, the wire: sends a request to a registry: gate, token, fetch, check, and maybe again. */
 
-import { AuthError, Authorizer, type TokenRequest } from "./auth.ts";
+import { Authorizer, type TokenRequest } from "./auth.ts";
 import type { UploadBody } from "./body.ts";
+import { BufferPool } from "./buffer_pool.ts";
 import { type Challenge, isOwnRealm, parseChallenges } from "./challenge.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { untilAborted } from "./deferred.ts";
@@ -15,7 +16,7 @@ import {
   printable,
   RegistryError,
 } from "./registry_error.ts";
-import { describeFailure, isCertificateFailure, isMissingTls, isPlainAnswer } from "./network_failure.ts";
+import { failureOf, isCertificateFailure, isMissingTls } from "./network_failure.ts";
 import {
   DEFAULT_LIMITS,
   type Limits,
@@ -25,9 +26,15 @@ import {
 } from "./request.ts";
 import { statusWords } from "./status_words.ts";
 import { fetchToken } from "./token_service.ts";
-import { DigestError } from "../oci/descriptor.ts";
 import { registryHost } from "../oci/reference.ts";
-import { deadlineFetch, type Fetch, followRedirects, RedirectError, TimeLimitError } from "./fetch.ts";
+import {
+  deadlineFetch,
+  type Fetch,
+  type FetchInit,
+  followRedirects,
+  type SourceResponse,
+  TimeLimitError,
+} from "./fetch.ts";
 
 /** How a registry is reached. */
 interface Connection {
@@ -43,6 +50,9 @@ type Introduction = Pick<RegistryRequest, "action" | "registry" | "repository" |
 /** The name this project gives itself; Docker Hub asks clients to have one. */
 const USER_AGENT = "image-syncer-deno";
 
+/** Made once: it notes where it was made, which takes longer than all else about the end of a request. */
+const OVER = new DOMException("the request is over", "AbortError");
+
 /** One client for all registries of a run: connections, tokens, gates and what was learned are shared by everyone who uses it. */
 export class Transport {
   /** The clock in use. */
@@ -51,6 +61,8 @@ export class Transport {
   readonly limits: Limits;
   /** Ends everything. */
   readonly signal: AbortSignal | undefined;
+  /** Memory that blobs are read into. */
+  readonly buffers: BufferPool = new BufferPool();
   #options: TransportOptions;
   #connections = new Map<string, Connection>();
   #authorizer: Authorizer;
@@ -78,7 +90,7 @@ export class Transport {
 
   /** The root of a registry as it was reached last. */
   urlOf(registry: string): URL {
-    return new URL(this.#connection(registry).origin ?? `https://${registryHost(registry)}`);
+    return new URL(this.#connection(registry).origin ?? originOf("https", registry));
   }
 
   /** Tells whoever watches. */
@@ -93,7 +105,7 @@ export class Transport {
    * @throws {RegistryError} when the registry refuses or cannot be reached, after every retry that made sense.
    * @throws {AuthError} when logging in is not possible.
    */
-  async send(request: RegistryRequest): Promise<Response> {
+  async send(request: RegistryRequest): Promise<SourceResponse> {
     const attempts = request.upload !== undefined ? 1 : request.attempts ?? this.limits.attempts;
     for (let attempt = 1;; attempt++) {
       try {
@@ -130,7 +142,7 @@ export class Transport {
       connection = {
         fetch: this.#options.fetchFor?.(registry) ?? ((url, init) => fetch(url, init)),
         gate: new Gate(this.clock),
-        origin: isInsecure ? undefined : `https://${registryHost(registry)}`,
+        origin: isInsecure ? undefined : originOf("https", registry),
         meeting: undefined,
       };
       this.#connections.set(registry, connection);
@@ -139,7 +151,7 @@ export class Transport {
   }
 
   /** One attempt; a 401 is answered by logging in and asking once more, which does not count as another attempt. */
-  async #attempt(request: RegistryRequest): Promise<Response> {
+  async #attempt(request: RegistryRequest): Promise<SourceResponse> {
     const { gate } = this.#connection(request.registry);
     await this.#meet(request);
     const leave = request.upload === undefined ? await gate.enter(request.signal ?? this.signal) : undefined;
@@ -252,9 +264,8 @@ export class Transport {
     connection: Connection,
     known: Challenge | undefined,
   ): Promise<Response | undefined> {
-    const host = registryHost(ping.registry);
     let failure: unknown;
-    for (const origin of [`https://${host}`, `http://${host}`]) {
+    for (const origin of [originOf("https", ping.registry), originOf("http", ping.registry)]) {
       connection.origin = origin;
       const isPlain = failure instanceof RegistryError && isMissingTls(failure.cause);
       if (isPlain && known !== undefined && isOwnRealm(known, origin)) return undefined;
@@ -271,17 +282,17 @@ export class Transport {
   }
 
   /** One fetch, its redirects followed as the rules allow; a failure becomes a {@linkcode RegistryError}. */
-  async #fetch(request: RegistryRequest, authorization: string | undefined): Promise<Response> {
+  async #fetch(request: RegistryRequest, authorization: string | undefined): Promise<SourceResponse> {
     const connection = this.#connection(request.registry);
-    const { origin } = this.urlOf(request.registry);
+    const origin = connection.origin ?? originOf("https", request.registry);
     const url = new URL(request.path, origin);
-    const headers = new Headers({
+    const headers: Record<string, string> = {
       "accept-encoding": "identity",
       "user-agent": USER_AGENT,
       ...request.headers,
-    });
+    };
     // Credentials belong to the registry's own origin; an upload's Location may be elsewhere.
-    if (authorization !== undefined && url.origin === origin) headers.set("authorization", authorization);
+    if (authorization !== undefined && url.origin === origin) headers.authorization = authorization;
     const signal = request.signal ?? this.signal;
     signal?.throwIfAborted();
     let hop = url;
@@ -289,13 +300,14 @@ export class Transport {
       if (request.upload !== undefined) {
         return await this.#stream(connection, url, headers, request.upload, request);
       }
-      const init: RequestInit = { method: request.method, headers, redirect: "manual" };
+      const init: FetchInit = { method: request.method, headers, redirect: "manual" };
+      if (request.size !== undefined) init.size = request.size;
       if (request.body !== undefined) init.body = request.body;
       const send = deadlineFetch(connection.fetch, request.time ?? this.limits.headers, signal);
       return await followRedirects((next, rest) => send((hop = new URL(next)).href, rest), url, init);
     } catch (error) {
       signal?.throwIfAborted();
-      throw this.#networkError(request, hop, error);
+      throw failureOf(request, hop, error);
     }
   }
 
@@ -303,14 +315,13 @@ export class Transport {
   async #stream(
     connection: Connection,
     url: URL,
-    headers: Headers,
+    headers: Record<string, string>,
     upload: UploadBody,
     request: RegistryRequest,
   ): Promise<Response> {
     const signal = request.signal ?? this.signal;
     await connection.gate.waitUntilWanted(signal);
-    const { headers: bodyHeaders, ...init } = upload.init();
-    new Headers(bodyHeaders).forEach((value, name) => headers.set(name, value));
+    const init = upload.init();
     const { stall, commit } = this.limits;
     try {
       const send = deadlineFetch(connection.fetch, () => {
@@ -318,27 +329,17 @@ export class Transport {
         // While the source is being read its own limit holds.
         return upload.isReading ? limit : upload.lastActivity + limit - performance.now();
       }, signal);
-      return await send(url.href, { ...init, method: request.method, headers });
+      return await send(url.href, {
+        ...init,
+        method: request.method,
+        headers: { ...headers, ...init.headers },
+      });
     } catch (error) {
       if (upload.sourceFailure !== undefined) throw upload.sourceFailure;
       throw error;
     } finally {
-      upload.kill(new DOMException("the request is over", "AbortError"));
+      upload.kill(OVER);
     }
-  }
-
-  #networkError(request: RegistryRequest, url: URL, cause: unknown): unknown {
-    if ([RegistryError, AuthError, DigestError].some((type) => cause instanceof type)) return cause;
-    const isPermanent = isCertificateFailure(cause) || cause instanceof RedirectError || isPlainAnswer(cause);
-    return new RegistryError({
-      action: request.action,
-      method: request.method,
-      url: `${url.origin}${url.pathname}`,
-      status: 0,
-      why: describeFailure(cause, url),
-      isPermanent,
-      cause,
-    });
   }
 
   /** Turns an unexpected answer into an error with the registry's own words. */
@@ -390,4 +391,9 @@ export class Transport {
       }
     }
   }
+}
+
+/** An origin in the one spelling that `URL` gives it, so that two can be compared. */
+function originOf(scheme: "http" | "https", registry: string): string {
+  return new URL(`${scheme}://${registryHost(registry)}`).origin;
 }

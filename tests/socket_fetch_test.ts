@@ -1,0 +1,260 @@
+/** The fetch over sockets: answers byte for byte, requests given up, and what it leaves to another fetch. */
+
+import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { createSocketFetch } from "../src/deno/socket_fetch.ts";
+import type { Fetch } from "../src/registry/fetch.ts";
+import { serve } from "./registry/serve.ts";
+import { drain, endless, isSame, MIB, pattern, textOf, upload, withFetch } from "./socket_fetch_setup.ts";
+import { listen, pem, serveMutual, serverIdentity } from "./tls_servers.ts";
+
+const CA = { caCerts: [pem("ca.pem")] };
+
+Deno.test("createSocketFetch() gives the answer as it came, where it came from, and that it fills buffers", () =>
+  withFetch(async (fetch) => {
+    const heads: (string | undefined)[] = [];
+    await using server = listen(async (line) => {
+      heads.push(await line.readHead());
+      await line.write("HTTP/1.1 203 Fine Enough\r\nEtag: x\r\ncontent-length: 2\r\n\r\nok");
+    }, false);
+    const url = `http://${server.host}/v2/?n=1`;
+    const response = await fetch(url, { headers: { accept: "a/b" } });
+    assertEquals([response.status, response.statusText, response.headers.get("etag")], [
+      203,
+      "Fine Enough",
+      "x",
+    ]);
+    assertEquals([response.url, response.fillsBuffers], [url, true]);
+    assertEquals(await response.text(), "ok");
+    assertEquals(heads, [`GET /v2/?n=1 HTTP/1.1\r\nhost: ${server.host}\r\naccept: a/b\r\n\r\n`]);
+  }));
+
+Deno.test("createSocketFetch() gives no body for HEAD, 204 and 304, follows no redirect, and keeps the connection", () =>
+  withFetch(async (fetch) => {
+    let connections = 0;
+    await using server = listen(async (line) => {
+      connections++;
+      for (let head = await line.readHead(); head !== undefined; head = await line.readHead()) {
+        const status = /^\w+ \/(\d+)/.exec(head)?.[1];
+        const length = status === "307" ? 0 : 5;
+        await line.write(`HTTP/1.1 ${status} Words\r\nlocation: /200\r\ncontent-length: ${length}\r\n\r\n`);
+      }
+    }, false);
+    const requests: [string, number][] = [["HEAD", 200], ["GET", 204], ["GET", 304], ["GET", 307]];
+    for (const [method, status] of requests) {
+      const response = await fetch(`http://${server.host}/${status}`, { method });
+      assertEquals([response.status, response.body], [status, null]);
+      assertEquals(response.headers.get("location"), "/200");
+    }
+    assertEquals(connections, 1);
+  }));
+
+Deno.test("createSocketFetch() gets 4 MiB byte for byte, in every framing, with and without TLS", () =>
+  withFetch(async (fetch) => {
+    const bytes = pattern(4 * MIB);
+    const hex = bytes.length.toString(16);
+    const framings = [["content-length: 4194304\r\n\r\n", ""], [
+      `transfer-encoding: chunked\r\n\r\n${hex}\r\n`,
+      "\r\n0\r\n\r\n",
+    ], ["a: b\r\n\r\n", ""]] as const;
+    for (const isTls of [false, true]) {
+      for (const [before, after] of framings) {
+        await using server = listen(async (line) => {
+          await line.readHead();
+          await line.write(`HTTP/1.1 200 OK\r\n${before}`);
+          await line.write(bytes);
+          await line.write(after);
+        }, isTls);
+        const response = await fetch(`http${isTls ? "s" : ""}://${server.host}/`, {});
+        assert(isSame(new Uint8Array(await response.arrayBuffer()), bytes), `${isTls} ${before}`);
+      }
+    }
+  }, CA));
+
+Deno.test("createSocketFetch() reads into a reader's own buffers", () =>
+  withFetch(async (fetch) => {
+    const bytes = pattern(4 * MIB);
+    await using server = serve(() => new Response(bytes), serverIdentity());
+    for (const min of [1, 100_000]) {
+      const reader = (await fetch(server.url, {})).body?.getReader({ mode: "byob" });
+      const whole = new Uint8Array(bytes.length);
+      let length = 0;
+      for (let isDone = false; !isDone;) {
+        const { done, value } = await reader?.read(new Uint8Array(100_000), { min }) ?? { done: true };
+        if (value !== undefined) whole.set(value, length);
+        length += value?.length ?? 0;
+        isDone = done;
+      }
+      assert(isSame(whole, bytes), `at least ${min}`);
+    }
+  }, CA));
+
+Deno.test("createSocketFetch() shows the client's certificate to a server that asks for one", async () => {
+  await using server = await serveMutual();
+  const client = { cert: pem("client.pem"), key: pem("client.key") };
+  await withFetch(async (fetch) => {
+    assertEquals(await textOf(fetch, `https://${server.host}/`), "test client");
+  }, { ...CA, ...client });
+});
+
+Deno.test("createSocketFetch() gives the bytes that came before a connection broke, and then fails", () =>
+  withFetch(async (fetch) => {
+    for (const isReset of [false, true]) {
+      await using server = listen(async (line) => {
+        // Closing with bytes unread resets the connection.
+        if (isReset) await line.read();
+        else await line.readHead();
+        await line.write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf");
+      }, false);
+      const headers = { "x-long": "x".repeat(isReset ? 500_000 : 1) };
+      const reader = (await fetch(`http://${server.host}/`, { headers })).body?.getReader();
+      assertEquals(new TextDecoder().decode((await reader?.read())?.value), "half");
+      await assertRejects(async () => await reader?.read());
+    }
+  }));
+
+Deno.test("createSocketFetch() rejects with the signal's own reason: before, and while the server does not shake hands", () =>
+  withFetch(async (fetch) => {
+    const begun = Promise.withResolvers<void>();
+    await using server = listen(async (line) => {
+      await line.read();
+      begun.resolve();
+      await drain(line);
+    }, false);
+    const reason = { why: "enough" };
+    const caught = (promise: Promise<unknown>) => promise.then(() => "no failure", (error) => error);
+    const aborted = AbortSignal.abort(reason);
+    assertStrictEquals(await caught(fetch(`http://${server.host}/`, { signal: aborted })), reason);
+    const controller = new AbortController();
+    const connecting = caught(fetch(`https://${server.host}/`, { signal: controller.signal }));
+    await begun.promise;
+    controller.abort(reason);
+    assertStrictEquals(await connecting, reason);
+  }));
+
+Deno.test("createSocketFetch() rejects with the signal's own reason while it waits or sends, and closes the connection", () =>
+  withFetch(async (fetch) => {
+    for (const isTls of [false, true]) {
+      for (const isUpload of [false, true]) {
+        const [asked, isClosed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+        await using server = listen(async (line) => {
+          await line.readHead();
+          asked.resolve();
+          await drain(line);
+          isClosed.resolve();
+        }, isTls);
+        const controller = new AbortController();
+        const { stream, cancelled } = endless();
+        const init = isUpload ? upload(stream, 2 ** 40) : {};
+        const url = `http${isTls ? "s" : ""}://${server.host}/`;
+        const failing = fetch(url, { ...init, signal: controller.signal }).catch((error) => error);
+        await asked.promise;
+        controller.abort("a reason that is no error");
+        assertEquals(await failing, "a reason that is no error");
+        await isClosed.promise;
+        if (isUpload) await cancelled;
+      }
+    }
+  }, CA));
+
+Deno.test("createSocketFetch() reads a body to its end when the signal is aborted after the head", () =>
+  withFetch(async (fetch) => {
+    const mayGoOn = Promise.withResolvers<void>();
+    await using server = listen(async (line) => {
+      await line.readHead();
+      await line.write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf");
+      await mayGoOn.promise;
+      await line.write(" more");
+    }, false);
+    const controller = new AbortController();
+    const response = await fetch(`http://${server.host}/`, { signal: controller.signal });
+    controller.abort();
+    mayGoOn.resolve();
+    assertEquals(await response.text(), "half more");
+  }));
+
+Deno.test("createSocketFetch() leaves to another fetch what it cannot connect to, untouched", async () => {
+  await using untrusted = serve(() => new Response("hello"), serverIdentity());
+  await using plain = serve(() => new Response("hello"));
+  const free = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+  const { port } = free.addr as Deno.NetAddr;
+  free.close();
+  const urls = [
+    `http://127.0.0.1:${port}/`,
+    `https://127.0.0.1:${port}/`,
+    untrusted.url,
+    `https://${plain.host}/`,
+  ];
+  for (const url of urls) {
+    const asked: unknown[] = [];
+    const source = endless();
+    const init = { ...upload(source.stream, 2 ** 40), signal: new AbortController().signal };
+    const otherwise: Fetch = (...request) => {
+      asked.push(...request);
+      return Promise.resolve(new Response("from elsewhere"));
+    };
+    await withFetch(async (fetch) => {
+      assertEquals(await textOf(fetch, url, init), "from elsewhere");
+    }, { otherwise });
+    assertEquals(asked[0], url);
+    assertStrictEquals(asked[1], init);
+    assertEquals([source.stream.locked, source.taken], [false, 0]);
+  }
+});
+
+Deno.test("createSocketFetch() says in the cause why it failed", () =>
+  withFetch(async (fetch) => {
+    const answers = [
+      ["HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "the answer is not HTTP/1.1: a header field has no name"],
+      ["SSH-2.0-OpenSSH_9.6\r\n\r\n", "the answer is not HTTP/1.1: it has no status line"],
+      ["", "unexpected EOF: the connection was closed before the answer's end"],
+    ] as const;
+    for (const [answer, why] of answers) {
+      const isClosed = Promise.withResolvers<void>();
+      await using server = listen(async (line) => {
+        await line.readHead();
+        await line.write(answer);
+        if (answer !== "") await drain(line);
+        isClosed.resolve();
+      }, false);
+      const failing = () => fetch(`http://${server.host}/`, {});
+      const error = await assertRejects(failing, TypeError, "fetch failed");
+      assertEquals((error.cause as Error).message, why);
+      await isClosed.promise;
+    }
+  }));
+
+Deno.test("createSocketFetch() fails what is under way when it is closed", async () => {
+  const otherwise: Fetch = () => Promise.reject(new RangeError("asked another fetch"));
+  const { fetch, close } = createSocketFetch({ otherwise });
+  const asked = Promise.withResolvers<void>();
+  await using server = listen(async (line) => {
+    const head = await line.readHead();
+    if (head?.startsWith("GET /body")) await line.write("HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\nhalf");
+    else asked.resolve();
+    await drain(line);
+  }, false);
+  const { body } = await fetch(`http://${server.host}/body`, {});
+  const waiting = assertRejects(() => fetch(`http://${server.host}/`, {}), TypeError, "fetch failed");
+  await asked.promise;
+  close();
+  await waiting;
+  const reader = body?.getReader();
+  await assertRejects(async () => {
+    while (!(await reader?.read())?.done) { /* What came before may still be read. */ }
+  });
+});
+
+Deno.test("createSocketFetch() fails what is still being connected when it is closed", async () => {
+  const begun = Promise.withResolvers<void>();
+  await using server = listen(async (line) => {
+    await line.read();
+    begun.resolve();
+    await drain(line);
+  }, false);
+  await withFetch(async (fetch, close) => {
+    const failing = assertRejects(() => fetch(`https://${server.host}/`, {}), TypeError);
+    await begun.promise;
+    close();
+    await failing;
+  });
+});
