@@ -365,3 +365,30 @@ Deno.test("close() closes the wire once, and forgives one that is closed already
   new HttpConnection(wire).close();
   assertEquals(wire.closes, 2);
 });
+
+Deno.test("close() makes a read that waits for more give what has come, and the next one fail", async () => {
+  const closed = Promise.withResolvers<never>();
+  const isWaiting = Promise.withResolvers<void>();
+  const packets = ["HTTP/1.1 200 OK\r\ncontent-length: 50000\r\n\r\n", longText(16 * 1024)];
+  const wire: Wire = {
+    read: (into) => {
+      const packet = packets.shift();
+      if (packet === undefined) {
+        isWaiting.resolve();
+        return closed.promise;
+      }
+      into.set(latin1(packet));
+      return Promise.resolve(packet.length);
+    },
+    write: (bytes) => Promise.resolve(bytes.length),
+    close: () => closed.reject(new Deno.errors.Interrupted("closed")),
+  };
+  const connection = new HttpConnection(wire);
+  const body = connection.body("GET", await connection.readHead(), () => {});
+  const reader = body?.getReader({ mode: "byob" });
+  const reading = reader?.read(new Uint8Array(50_000));
+  await isWaiting.promise;
+  connection.close();
+  assertEquals((await reading)?.value, latin1(longText(16 * 1024)));
+  await assertRejects(async () => await reader?.read(new Uint8Array(50_000)), Deno.errors.Interrupted);
+});

@@ -162,3 +162,13 @@ Deno.test(
       assertEquals(await textOf(fetch, `http://${server.host}/`), "0");
     }),
 );
+
+Deno.test("createSocketFetch() gives an answer no power over its connection once its body is over", () =>
+  withFetch(async (fetch) => {
+    await using server = listen(tellNumber, false);
+    const url = `http://${server.host}/`;
+    const response = await fetch(url, {});
+    assertEquals(await response.text(), "0");
+    response.interrupt?.();
+    assertEquals(await textOf(fetch, url), "0");
+  }));

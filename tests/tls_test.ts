@@ -49,7 +49,7 @@ async function way(url: string, init: FetchInit, options: Omit<RegistryFetchOpti
   const { fetch, close } = createRegistryFetch({ registry: "reg.test", ...options });
   try {
     const response = await fetch(url, init);
-    return [response.fillsBuffers === true, await response.text()];
+    return [response.interrupt !== undefined, await response.text()];
   } finally {
     close();
   }

@@ -148,9 +148,15 @@ async function answer(
     await Promise.race([answering, sending]);
     const head = await answering;
     const { status, statusText, headers } = head;
-    const stream = connection.body(method, head, (isReusable) => release(isReusable && isSent));
+    let isOver = false;
+    const stream = connection.body(method, head, (isReusable) => {
+      isOver = true;
+      release(isReusable && isSent);
+    });
     const response = new Response(stream, { status, statusText, headers });
-    return Object.defineProperties(response, { url: { value: url.href }, fillsBuffers: { value: true } });
+    // When the body is over, the connection may be somebody else's.
+    const interrupt = () => isOver || connection.close();
+    return Object.defineProperties(response, { url: { value: url.href }, interrupt: { value: interrupt } });
   } finally {
     answering.catch(() => {});
     reader?.cancel(new TypeError("the request is over")).catch(() => {});

@@ -38,6 +38,7 @@ export class BlobSource implements ByteSource {
   #size: number;
   #failures = 0;
   #hasBroken = false;
+  #stalled: TimeLimitError | undefined;
   #cancelled: { reason: unknown } | undefined;
 
   /** Nothing is asked before the first {@linkcode open} or {@linkcode read}. */
@@ -68,6 +69,7 @@ export class BlobSource implements ByteSource {
       signal: this.#signal,
     });
     this.#check(response, offset);
+    this.#stalled = undefined;
     this.#reader = openPieceReader(response, {
       size: this.#size,
       isSlow: this.#hasBroken,
@@ -191,11 +193,18 @@ export class BlobSource implements ByteSource {
     // A signal that has aborted tells nobody any more.
     this.#signal?.throwIfAborted();
     const { promise: ended, reject: end } = defer<never>();
-    const timer = setTimeout(() => end(new TimeLimitError(stall)), stall);
+    const timer = setTimeout(() => {
+      this.#stalled = new TimeLimitError(stall);
+      // What has come need not be asked for again.
+      if (reader.interrupt === undefined) end(this.#stalled);
+      else reader.interrupt();
+    }, stall);
     const onAbort = () => end(this.#signal?.reason);
     this.#signal?.addEventListener("abort", onAbort, { once: true });
     try {
       return await Promise.race([reader.read(), ended]);
+    } catch (error) {
+      throw this.#stalled ?? error;
     } finally {
       clearTimeout(timer);
       this.#signal?.removeEventListener("abort", onAbort);

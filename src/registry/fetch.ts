@@ -10,8 +10,11 @@ export interface FetchInit extends RequestInit {
 
 /** An answer as the core reads it; every runtime's `Response` is one. */
 export interface SourceResponse extends Response {
-  /** Whether the body fills a reader's buffer as far as bytes come without a pause; others give what they have (Deno: 64 KiB). */
-  readonly fillsBuffers?: boolean;
+  /**
+   * There where the body fills a reader's buffer as far as bytes come without a pause; others give what they have (Deno: 64 KiB).
+   * It ends the body: a read that waits for more gives what is in the buffer, and fails when there is nothing.
+   */
+  readonly interrupt?: () => void;
 }
 
 /** What the core needs of a runtime's `fetch`. */

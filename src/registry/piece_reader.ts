@@ -34,13 +34,15 @@ export interface PieceReaderOptions {
 export interface PieceReader {
   /** The next piece, or `undefined` at the end. */
   read(): Promise<Uint8Array<ArrayBuffer> | undefined>;
+  /** Where a read may hold bytes back for more to come: makes one that waits give them, or fail when there are none. */
+  interrupt?(): void;
   /** Lets go of the body. */
   cancel(reason: unknown): Promise<void>;
 }
 
 /** Opens a reader of an answer's body; an empty body is none at all on some runtimes. */
 export function openPieceReader(
-  { body, fillsBuffers }: SourceResponse,
+  { body, interrupt }: SourceResponse,
   options: PieceReaderOptions,
 ): PieceReader | undefined {
   if (body === null) return undefined;
@@ -51,7 +53,9 @@ export function openPieceReader(
     // Bun and workerd give what they have.
     return new PlainReader(body.getReader());
   }
-  return fillsBuffers === true ? new GrowingReader(reader, options) : new BufferReader(reader, options);
+  return interrupt === undefined
+    ? new BufferReader(reader, options)
+    : new GrowingReader(reader, options, interrupt);
 }
 
 class PlainReader implements PieceReader {
@@ -112,7 +116,13 @@ class BufferReader implements PieceReader {
 
 /** Asks for more where a piece was full, and for less where much of it stayed empty: pieces are kept, with all of their memory. */
 class GrowingReader extends BufferReader {
+  readonly interrupt: () => void;
   #size = SMALLEST_PIECE;
+
+  constructor(reader: ReadableStreamBYOBReader, options: PieceReaderOptions, interrupt: () => void) {
+    super(reader, options);
+    this.interrupt = interrupt;
+  }
 
   override async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const piece = await super.read();

@@ -28,6 +28,8 @@ export interface CasePair {
   repository?: string;
   /** What strikes, where it is not what the line says. */
   rule?: FaultRule;
+  /** Whether blobs go over sockets of our own. */
+  usesSockets?: boolean;
 }
 
 /** It is the same for every line, and hashing it takes time. */
@@ -39,7 +41,7 @@ const IMAGE = caseImage();
  * @throws {AssertionError} when the image was to be copied and is not, is wrong or incomplete, or cost too many bytes.
  */
 export async function runCase(line: FaultCase, pair: CasePair): Promise<void> {
-  const { source, destination, repository = "app", rule = ruleOf(line) } = pair;
+  const { source, destination, repository = "app", rule = ruleOf(line), usesSockets = false } = pair;
   await fill(source, repository, IMAGE);
   source.proxy.traffic.reset();
   const clock = new LabClock();
@@ -48,6 +50,7 @@ export async function runCase(line: FaultCase, pair: CasePair): Promise<void> {
   const report = await run(source, [destination], {
     clock,
     repository,
+    usesSockets,
     ...(line.isSilent && { limits: { ...SHORT_LIMITS, ...(line.repeat === "for ever" && { attempts: 2 }) } }),
   });
   await checkOutcome(line, report, { destination, repository });

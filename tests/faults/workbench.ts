@@ -2,8 +2,11 @@
 
 import { assertEquals } from "@std/assert";
 import { deadline } from "@std/async/deadline";
+import type { ClosableFetch } from "../../src/deno/insecure_fetch.ts";
+import { createSocketFetch } from "../../src/deno/socket_fetch.ts";
 import { mirror, type MirrorOptions } from "../../src/mirror/run.ts";
 import type { Report } from "../../src/mirror/report.ts";
+import type { Fetch, FetchInit } from "../../src/registry/fetch.ts";
 import type { Limits } from "../../src/registry/request.ts";
 import { Transport } from "../../src/registry/transport.ts";
 import { FakeClock } from "../fake_clock.ts";
@@ -85,6 +88,8 @@ export interface LabOptions extends Omit<MirrorOptions, "transport"> {
   repository?: string | readonly string[];
   /** What of it, in the words of a rule; `:v1` unless told. */
   selection?: string;
+  /** Whether blobs of any size go over sockets of our own, as large ones do. */
+  usesSockets?: boolean;
 }
 
 /** Faults that only time shows are noticed within these milliseconds; a run without them never comes near. */
@@ -109,8 +114,8 @@ export async function run(
 ): Promise<Report> {
   const { limits = LONG_LIMITS, clock = new LabClock(), repository = "app", selection = ":v1", ...rest } =
     options;
-  const client = Deno.createHttpClient({ http2: false });
-  const fetchFor = () => (url: string, init: RequestInit) => fetch(url, { ...init, client });
+  const client = openClient(options.usesSockets ?? false);
+  const fetchFor = () => client.fetch;
   const hang = new AbortController();
   const transport = new Transport({ fetchFor, isInsecure: () => true, limits, clock, signal: hang.signal });
   const rules = [repository].flat().map((name) => ({
@@ -123,6 +128,20 @@ export async function run(
     hang.abort();
     client.close();
   }
+}
+
+function openClient(usesSockets: boolean): ClosableFetch {
+  const client = Deno.createHttpClient({ http2: false });
+  const plain: Fetch = (url, init) => fetch(url, { ...init, client });
+  const sockets = createSocketFetch({ otherwise: plain });
+  const isBlob = ({ size, body }: FetchInit) => size !== undefined || body instanceof Blob;
+  return {
+    fetch: (url, init) => (usesSockets && isBlob(init) ? sockets.fetch : plain)(url, init),
+    close: () => {
+      sockets.close();
+      client.close();
+    },
+  };
 }
 
 /** What a registry, asked past the proxy, has of an image under a tag; without the tag, parts of it count as nothing. */
