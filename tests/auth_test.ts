@@ -4,6 +4,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { AuthError, Authorizer, type AuthorizerOptions, type TokenRequest } from "../src/registry/auth.ts";
 import { parseChallenges } from "../src/registry/challenge.ts";
 import type { Credential } from "../src/registry/credential.ts";
+import { RegistryError } from "../src/registry/registry_error.ts";
 import { FakeClock } from "./fake_clock.ts";
 
 const REGISTRY = "registry.test";
@@ -299,6 +300,94 @@ Deno.test("Authorizer.header() refuses answers of a token service that hold no t
   }
   assertEquals(await answering({ token: "", access_token: "second" })(), "Bearer second");
 });
+
+/** Asks for a pull token for each repository at the same moment. */
+function askForAll(authorizer: Authorizer, repositories: readonly string[]): Promise<(string | undefined)[]> {
+  return Promise.all(
+    repositories.map((repository) =>
+      authorizer.header({ registry: REGISTRY, repository, scopes: [`repository:${repository}:pull`] })
+    ),
+  );
+}
+
+function scopesOf({ url }: TokenRequest): string[] {
+  return new URL(url).searchParams.getAll("scope");
+}
+
+Deno.test("Authorizer.header() has one token for all who ask at the same moment, and keeps it for each", async () => {
+  const { authorizer, requests } = makeAuthorizer();
+  learn(authorizer);
+  const names = ["c", "a", "b", "a"];
+  for (let again = 0; again < 2; again++) {
+    assertEquals(new Set(await askForAll(authorizer, names)), new Set(["Bearer token-1"]));
+  }
+  assertEquals(requests.map(scopesOf), [["repository:a:pull", "repository:b:pull", "repository:c:pull"]]);
+});
+
+Deno.test("Authorizer.header() asks for twenty repositories at once at the most", async () => {
+  const { authorizer, requests } = makeAuthorizer();
+  learn(authorizer);
+  await askForAll(authorizer, Array.from({ length: 45 }, (_, index) => `r${index}`));
+  assertEquals(requests.map((request) => scopesOf(request).length), [20, 20, 5]);
+});
+
+Deno.test("Authorizer.header() puts different accounts in no request together", async () => {
+  const { authorizer, requests } = makeAuthorizer(undefined, {
+    credentials: (_registry, repository) => Promise.resolve({ username: repository[0] ?? "", password: "p" }),
+  });
+  learn(authorizer);
+  await askForAll(authorizer, ["a1", "b1", "a2", "b2"]);
+  assertEquals(requests.map(scopesOf), [
+    ["repository:a1:pull", "repository:a2:pull"],
+    ["repository:b1:pull", "repository:b2:pull"],
+  ]);
+});
+
+Deno.test("Authorizer.header() asks for each repository where all together are refused, and from then on", async () => {
+  for (const failure of [new AuthError(REGISTRY, "denied"), refusal(403)]) {
+    const requests: TokenRequest[] = [];
+    const { authorizer } = makeAuthorizer(undefined, {
+      fetchToken: (request) => {
+        requests.push(request);
+        if (scopesOf(request).length > 1) return Promise.reject(failure);
+        return Promise.resolve({ token: scopesOf(request)[0] });
+      },
+    });
+    learn(authorizer);
+    assertEquals(await askForAll(authorizer, ["a", "b"]), [
+      "Bearer repository:a:pull",
+      "Bearer repository:b:pull",
+    ]);
+    await askForAll(authorizer, ["c", "d"]);
+    assertEquals(requests.map((request) => scopesOf(request).length), [2, 1, 1, 1, 1]);
+  }
+});
+
+Deno.test("Authorizer.header() asks a token service that is down for nobody again", async () => {
+  let asked = 0;
+  const { authorizer } = makeAuthorizer(undefined, {
+    fetchToken: () => {
+      asked++;
+      return Promise.reject(refusal(503));
+    },
+  });
+  learn(authorizer);
+  await assertRejects(() => askForAll(authorizer, ["a", "b", "c"]));
+  assertEquals(asked, 1);
+});
+
+Deno.test("Authorizer.forget() makes those who shared a token ask for themselves", async () => {
+  const { authorizer, requests } = makeAuthorizer();
+  learn(authorizer);
+  const [header] = await askForAll(authorizer, ["a", "b"]);
+  authorizer.forget(REGISTRY, header ?? "");
+  assertEquals(await askForAll(authorizer, ["a", "b"]), ["Bearer token-2", "Bearer token-3"]);
+  assertEquals(requests.map((request) => scopesOf(request).length), [2, 1, 1]);
+});
+
+function refusal(status: number): RegistryError {
+  return new RegistryError({ action: "get a token", method: "GET", url: "https://auth.test/token", status });
+}
 
 Deno.test("Authorizer.accountOf() names who asks and no secret", async () => {
   const cases: [Credential | undefined, string][] = [

@@ -98,7 +98,7 @@ const EXPECTED = {
 
 const TAGS = 10;
 const ARCHITECTURES = ["amd64", "arm64", "ppc64le", "s390x"];
-const RULE = { [`${SOURCE}/from/image`]: `${DESTINATION}/to/image` };
+const RULE: Record<string, string> = { [`${SOURCE}/from/image`]: `${DESTINATION}/to/image` };
 const AUTH: AuthOptions = { type: "bearer", users: { robot: { password: "secret" } } };
 
 function buildTag(tag: number): Image {
@@ -111,12 +111,16 @@ function buildTag(tag: number): Image {
   ));
 }
 
-function setUpJob(quirks: Quirks = {}): MirrorSetup {
-  const setup = new MirrorSetup({
-    source: { auth: AUTH },
-    destination: { auth: AUTH, quirks },
+function setUpRegistries(quirks: Quirks = {}, auth: AuthOptions = AUTH): MirrorSetup {
+  return new MirrorSetup({
+    source: { auth },
+    destination: { auth, quirks },
     transport: { credentials: () => Promise.resolve({ username: "robot", password: "secret" }) },
   });
+}
+
+function setUpJob(quirks: Quirks = {}): MirrorSetup {
+  const setup = setUpRegistries(quirks);
   for (let tag = 0; tag < TAGS; tag++) pushImage(setup.source, "from/image", `v${tag}`, buildTag(tag));
   return setup;
 }
@@ -214,4 +218,35 @@ Deno.test("mirror() reads nothing of 10×4 again for another repository of the d
   assertCopied(setup, "to/other");
   assertRequests(setup, EXPECTED.otherRepository);
   assertEquals(blobBytesFrom(setup.source), 0);
+});
+
+/** Ten repositories that share nothing, with one tag each. */
+async function copyRepositories(auth: AuthOptions): Promise<MirrorSetup> {
+  const setup = setUpRegistries({}, auth);
+  const names = Array.from({ length: 10 }, (_, index) => `team/app${index}`);
+  for (const [index, name] of names.entries()) {
+    pushImage(setup.source, name, "v1", buildImage({ seed: index }));
+  }
+  const rules = Object.fromEntries(names.map((name) => [`${SOURCE}/${name}`, `${DESTINATION}/${name}`]));
+  assertEquals((await run(setup, {}, rules)).totals.copied, names.length);
+  for (const [index, name] of names.entries()) {
+    assertHolds(setup.destination, name, "v1", buildImage({ seed: index }));
+  }
+  return setup;
+}
+
+function tokensOf(setup: MirrorSetup): number[] {
+  return [setup.source, setup.destination].map((registry) => registry.count({ kind: "token" }));
+}
+
+Deno.test("mirror() asks each side for one token for ten repositories, and the destination for one ahead", async () => {
+  assertEquals(tokensOf(await copyRepositories(AUTH)), [1, 2]);
+});
+
+Deno.test("mirror() asks for a token each where none is given for many repositories, after one try", async () => {
+  assertEquals(tokensOf(await copyRepositories({ ...AUTH, manyScopes: "refused" })), [11, 11]);
+});
+
+Deno.test("mirror() asks for a token each where one is good for less than it was asked for", async () => {
+  assertEquals(tokensOf(await copyRepositories({ ...AUTH, manyScopes: "first" })), [11, 11]);
 });

@@ -3,7 +3,9 @@
 import type { Challenge } from "./challenge.ts";
 import type { Clock } from "./clock.ts";
 import type { Credential, CredentialSource } from "./credential.ts";
-import { printable } from "./registry_error.ts";
+import { defer } from "./deferred.ts";
+import { printable, RegistryError } from "./registry_error.ts";
+import { coversScopes, mergeScopes } from "./scopes.ts";
 
 /** Logging in was not possible; the message holds no secret. */
 export class AuthError extends Error {
@@ -58,18 +60,39 @@ export interface AuthorizerOptions {
 interface Token {
   value: string;
   expiresAt: number;
+  /** Who it was given to, where: `accountKey`. */
+  account: string;
+  /** What it was asked for. */
   scopes: readonly string[];
+  /** Whether it was asked for by several at once. */
+  isShared: boolean;
 }
+
+/** A request for a token that others may join while it has not been sent, and wait for when it has. */
+interface Batch {
+  scopes: readonly string[];
+  isOpen: boolean;
+  isShared: boolean;
+  token: Promise<Token>;
+}
+
+/** Scopes of one token at the most: each is some 80 characters of a URL. */
+const SCOPES_AT_ONCE = 20;
 
 /** Tokens live at least this many seconds when the service does not say (distribution: token authentication specification). */
 const DEFAULT_TOKEN_SECONDS = 60;
 
-/** Challenges and tokens by registry and scope; one request is in flight for a token, however many wait for it. */
+/**
+ * Challenges and tokens by registry and scope. One request is in flight for a token, however many wait for it, and those who want
+ * tokens of one account at the same moment get one for all of their repositories, unless the registry will not have that.
+ */
 export class Authorizer {
   #options: AuthorizerOptions;
   #challenges = new Map<string, Challenge>();
-  #tokens = new Map<string, Map<string, Token>>();
-  #inFlight = new Map<string, Promise<Token>>();
+  #tokens = new Map<string, Token[]>();
+  #batches = new Map<string, Set<Batch>>();
+  /** Registries that have refused a token for several repositories. */
+  #onlyAlone = new Set<string>();
 
   /** Starts knowing nothing. */
   constructor(options: AuthorizerOptions) {
@@ -106,8 +129,11 @@ export class Authorizer {
 
   /** Forgets the token a header was made of, because the registry refused it. */
   forget(registry: string, header: string): void {
-    const tokens = this.#tokens.get(registry) ?? new Map<string, Token>();
-    for (const [key, token] of tokens) if (`Bearer ${token.value}` === header) tokens.delete(key);
+    const tokens = this.#tokens.get(registry) ?? [];
+    const refused = tokens.filter(({ value }) => `Bearer ${value}` === header);
+    this.#tokens.set(registry, tokens.filter((token) => !refused.includes(token)));
+    // A service may grant a part of what it was asked for without a word, so the others ask for themselves.
+    if (refused.some(({ isShared }) => isShared)) this.#onlyAlone.add(registry);
   }
 
   /** Who a target is asked as, for messages: a user name in quotes, or `anonymous`. */
@@ -120,27 +146,66 @@ export class Authorizer {
     challenge: Challenge,
     credential: Credential | undefined,
   ): Promise<Token> {
+    const { registry } = target;
     const scopes = scopesFor(target, challenge);
-    // Not the scope and error of a challenge: those of one refused request would cost all others their tokens.
-    const { realm, service } = challenge.parameters;
-    const key = JSON.stringify([realm, service, scopes, credential ?? null]);
-    const known = this.#tokens.get(target.registry)?.get(key);
-    if (known !== undefined && known.expiresAt > this.#options.clock.now()) return known;
-    const flightKey = `${target.registry} ${key}`;
-    let flight = this.#inFlight.get(flightKey);
-    if (flight === undefined) {
-      // It is kept before the flight is over, or who comes in between would ask once more.
-      flight = this.#requestToken(target.registry, challenge, scopes, credential)
-        .then((token) => this.#keep(target.registry, key, token))
-        .finally(() => this.#inFlight.delete(flightKey));
-      this.#inFlight.set(flightKey, flight);
+    const account = accountKey(registry, challenge, credential);
+    const now = this.#options.clock.now();
+    const known = this.#tokens.get(registry)?.find((token) =>
+      token.account === account && token.expiresAt > now && coversScopes(token.scopes, scopes)
+    );
+    if (known !== undefined) return known;
+    const batch = this.#join(account, scopes) ??
+      this.#open(account, scopes, { registry, challenge, credential });
+    try {
+      return await batch.token;
+    } catch (error) {
+      const isRefused = error instanceof AuthError || error instanceof RegistryError && error.isPermanent;
+      if (!batch.isShared || !isRefused) throw error;
+      // One repository that this account may not see is enough for some services to refuse all of them (GHCR).
+      this.#onlyAlone.add(registry);
+      return await this.#token(target, challenge, credential);
     }
-    return await flight;
   }
 
-  #keep(registry: string, key: string, token: Token): Token {
-    const tokens = this.#tokens.get(registry) ?? new Map<string, Token>();
-    this.#tokens.set(registry, tokens.set(key, token));
+  /** A request under way that will do, or one that has room and has not been sent. */
+  #join(account: string, scopes: readonly string[]): Batch | undefined {
+    const batches = [...this.#batches.get(account) ?? []];
+    const enough = batches.find((batch) => coversScopes(batch.scopes, scopes));
+    if (enough !== undefined) return enough;
+    for (const batch of batches) {
+      const merged = mergeScopes([...batch.scopes, ...scopes]);
+      if (!batch.isOpen || merged.length > SCOPES_AT_ONCE) continue;
+      batch.scopes = merged;
+      batch.isShared = true;
+      return batch;
+    }
+    return undefined;
+  }
+
+  #open(account: string, scopes: readonly string[], from: TokenOrigin): Batch {
+    const batches = this.#batches.get(account) ?? new Set();
+    const { promise, resolve, reject } = defer<Token>();
+    const isOpen = !this.#onlyAlone.has(from.registry);
+    const batch: Batch = { scopes, isOpen, isShared: false, token: promise };
+    this.#batches.set(account, batches.add(batch));
+    void this.#fetch(account, batch, from).then(resolve, reject).finally(() => batches.delete(batch));
+    return batch;
+  }
+
+  async #fetch(
+    account: string,
+    batch: Batch,
+    { registry, challenge, credential }: TokenOrigin,
+  ): Promise<Token> {
+    // Requests that waited for the registry to be met go on in this turn; the next one finds what they want gathered.
+    if (batch.isOpen) await new Promise((resolve) => setTimeout(resolve, 0));
+    batch.isOpen = false;
+    const { value, expiresAt } = await this.#requestToken(registry, challenge, batch.scopes, credential);
+    const token: Token = { value, expiresAt, account, scopes: batch.scopes, isShared: batch.isShared };
+    const now = this.#options.clock.now();
+    const others = this.#tokens.get(registry)?.filter((other) => other.expiresAt > now) ?? [];
+    // It is kept before the request is over, or who comes in between would ask once more.
+    this.#tokens.set(registry, [...others, token]);
     return token;
   }
 
@@ -149,7 +214,7 @@ export class Authorizer {
     challenge: Challenge,
     scopes: readonly string[],
     credential: Credential | undefined,
-  ): Promise<Token> {
+  ): Promise<Pick<Token, "value" | "expiresAt">> {
     const realm = checkRealm(registry, challenge, this.#options.allowsPlainRealm(registry));
     const startedAt = this.#options.clock.now();
     const request = tokenRequest(registry, realm, challenge.parameters.service, scopes, credential);
@@ -157,8 +222,24 @@ export class Authorizer {
     const { value, seconds } = readToken(registry, answer);
     // A tenth (at most 10 s) is kept back, so that a token does not run out between here and the registry.
     const lifetime = Math.max(1, seconds) * 1000;
-    return { value, scopes, expiresAt: startedAt + lifetime - Math.min(10_000, lifetime / 10) };
+    return { value, expiresAt: startedAt + lifetime - Math.min(10_000, lifetime / 10) };
   }
+}
+
+/** Where a token comes from. */
+interface TokenOrigin {
+  registry: string;
+  challenge: Challenge;
+  credential: Credential | undefined;
+}
+
+/** Not the scope and error of a challenge: those of one refused request would cost all others their tokens. */
+function accountKey(
+  registry: string,
+  { parameters: { realm, service } }: Challenge,
+  credential: Credential | undefined,
+): string {
+  return JSON.stringify([registry, realm, service, credential ?? null]);
 }
 
 function accountOf(credential: Credential | undefined): string {

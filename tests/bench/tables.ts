@@ -11,6 +11,7 @@ const COLUMNS: readonly { name: string; heading: string; unit: number }[] = [
   { name: "cpuPerGigabyte", heading: "CPU s/GB", unit: 1 },
   { name: "rate", heading: "MB/s", unit: 1e6 },
   { name: "memory", heading: "peak MB", unit: 1e6 },
+  { name: "live", heading: "in use MB", unit: 1e6 },
   { name: "start", heading: "start ms", unit: 1e-3 },
   { name: "tagsPerSecond", heading: "tags/s", unit: 1 },
   { name: "requests", heading: "requests", unit: 1 },

@@ -123,11 +123,12 @@ export class AccessControl {
     exchange: Exchange,
     request: { username: string | undefined; scopes: readonly string[]; isOffline: boolean },
   ): Response {
+    const isMany = auth.manyScopes !== undefined && request.scopes.length > 2;
+    if (isMany && auth.manyScopes === "refused") throw new Refusal(403, "DENIED", "too many scopes");
     const lifetime = auth.tokenLifetimeSeconds ?? 300;
     const token = crypto.randomUUID();
-    const access = request.scopes.flatMap(parseScope).map((wanted) =>
-      allowed(auth, request.username, wanted)
-    );
+    const scopes = isMany ? request.scopes.slice(0, 1) : request.scopes;
+    const access = scopes.flatMap(parseScope).map((wanted) => allowed(auth, request.username, wanted));
     this.#tokens.set(token, { access, expiresAt: this.#now() + lifetime * 1000 });
     const expiry = auth.omitExpiry
       ? {}

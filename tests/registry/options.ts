@@ -76,6 +76,11 @@ export interface BearerAuthOptions {
   realm?: string;
   /** Whether the token service leaves out `expires_in` and `issued_at` (clients must then assume 60 seconds). */
   omitExpiry?: boolean;
+  /**
+   * What becomes of a request for more than two repositories (a mount names two): `refused` as a whole, or granted for the first
+   * one alone without a word. All that the user has rights to unless told.
+   */
+  manyScopes?: "refused" | "first";
 }
 
 /** One user of the token service. */
