@@ -7,7 +7,6 @@ import type { CopyEvent, Report } from "../mirror/report.ts";
 import { mirror, type MirrorOptions, planOnly } from "../mirror/run.ts";
 import { parseShard, ShardError, shardPlan, shardRules } from "../mirror/shard.ts";
 import type { Store } from "../mirror/store.ts";
-import type { DigestOf } from "../oci/descriptor.ts";
 import { Transport } from "../registry/transport.ts";
 import { readConfigFiles } from "./config_file.ts";
 import {
@@ -19,6 +18,7 @@ import {
 import { type Flags, parseFlags, UsageError } from "./flags.ts";
 import { onInterrupt } from "./interrupt.ts";
 import type { Leases } from "./lease.ts";
+import { lazyDigestOf } from "./lazy_digest.ts";
 import { LiveView } from "./live_view.ts";
 import { countProgress, type Log, logEvent, openLog } from "./log.ts";
 import { dryRunLines, linesOf, summaryLines } from "./printer.ts";
@@ -173,10 +173,6 @@ async function mirrorOnce(parts: RunParts): Promise<number> {
     await close();
   }
 }
-
-/** A run that copies nothing has no use for a hasher. */
-const lazyDigestOf: DigestOf = async (bytes, algorithm) =>
-  (await import("./hasher.ts")).machineDigestOf(bytes, algorithm);
 
 /** What cannot be cleared now expires by itself. */
 async function clearDead(leases: Leases, signal: AbortSignal): Promise<void> {

@@ -10,6 +10,7 @@ import type { Clock } from "../registry/clock.ts";
 import type { Fetch } from "../registry/fetch.ts";
 import { Transport } from "../registry/transport.ts";
 import type { OpenedRegistries } from "./config_registries.ts";
+import { lazyDigestOf } from "./lazy_digest.ts";
 import type { Lease, Leases } from "./lease.ts";
 import { createSteadyClock } from "./steady_clock.ts";
 import { RunRecorder } from "./run_recorder.ts";
@@ -229,6 +230,7 @@ export class MirrorService {
       store,
       concurrency,
       retries,
+      digestOf: lazyDigestOf,
       onEvent,
       // A getter, because being told to stop brings the end forward.
       get stopAt() {

@@ -22,7 +22,7 @@ export async function runLayers(bench: Bench): Promise<void> {
   const images = await pushLargeImages(source, { size, count: FEW });
   const gigabytes = uniqueBytes(images) / 1e9;
   // regsync copies as regctl does.
-  const tools = toolsOf(bench, { switches: ["--verify"], without: ["regsync"] });
+  const tools = [...toolsOf(bench, { switches: ["--verify"], without: ["regsync"] }), ...bareLoops()];
   await eachRound(bench.options.rounds, tools, async (tool) => {
     await using stage = await openStage(source, images, { hasProxy: false });
     await inFolder(async (directory) => {
@@ -33,6 +33,25 @@ export async function runLayers(bench: Bench): Promise<void> {
       await runOnce(bench, { row: `${FEW} large layers`, tool, stage, directory, extra });
     });
   });
+}
+
+/** What the row's work costs in Deno at the least; no tool, so in no comparison. */
+function bareLoops(): Tool[] {
+  const script = new URL("./bare_loop.ts", import.meta.url).pathname;
+  return [[], ["--verify"]].map((flags): Tool => ({
+    name: ["(bare loop)", ...flags].join(" "),
+    version: "",
+    invoke: ({ pairs }) => ({
+      files: {},
+      commands: pairs.flatMap(({ source, destinations, tags }) =>
+        destinations.flatMap(({ host }) =>
+          tags.map((
+            tag,
+          ) => [Deno.execPath(), "run", "-A", script, source.host, host, source.repository, tag, ...flags])
+        )
+      ),
+    }),
+  }));
 }
 
 /** Peak memory with eight layers under way at once, of full size and of an eighth of it. */

@@ -185,7 +185,7 @@ class Table {
     const row = scaleRow("no-op", many);
     const speed = this.#samples.median(row, OURS, "tagsPerSecond");
     if (speed === undefined) return;
-    const peers = this.#samples.tools(row).filter((tool) => !tool.startsWith(OURS)).map((tool) =>
+    const peers = this.#peers(row).map((tool) =>
       `${tool} ${figure(this.#samples.median(row, tool, "tagsPerSecond") ?? NaN)}`
     );
     this.#add({
@@ -199,7 +199,7 @@ class Table {
 
   /** The three best peers with their figures. */
   #best(row: string, name: string, unit = 1, suffix = ""): string {
-    const peers = this.#samples.tools(row).filter((tool) => !tool.startsWith(OURS)).flatMap((tool) => {
+    const peers = this.#peers(row).flatMap((tool) => {
       const value = this.#samples.median(row, tool, name);
       return value === undefined ? [] : [{ tool, value }];
     });
@@ -207,12 +207,17 @@ class Table {
   }
 
   #bestRatio(row: string, base: string, name: string): string {
-    const peers = this.#samples.tools(row).filter((tool) => !tool.startsWith(OURS)).flatMap((tool) => {
+    const peers = this.#peers(row).flatMap((tool) => {
       const value = this.#samples.median(row, tool, name);
       const whole = this.#samples.median(base, tool, name);
       return value === undefined || whole === undefined ? [] : [{ tool, value: value / whole }];
     });
     return nameThree(peers, (value) => `${value.toFixed(2)} ×`);
+  }
+
+  /** Other tools; what stands in brackets is none. */
+  #peers(row: string): string[] {
+    return this.#samples.tools(row).filter((tool) => !tool.startsWith(OURS) && !tool.startsWith("("));
   }
 
   #add(target: Target): void {
