@@ -26,6 +26,8 @@ export function builtImages(): PlacedImage[] {
     { repository: "built/image", tag: "v1", image },
     { repository: "built/image", tag: "v2", image: buildImage({ seed: 3, format: "docker" }) },
     { repository: "built/image", tag: "latest", image },
+    // From 4 MiB on blobs take another way than smaller ones.
+    { repository: "built/large", tag: "v1", image: buildImage({ seed: 4, layers: 3, layerSize: 5_000_000 }) },
     { repository: "built/platforms", tag: "v1", image: platforms },
     { repository: "built/docker-list", tag: "v1", image: docker },
     { repository: "built/nested", tag: "v1", image: nested },

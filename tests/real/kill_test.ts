@@ -19,13 +19,14 @@ const MOST_BYTES = MEBIBYTE;
 /** Requests and manifests take less than this, so what is cut off at a later byte is a blob. */
 const LEAST_BYTES = 64 * 1024;
 
-/** About 18 MiB: blobs that fit into a round, and blobs that do not. */
+/** About 28 MiB: blobs that fit into a round, and blobs that do not, by either of the ways that blobs take. */
 function imagesToCopy(): PlacedImage[] {
   const repository = "ns/app";
   return [
     { repository, tag: "platforms", image: buildMultiPlatform(["amd64", "arm64"], { layerSize: 300_000 }) },
     { repository, tag: "small", image: buildImage({ seed: 5, layers: 8, layerSize: 400_000 }) },
     { repository, tag: "large", image: buildImage({ seed: 6, layers: 4, layerSize: 3 * MEBIBYTE + 17 }) },
+    { repository, tag: "larger", image: buildImage({ seed: 7, layers: 2, layerSize: 5 * MEBIBYTE }) },
   ];
 }
 
