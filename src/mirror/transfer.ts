@@ -154,6 +154,7 @@ export class Transfer {
       if (this.#source.whole !== undefined) await this.#sendWhole(destinations, this.#source.whole);
       else await this.#sendStreams(destinations);
     } finally {
+      this.#source.tellProgress();
       emit({ type: "blob-ended", task, digest });
     }
   }

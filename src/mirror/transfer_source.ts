@@ -32,6 +32,9 @@ const REPLAY_LIMIT = 3 * 1024 * 1024;
  */
 const KEPT_BLOB_LIMIT = 6 * 1024 * 1024;
 
+/** Milliseconds between two reports of one blob's progress, at the least: nobody looks more often. */
+const PROGRESS_INTERVAL = 100;
+
 const OVER = new DOMException("the transfer is over", "AbortError");
 
 /** The source of one blob, over all attempts to send it. */
@@ -44,6 +47,8 @@ export class TransferSource {
   #copy: BlobCopy;
   #source: BlobSource | undefined;
   #replay: ReplaySource | undefined;
+  #untold = 0;
+  #toldAt = -Infinity;
 
   /** Nothing is asked before {@linkcode open}. */
   constructor(context: CopyContext, copy: BlobCopy) {
@@ -82,6 +87,15 @@ export class TransferSource {
     if (this.#replay === undefined) throw new TypeError("Cannot read a blob that was not opened");
     this.#replay.isRecycling = !isShared;
     return this.#replay.from(offset);
+  }
+
+  /** Tells how many bytes were read since it was told last. */
+  tellProgress(): void {
+    const { task, blob: { digest } } = this.#copy;
+    const bytes = this.#untold;
+    this.#toldAt = performance.now();
+    this.#untold = 0;
+    if (bytes > 0) this.#context.emit({ type: "blob-progress", task, digest, bytes });
   }
 
   /** Gives memory back: everything that was read has arrived, at the first attempt, so nobody is still sending it. */
@@ -127,14 +141,16 @@ export class TransferSource {
     return bytes;
   }
 
+  #count(bytes: number): void {
+    this.#untold += bytes;
+    if (performance.now() - this.#toldAt >= PROGRESS_INTERVAL) this.tellProgress();
+  }
+
   #counted(source: ByteSource): ByteSource {
-    const { task, blob: { digest } } = this.#copy;
     return {
       read: async () => {
         const piece = await source.read();
-        if (piece !== undefined) {
-          this.#context.emit({ type: "blob-progress", task, digest, bytes: piece.length });
-        }
+        if (piece !== undefined) this.#count(piece.length);
         return piece;
       },
       cancel: (reason) => source.cancel(reason),

@@ -1,15 +1,15 @@
 /** Step 2 of the walk, the wire: reads one blob, and goes on where it broke off when the connection does. */
 
-import { defer } from "./deferred.ts";
 import type { Descriptor } from "../oci/descriptor.ts";
 import { AuthError } from "./auth.ts";
 import { type ByteSource, LengthError } from "./body.ts";
-import { TimeLimitError } from "./fetch.ts";
+import type { SourceResponse } from "./fetch.ts";
 import { describeFailure } from "./network_failure.ts";
 import { RegistryError } from "./registry_error.ts";
-import { openPieceReader, type PieceReader } from "./piece_reader.ts";
+import { openPieceReader } from "./piece_reader.ts";
 import { lengthOf } from "./read_body.ts";
 import type { Repository } from "./repository.ts";
+import { WatchedReader } from "./watched_reader.ts";
 
 /** Options of a {@linkcode BlobSource}. */
 export interface BlobSourceOptions {
@@ -31,14 +31,13 @@ export class BlobSource implements ByteSource {
   #repository: Repository;
   #descriptor: Descriptor;
   #signal: AbortSignal | undefined;
-  #reader: PieceReader | undefined;
+  #reader: WatchedReader | undefined;
   /** The end of a piece of which the beginning was not wanted. */
   #rest: Uint8Array<ArrayBuffer> | undefined;
   #etag: string | undefined;
   #size: number;
   #failures = 0;
   #hasBroken = false;
-  #stalled: TimeLimitError | undefined;
   #cancelled: { reason: unknown } | undefined;
 
   /** Nothing is asked before the first {@linkcode open} or {@linkcode read}. */
@@ -69,13 +68,15 @@ export class BlobSource implements ByteSource {
       signal: this.#signal,
     });
     this.#check(response, offset);
-    this.#stalled = undefined;
-    this.#reader = openPieceReader(response, {
-      size: this.#size,
-      isSlow: this.#hasBroken,
-      buffers: this.#repository.transport.buffers,
-    });
+    this.#reader = this.#watch(response);
     if (response.status === 200 && offset > 0) await this.#skip(offset);
+  }
+
+  #watch(response: SourceResponse): WatchedReader | undefined {
+    const { buffers, limits: { stall } } = this.#repository.transport;
+    const options = { size: this.#size, isSlow: this.#hasBroken, buffers };
+    const reader = openPieceReader(response, options);
+    return reader && new WatchedReader(reader, { stall, signal: this.#signal });
   }
 
   /**
@@ -182,33 +183,11 @@ export class BlobSource implements ByteSource {
     }
   }
 
-  /** One read, within the limit on bytes not moving. */
   async #next(): Promise<Uint8Array<ArrayBuffer> | undefined> {
     const rest = this.#rest;
     this.#rest = undefined;
     if (rest !== undefined) return rest;
-    const reader = this.#reader;
-    if (reader === undefined) return undefined;
-    const { stall } = this.#repository.transport.limits;
-    // A signal that has aborted tells nobody any more.
-    this.#signal?.throwIfAborted();
-    const { promise: ended, reject: end } = defer<never>();
-    const timer = setTimeout(() => {
-      this.#stalled = new TimeLimitError(stall);
-      // What has come need not be asked for again.
-      if (reader.interrupt === undefined) end(this.#stalled);
-      else reader.interrupt();
-    }, stall);
-    const onAbort = () => end(this.#signal?.reason);
-    this.#signal?.addEventListener("abort", onAbort, { once: true });
-    try {
-      return await Promise.race([reader.read(), ended]);
-    } catch (error) {
-      throw this.#stalled ?? error;
-    } finally {
-      clearTimeout(timer);
-      this.#signal?.removeEventListener("abort", onAbort);
-    }
+    return await this.#reader?.read();
   }
 
   /** Decides whether to go on after a failure, and waits before it does. */

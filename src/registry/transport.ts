@@ -295,7 +295,7 @@ export class Transport {
     if (authorization !== undefined && url.origin === origin) headers.authorization = authorization;
     const signal = request.signal ?? this.signal;
     signal?.throwIfAborted();
-    let hop = url;
+    let hop = url.href;
     try {
       if (request.upload !== undefined) {
         return await this.#stream(connection, url, headers, request.upload, request);
@@ -304,10 +304,10 @@ export class Transport {
       if (request.size !== undefined) init.size = request.size;
       if (request.body !== undefined) init.body = request.body;
       const send = deadlineFetch(connection.fetch, request.time ?? this.limits.headers, signal);
-      return await followRedirects((next, rest) => send((hop = new URL(next)).href, rest), url, init);
+      return await followRedirects((next, rest) => send(hop = next, rest), url, init);
     } catch (error) {
       signal?.throwIfAborted();
-      throw failureOf(request, hop, error);
+      throw failureOf(request, new URL(hop), error);
     }
   }
 
