@@ -106,6 +106,8 @@ export class TransferSource {
   /** Lets go of the connection. */
   drop(): void {
     this.#replay?.cancel(OVER);
+    // What fails between opening the source and reading it leaves it open.
+    this.#source?.cancel(OVER);
     this.#replay = undefined;
     this.#source = undefined;
   }

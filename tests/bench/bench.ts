@@ -24,7 +24,9 @@ const ROWS: Record<string, (bench: Bench) => Promise<void>> = {
 const ABOUT_FIGURES =
   `Medians of all rounds, for wall times with the least and the most. CPU is user and system of the whole process
 tree, peak is the resident set of its largest process. After every run each tag is compared by digest, and every child and
-blob is looked for: a run with a fault is wrong, however fast it was. Peers that take more than ten seconds run once.`;
+blob is looked for: a run with a fault is wrong, however fast it was. Peers that take more than ten
+seconds run once, with few large layers thirty. What is in brackets is no tool: the least that the work costs in Deno.
+[PROFILE.md](PROFILE.md) says where the time and the memory go, and what was tried where a target is missed.`;
 
 async function main(options: BenchOptions): Promise<number> {
   const peers = (await findPeers()).filter(({ name }) => options.peers?.includes(name) ?? true);
