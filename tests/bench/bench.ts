@@ -72,7 +72,9 @@ async function describe({ options, tools }: Bench): Promise<string> {
   const flags = Deno.args.filter((text, index) =>
     !/^--(cli|output)/.test(text) && !/^--(cli|output)$/.test(Deno.args[index - 1] ?? "")
   );
-  const storage = MEMORY_FOLDER === undefined ? "on disk" : "in memory, that of large layers on disk";
+  const storage = MEMORY_FOLDER === undefined
+    ? "on disk"
+    : "on disk, with one and three destinations in memory";
   return [
     `- date: ${new Date().toISOString().slice(0, 10)}`,
     `- machine: ${await describeMachine()}`,

@@ -16,13 +16,13 @@ export function rowName(name: string, latency: number): string {
 /** A cold copy of the job 10×4 and a run that finds nothing to do, without and with latency. */
 export async function runMirror(bench: Bench): Promise<void> {
   const images = tenByFour();
-  await using source = await startRegistry({ parent });
+  await using source = await startRegistry();
   await fill(source, images);
   for (const latency of [0, bench.options.latency]) {
     // regctl has no notion of a repository: ten processes for ten tags are its own kind of race.
     const tools = toolsOf(bench, { switches: ["--trust-records"], without: ["regctl"] });
     await eachRound(bench.options.rounds, tools, async (tool) => {
-      await using stage = await openStage(source, images, { latency, hasProxy: true, parent });
+      await using stage = await openStage(source, images, { latency, hasProxy: true });
       await inFolder(async (directory) => {
         await runOnce(bench, { row: rowName("cold 10×4", latency), tool, stage, directory });
         await runOnce(bench, { row: rowName("no-op 10×4", latency), tool, stage, directory });
@@ -34,9 +34,9 @@ export async function runMirror(bench: Bench): Promise<void> {
 /** How long it takes from the start of the process to its first connection. */
 export async function runStart(bench: Bench): Promise<void> {
   const images = tenByFour();
-  await using source = await startRegistry({ parent });
+  await using source = await startRegistry();
   await fill(source, images);
-  await using stage = await openStage(source, images, { hasProxy: true, parent });
+  await using stage = await openStage(source, images, { hasProxy: true });
   const [ours] = bench.tools;
   if (ours === undefined) return;
   const row = "start";
@@ -57,11 +57,11 @@ export async function runStart(bench: Bench): Promise<void> {
   });
 }
 
-/** The job 10×4 to one destination and to three. */
+/** The job 10×4 to one destination and to three, which would not share one disk. */
 export async function runFanOut(bench: Bench): Promise<void> {
   const images = tenByFour();
   const bytes = uniqueBytes(images);
-  await using source = await startRegistry({ parent });
+  await using source = await startRegistry();
   await fill(source, images);
   for (const latency of [0, bench.options.latency]) {
     await eachRound(bench.options.rounds, toolsOf(bench, { without: ["regctl", "skopeo"] }), async (tool) => {
@@ -88,10 +88,10 @@ export async function runFanOut(bench: Bench): Promise<void> {
 export async function runShared(bench: Bench): Promise<void> {
   const images = sharedBase();
   const unique = uniqueBlobs(images).size;
-  await using source = await startRegistry({ parent });
+  await using source = await startRegistry();
   await fill(source, images);
   await eachRound(bench.options.rounds, toolsOf(bench), async (tool) => {
-    await using stage = await openStage(source, images, { hasProxy: true, parent });
+    await using stage = await openStage(source, images, { hasProxy: true });
     await inFolder(async (directory) => {
       const extra = () => ({ uniqueBlobs: unique });
       await runOnce(bench, { row: "10 repositories, shared base", tool, stage, directory, extra });

@@ -8,7 +8,7 @@ import type { ProxySettings } from "./proxy.ts";
 import type { Tally } from "./tally.ts";
 import type { Job } from "./tools.ts";
 
-/** A folder that is in memory, where the system has one: a disk that catches up with the last run is no part of the next. */
+/** A folder that is in memory, where the system has one: several registries on one machine share a disk as no others do. */
 export const MEMORY_FOLDER: string | undefined = await isFolder("/dev/shm") ? "/dev/shm" : undefined;
 
 async function isFolder(path: string): Promise<boolean> {
