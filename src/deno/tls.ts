@@ -47,9 +47,9 @@ export function createRegistryFetch(options: RegistryFetchOptions): ClosableFetc
 }
 
 /**
- * Bytes of a body from which on it goes over a connection of its own, where no proxy is in between. A GB in layers of 1 GiB took
- * 0.55 s of CPU that way and 1.06 s through Deno's fetch, in layers of 16 MiB 1.0 s and 1.45 s (`deno task bench --rows layers`);
- * below a few MiB it is not worth a second set of connections.
+ * Bytes of a body from which on it goes over a connection of its own, where no proxy is in between. A GB in layers of 1 GiB takes
+ * 0.6 s of CPU that way and 0.9 s through Deno's fetch, in layers of 16 MiB 1.0 s and 1.45 s (tests/bench/PROFILE.md); below a few
+ * MiB it is not worth a second set of connections.
  */
 const LARGE_BODY = 4 * 1024 * 1024;
 
