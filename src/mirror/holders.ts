@@ -2,7 +2,7 @@
 
 import type { Digest } from "../oci/descriptor.ts";
 
-/** The one repository that holds something, or all of them: most content is in one, and a set of one takes ten times the memory. */
+/** The one repository that holds something, or all of them: most content is in one, and a set of one takes far more memory. */
 type Names = string | Set<string>;
 
 /** A place in a registry, as a `Repository` is one. */
@@ -43,10 +43,10 @@ export class Holders {
 
   /** Forgets everything about a repository. */
   forget({ registry, name }: Place): void {
-    const digests = this.#registries.get(registry) ?? [];
+    const digests = this.#registries.get(registry) ?? new Map<Digest, Names>();
     for (const [digest, names] of digests) {
       if (names instanceof Set) names.delete(name);
-      else if (names === name) this.#registries.get(registry)?.delete(digest);
+      else if (names === name) digests.delete(digest);
     }
   }
 }

@@ -69,7 +69,7 @@ interface FactGroup {
  * Facts in memory, looked up at once: what `MemoryStore` keeps, and what a store on disk answers from.
  *
  * There may be one for every blob of a mirror. Kept by what their keys have in common, each costs its text and a place in a
- * map, for its last part is a digest that others hold as well; as an object with a key of its own it took four times as much.
+ * map, for its last part is a digest that others hold as well; as an object with a key of its own it took three times as much.
  */
 export class Facts {
   #groups = new Map<string, FactGroup>();
