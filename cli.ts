@@ -4,6 +4,6 @@
  * @module
  */
 
-import { runCommand } from "./src/deno/command.ts";
+import { runCommand } from "./src/machine/doors/command.ts";
 
 if (import.meta.main) Deno.exit(await runCommand(Deno.args));

@@ -5,7 +5,7 @@ import {
   CertificateError,
   loadCertificates,
   type LoadCertificatesOptions,
-} from "../src/deno/certificates.ts";
+} from "../src/machine/network/certificates.ts";
 import { pem } from "./tls_servers.ts";
 
 const CA = pem("ca.pem");

@@ -5,7 +5,7 @@ import { type CliResult, openWorkspace, type Workspace } from "./cli_process.ts"
 import { buildImage, buildMultiPlatform, pushImage } from "./images.ts";
 import { createRegistry, type RegistryOptions, serve, type TestRegistry } from "./registry.ts";
 import { DEFAULT_LIMITS } from "../src/registry/request.ts";
-import { openFileStore } from "../src/deno/file_store.ts";
+import { openFileStore } from "../src/machine/store/file_store.ts";
 
 const DONE = "Finished, 0 sync tasks failed, 0 tasks generate failed";
 

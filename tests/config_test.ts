@@ -11,7 +11,7 @@ import {
   readConfig,
   readConfigParts,
 } from "../mod.ts";
-import { parseYaml } from "../src/deno/yaml_source.ts";
+import { parseYaml } from "../src/machine/config/yaml_source.ts";
 
 const ENVIRONMENT: Readonly<Record<string, string>> = { USER: "robot", EMPTY: "", NS: "team" };
 const environment = (name: string): string | undefined => ENVIRONMENT[name];

@@ -1,9 +1,9 @@
 /** The machine's credentials: files, keys, helpers, and what is wrong with them. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { CredentialError, normalKey } from "../src/deno/auth_file.ts";
-import { type MachineCredentialsOptions, openMachineCredentials } from "../src/deno/credentials.ts";
-import { HelperLimitError, helperRunner } from "../src/deno/helper_process.ts";
+import { CredentialError, normalKey } from "../src/machine/login/auth_file.ts";
+import { type MachineCredentialsOptions, openMachineCredentials } from "../src/machine/login/credentials.ts";
+import { HelperLimitError, helperRunner } from "../src/machine/login/helper_process.ts";
 import { inDirectory } from "./store_files.ts";
 
 const HOME = "/home/someone";

@@ -7,7 +7,7 @@ const FACTS = 20_000;
 const LIMIT = 300;
 
 const SCRIPT = `
-import { openFileStore } from ${JSON.stringify(import.meta.resolve("../src/deno/file_store.ts"))};
+import { openFileStore } from ${JSON.stringify(import.meta.resolve("../src/machine/store/file_store.ts"))};
 import { blobKey } from ${JSON.stringify(import.meta.resolve("../src/mirror/store.ts"))};
 const [path, count] = Deno.args;
 const digest = (index) => "sha256:" + index.toString(16).padStart(64, "0");

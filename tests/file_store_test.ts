@@ -1,7 +1,7 @@
 /** The store in a file: damage, old formats, rewriting, and files that cannot be used. */
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
-import { openFileStore } from "../src/deno/file_store.ts";
+import { openFileStore } from "../src/machine/store/file_store.ts";
 import type { StoreValue } from "../src/mirror/store.ts";
 import { inDirectory, open, readAll, setOne, wastefulLines } from "./store_files.ts";
 

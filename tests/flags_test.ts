@@ -1,8 +1,8 @@
 /** Tests of the command line's flags. */
 
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
-import { type Flags, parseFlags, UsageError } from "../src/deno/flags.ts";
-import { HELP } from "../src/deno/help.ts";
+import { type Flags, parseFlags, UsageError } from "../src/machine/config/flags.ts";
+import { HELP } from "../src/machine/config/help.ts";
 
 function flagsOf(...args: string[]): Flags {
   const command = parseFlags(args, () => undefined);

@@ -1,8 +1,8 @@
 /** A connection, over a wire that gives exactly the packets it is told: heads, bodies in every framing, what is left for another. */
 
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
-import { HttpConnection, type Wire } from "../src/deno/http_connection.ts";
-import { HttpSyntaxError } from "../src/deno/http_head.ts";
+import { HttpConnection, type Wire } from "../src/machine/network/http_connection.ts";
+import { HttpSyntaxError } from "../src/machine/network/http_head.ts";
 import { withFakeTime } from "./fake_time.ts";
 
 type Packet = string | Uint8Array | Error;

@@ -8,7 +8,7 @@ import {
   HttpSyntaxError,
   parseChunkSize,
   parseResponseHead,
-} from "../src/deno/http_head.ts";
+} from "../src/machine/network/http_head.ts";
 
 function format(method: string, url: string, headers: Record<string, string> = {}): string {
   const bytes = formatRequestHead(method, new URL(url), new Headers(headers));

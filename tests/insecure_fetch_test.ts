@@ -1,7 +1,7 @@
 /** The fetch that accepts any certificate: bodies both ways, at the reader's pace, cut off, given up. */
 
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
-import { createInsecureFetch } from "../src/deno/insecure_fetch.ts";
+import { createInsecureFetch } from "../src/machine/network/insecure_fetch.ts";
 import type { FetchInit } from "../src/registry/fetch.ts";
 import { bytesSource, UploadBody } from "../src/registry/body.ts";
 import { serve } from "./registry/serve.ts";

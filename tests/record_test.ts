@@ -7,7 +7,7 @@ import {
   parsePlainFact,
   parseRecord,
   type StoreRecord,
-} from "../src/deno/record.ts";
+} from "../src/machine/store/record.ts";
 import { blobKey, encodeKey, tagKey } from "../src/mirror/store.ts";
 import { fuzz } from "./faults/fuzzer.ts";
 

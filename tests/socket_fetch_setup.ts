@@ -1,6 +1,6 @@
 /** What the tests of the fetch over sockets share. */
 
-import { createSocketFetch, type SocketFetchOptions } from "../src/deno/socket_fetch.ts";
+import { createSocketFetch, type SocketFetchOptions } from "../src/machine/network/socket_fetch.ts";
 import type { Fetch, FetchInit } from "../src/registry/fetch.ts";
 import type { Line } from "./tls_servers.ts";
 

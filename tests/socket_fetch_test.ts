@@ -1,7 +1,7 @@
 /** The fetch over sockets: answers byte for byte, requests given up, and what it leaves to another fetch. */
 
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
-import { createSocketFetch } from "../src/deno/socket_fetch.ts";
+import { createSocketFetch } from "../src/machine/network/socket_fetch.ts";
 import type { Fetch } from "../src/registry/fetch.ts";
 import { serve } from "./registry/serve.ts";
 import { drain, endless, isSame, MIB, pattern, textOf, upload, withFetch } from "./socket_fetch_setup.ts";

@@ -1,10 +1,10 @@
 /** Memories of mirrors that never ran, for tests of what is shown of them. */
 
 import type { Config } from "../src/mirror/config.ts";
-import { emptyRule } from "../src/deno/rule_status.ts";
-import { emptySums, type Memory, type Outcome, type RuleRecord, type RunRecord } from "../src/deno/status.ts";
-import { parseSchedule } from "../src/deno/schedule.ts";
-import { type StatusParts, type StatusView, viewStatus } from "../src/deno/status_view.ts";
+import { emptyRule } from "../src/machine/service/rule_status.ts";
+import { emptySums, type Memory, type Outcome, type RuleRecord, type RunRecord } from "../src/machine/service/status.ts";
+import { parseSchedule } from "../src/machine/service/schedule.ts";
+import { type StatusParts, type StatusView, viewStatus } from "../src/machine/site/status_view.ts";
 
 /** The time of every sample, in milliseconds since 1970. */
 export const NOW = Date.UTC(2026, 7, 3, 10, 20, 0);

@@ -1,6 +1,6 @@
 /** A process that uses a file store, for the tests that need several processes or that kill one. */
 
-import { openFileStore } from "../src/deno/file_store.ts";
+import { openFileStore } from "../src/machine/store/file_store.ts";
 
 const [mode, path = "", name = "", count = "0"] = Deno.args;
 

@@ -1,6 +1,6 @@
 /** What the tests of the file store share: directories of their own, and looks into a file. */
 
-import { openFileStore } from "../src/deno/file_store.ts";
+import { openFileStore } from "../src/machine/store/file_store.ts";
 import type { Store, StoreValue } from "../src/mirror/store.ts";
 
 /** Runs a test in a directory of its own. */

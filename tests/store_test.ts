@@ -1,7 +1,7 @@
 /** What every store does alike, tried on the one in memory, in a file, and in Deno KV in memory and on disk. */
 
 import { assert, assertEquals } from "@std/assert";
-import { openFileStore } from "../src/deno/file_store.ts";
+import { openFileStore } from "../src/machine/store/file_store.ts";
 import { openKvStore } from "../src/deno/kv_store.ts";
 import {
   blobKey,

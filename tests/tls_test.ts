@@ -1,9 +1,9 @@
 /** How a registry is reached: certificates it needs, certificates it asks for, proxies, and what is said when that fails. */
 
 import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
-import { CertificateError } from "../src/deno/certificates.ts";
-import { environmentProxy, isWithoutProxy, ProxyError } from "../src/deno/proxy.ts";
-import { createRegistryFetch, type RegistryFetchOptions } from "../src/deno/tls.ts";
+import { CertificateError } from "../src/machine/network/certificates.ts";
+import { environmentProxy, isWithoutProxy, ProxyError } from "../src/machine/network/proxy.ts";
+import { createRegistryFetch, type RegistryFetchOptions } from "../src/machine/network/tls.ts";
 import { bytesSource, UploadBody } from "../src/registry/body.ts";
 import type { FetchInit } from "../src/registry/fetch.ts";
 import { describeFailure } from "../src/registry/network_failure.ts";

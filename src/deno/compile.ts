@@ -1,7 +1,7 @@
 /** Makes the program one file for each system: `deno task compile`, or `deno task compile TARGET…`. */
 
 import { stripVTControlCharacters } from "node:util";
-import { VERSION } from "./version.ts";
+import { VERSION } from "../machine/version.ts";
 
 /** The systems that Deno makes programs for. */
 export const TARGETS: readonly string[] = [

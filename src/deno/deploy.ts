@@ -5,11 +5,11 @@
  * @module
  */
 
-import { openConfigRegistries } from "./config_registries.ts";
+import { openConfigRegistries } from "../machine/network/config_registries.ts";
 import { readDeployConfig, readSettings } from "./deploy_settings.ts";
-import { onInterrupt } from "./interrupt.ts";
-import { leaveToDeno } from "./schedule.ts";
-import { openScheduledMirror } from "./scheduled_mirror.ts";
+import { onInterrupt } from "../machine/doors/interrupt.ts";
+import { leaveToDeno } from "../machine/service/schedule.ts";
+import { openScheduledMirror } from "../machine/doors/scheduled_mirror.ts";
 
 const environment = (name: string): string | undefined => Deno.env.get(name);
 const settings = readSettings(environment);

@@ -3,8 +3,8 @@
 import { type Config, ConfigError } from "../mirror/config.ts";
 import { parseConfig } from "../mirror/config_text.ts";
 import type { Environment } from "../mirror/environment_values.ts";
-import { readConfigFile } from "./config_file.ts";
-import { parseSchedule, type Schedule } from "./schedule.ts";
+import { readConfigFile } from "../machine/config/config_file.ts";
+import { parseSchedule, type Schedule } from "../machine/service/schedule.ts";
 
 /** What the environment says. */
 export interface DeploySettings {

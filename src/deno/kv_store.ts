@@ -13,7 +13,7 @@ import {
   type StoreValue,
   valueOf,
 } from "../mirror/store.ts";
-import { whenFree } from "./kv_busy.ts";
+import { whenFree } from "../machine/workers/kv_busy.ts";
 import {
   decodeFact,
   isStorableKey,

@@ -1,7 +1,7 @@
 /** Where the memory between runs is kept, as `--store` and `IMAGE_SYNCER_STORE` name it. */
 
 import type { Store } from "../mirror/store.ts";
-import { openFileStore } from "./file_store.ts";
+import { openFileStore } from "../machine/store/file_store.ts";
 import { openKv, openKvStore } from "./kv_store.ts";
 
 /** Options of {@linkcode openStore}. */

@@ -3,7 +3,7 @@
  * set tells less of it than of how long V8 puts a collection off. Needs `--v8-flags=--expose-gc`; prints JSON.
  */
 
-import { openFileStore } from "../../src/deno/file_store.ts";
+import { openFileStore } from "../../src/machine/store/file_store.ts";
 import { mirror } from "../../src/mirror/run.ts";
 import { Transport } from "../../src/registry/transport.ts";
 

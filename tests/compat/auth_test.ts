@@ -9,7 +9,7 @@ import {
   Transport,
   type TransportOptions,
 } from "../../mod.ts";
-import { openConfigRegistries } from "../../src/deno/config_registries.ts";
+import { openConfigRegistries } from "../../src/machine/network/config_registries.ts";
 import { FakeClock } from "../fake_clock.ts";
 import { buildImage, pushImage } from "../images.ts";
 import { DESTINATION, type MirrorSetup, rulesOf, setUpMirror, SOURCE } from "../mirror_setup.ts";

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { parse } from "yaml";
 import type { CliResult } from "../cli_process.ts";
 import type { CreateHasher } from "../../mod.ts";
-import { createMachineHasher } from "../../src/deno/hasher.ts";
+import { createMachineHasher } from "../../src/machine/network/hasher.ts";
 import { buildImage, buildMultiPlatform, pushImage } from "../images.ts";
 import { assertHolds, DESTINATION, setUpMirror, SOURCE } from "../mirror_setup.ts";
 import type { Intercept, RegistryOptions } from "../registry.ts";

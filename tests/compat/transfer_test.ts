@@ -1,8 +1,8 @@
 /** Compatibility, items 45 to 56: how blobs get from one registry to the other. */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { parseFlags } from "../../src/deno/flags.ts";
-import { createMachineHasher } from "../../src/deno/hasher.ts";
+import { parseFlags } from "../../src/machine/config/flags.ts";
+import { createMachineHasher } from "../../src/machine/network/hasher.ts";
 import { blobsOf, buildImage, buildMultiPlatform, type Image, pushImage } from "../images.ts";
 import {
   assertHolds,

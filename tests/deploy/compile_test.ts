@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { argumentsFor, explainFailure, fileOf, TARGETS } from "../../src/deno/compile.ts";
-import { VERSION } from "../../src/deno/version.ts";
+import { VERSION } from "../../src/machine/version.ts";
 
 /** The runtime's place is taken by any program at all: everything but running is done as ever. */
 const RUNTIME = "/bin/true";

@@ -1,7 +1,7 @@
 /** Leases: one holder at a time, what the dead leave behind, and databases and clocks that misbehave. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { LeaseLostError, Leases } from "../../src/deno/lease.ts";
+import { LeaseLostError, Leases } from "../../src/machine/workers/lease.ts";
 import { FakeClock } from "../fake_clock.ts";
 
 const LIFETIME = 30_000;

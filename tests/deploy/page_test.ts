@@ -1,8 +1,8 @@
 /** The status page as a person sees it: in a browser without JavaScript, light and dark, on a desk and on a phone. */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { renderPage } from "../../src/deno/status_page.ts";
-import { hideNames } from "../../src/deno/status_view.ts";
+import { renderPage } from "../../src/machine/site/status_page.ts";
+import { hideNames } from "../../src/machine/site/status_view.ts";
 import { type Look, openBrowser } from "../browser.ts";
 import { serve } from "../registry.ts";
 import { sampleView } from "../status_samples.ts";

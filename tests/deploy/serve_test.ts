@@ -1,10 +1,10 @@
 /** `image-syncer serve`: a mirror on a schedule on one's own machine. */
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { runCommand } from "../../src/deno/command.ts";
-import { openConfigRegistries } from "../../src/deno/config_registries.ts";
-import { ScheduleError } from "../../src/deno/schedule.ts";
-import { ListenError, runServe, type ServeOptions } from "../../src/deno/serve.ts";
+import { runCommand } from "../../src/machine/doors/command.ts";
+import { openConfigRegistries } from "../../src/machine/network/config_registries.ts";
+import { ScheduleError } from "../../src/machine/service/schedule.ts";
+import { ListenError, runServe, type ServeOptions } from "../../src/machine/doors/serve.ts";
 import { buildImage, pushImage } from "../images.ts";
 import { createRegistry, serve, type TestRegistry } from "../registry.ts";
 

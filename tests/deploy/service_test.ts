@@ -1,9 +1,9 @@
 /** Runs of a scheduled mirror: one at a time, within a budget, going on where the last one stopped, and well remembered. */
 
 import { assert, assertEquals } from "@std/assert";
-import { Leases } from "../../src/deno/lease.ts";
-import type { RunRecord } from "../../src/deno/status.ts";
-import type { RunResult } from "../../src/deno/service.ts";
+import { Leases } from "../../src/machine/workers/lease.ts";
+import type { RunRecord } from "../../src/machine/service/status.ts";
+import type { RunResult } from "../../src/machine/service/service.ts";
 import { MemoryStore } from "../../src/mirror/store.ts";
 import { FakeClock } from "../fake_clock.ts";
 import { buildImage, pushImage } from "../images.ts";

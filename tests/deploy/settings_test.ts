@@ -3,7 +3,7 @@
 import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
 import { ConfigError } from "../../src/mirror/config.ts";
 import { readDeployConfig, readSettings, SettingsError } from "../../src/deno/deploy_settings.ts";
-import { ScheduleError } from "../../src/deno/schedule.ts";
+import { ScheduleError } from "../../src/machine/service/schedule.ts";
 import { openStore, parseLocation, StoreLocationError } from "../../src/deno/store_location.ts";
 import { KvStoreError } from "../../src/deno/kv_store.ts";
 

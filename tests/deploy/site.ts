@@ -1,9 +1,9 @@
 /** A status site over a mirror in memory, for tests that ask it without a socket. */
 
-import { openConfigRegistries } from "../../src/deno/config_registries.ts";
-import { parseSchedule } from "../../src/deno/schedule.ts";
-import { MirrorService, type MirrorServiceOptions } from "../../src/deno/service.ts";
-import { createStatusSite } from "../../src/deno/status_site.ts";
+import { openConfigRegistries } from "../../src/machine/network/config_registries.ts";
+import { parseSchedule } from "../../src/machine/service/schedule.ts";
+import { MirrorService, type MirrorServiceOptions } from "../../src/machine/service/service.ts";
+import { createStatusSite } from "../../src/machine/site/status_site.ts";
 import type { Config } from "../../src/mirror/config.ts";
 import { MemoryStore } from "../../src/mirror/store.ts";
 import type { TestRegistry } from "../registry.ts";

@@ -1,13 +1,13 @@
 /** What is shown of a mirror's memory: on the page, as metrics, and of rules that overlap. */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import { formatMetrics } from "../../src/deno/metrics.ts";
-import { updateRules } from "../../src/deno/rule_status.ts";
-import { MAX_RUNS, StatusMemory } from "../../src/deno/status.ts";
-import { formatCount, formatDistance, formatSpan } from "../../src/deno/status_format.ts";
-import { renderPage } from "../../src/deno/status_page.ts";
-import { hideNames } from "../../src/deno/status_view.ts";
-import { Traffic } from "../../src/deno/traffic.ts";
+import { formatMetrics } from "../../src/machine/site/metrics.ts";
+import { updateRules } from "../../src/machine/service/rule_status.ts";
+import { MAX_RUNS, StatusMemory } from "../../src/machine/service/status.ts";
+import { formatCount, formatDistance, formatSpan } from "../../src/machine/site/status_format.ts";
+import { renderPage } from "../../src/machine/site/status_page.ts";
+import { hideNames } from "../../src/machine/site/status_view.ts";
+import { Traffic } from "../../src/machine/service/traffic.ts";
 import { type Report, type ReportTask, startReport } from "../../src/mirror/report.ts";
 import { MemoryStore } from "../../src/mirror/store.ts";
 import { NOW, sampleMemory, sampleRun, sampleView } from "../status_samples.ts";

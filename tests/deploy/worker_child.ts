@@ -1,8 +1,8 @@
 /** A process that mirrors a config and shares the work with others through one Deno KV database on disk. */
 
-import { openConfigRegistries } from "../../src/deno/config_registries.ts";
-import { Leases } from "../../src/deno/lease.ts";
-import { IMAGE_LEASE, shareWork } from "../../src/deno/shared_work.ts";
+import { openConfigRegistries } from "../../src/machine/network/config_registries.ts";
+import { Leases } from "../../src/machine/workers/lease.ts";
+import { IMAGE_LEASE, shareWork } from "../../src/machine/workers/shared_work.ts";
 import { openStore } from "../../src/deno/store_location.ts";
 import { parseConfig } from "../../src/mirror/config_text.ts";
 import { mirror } from "../../src/mirror/run.ts";

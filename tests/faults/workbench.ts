@@ -2,8 +2,8 @@
 
 import { assertEquals } from "@std/assert";
 import { deadline } from "@std/async/deadline";
-import type { ClosableFetch } from "../../src/deno/insecure_fetch.ts";
-import { createSocketFetch } from "../../src/deno/socket_fetch.ts";
+import type { ClosableFetch } from "../../src/machine/network/insecure_fetch.ts";
+import { createSocketFetch } from "../../src/machine/network/socket_fetch.ts";
 import { mirror, type MirrorOptions } from "../../src/mirror/run.ts";
 import type { Report } from "../../src/mirror/report.ts";
 import type { Fetch, FetchInit } from "../../src/registry/fetch.ts";

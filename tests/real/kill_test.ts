@@ -1,7 +1,7 @@
 /** Runs that are killed in the middle of a blob, and the run after them. */
 
 import { assert, assertEquals } from "@std/assert";
-import { openFileStore } from "../../src/deno/file_store.ts";
+import { openFileStore } from "../../src/machine/store/file_store.ts";
 import { openWorkspace, type Workspace } from "../cli_process.ts";
 import { buildImage, buildMultiPlatform, createRandom, type Random } from "../images.ts";
 import { realTest } from "./binaries.ts";

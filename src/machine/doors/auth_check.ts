@@ -1,0 +1,100 @@
+/** `image-syncer auth check`: for every repository of a config, who asks, whether that works, and whether pushing is allowed. */
+
+import type { Config } from "../../mirror/config.ts";
+import { messageOf } from "../../mirror/failure.ts";
+import { parseRuleSource } from "../../mirror/rules.ts";
+import { splitReference } from "../../oci/reference.ts";
+import { RegistryError } from "../../registry/registry_error.ts";
+import { Repository } from "../../registry/repository.ts";
+import type { Transport } from "../../registry/transport.ts";
+import type { OpenedRegistries } from "../network/config_registries.ts";
+
+/** One repository of a config, in one role. */
+interface Use {
+  registry: string;
+  repository: string;
+  role: "source" | "destination";
+}
+
+/** What was found out about one repository. */
+export interface AuthFinding {
+  /** What to print. */
+  line: string;
+  /** Whether it is as it must be for the mirror to work. */
+  isGood: boolean;
+}
+
+/** A digest that nothing has: an upload opened for it is given up at once. */
+const NOTHING = `sha256:${"0".repeat(64)}`;
+
+/** Checks every repository that a config names, one finding each, sources first. */
+export async function checkAuth(
+  config: Config,
+  registries: Pick<OpenedRegistries, "find">,
+  transport: Transport,
+): Promise<AuthFinding[]> {
+  return await Promise.all(usesOf(config).map((use) => checkUse(use, registries, transport)));
+}
+
+function usesOf(config: Config): Use[] {
+  const uses = new Map<string, Use>();
+  const add = (role: Use["role"], parse: () => { registry: string; repository: string }) => {
+    try {
+      const { registry, repository } = parse();
+      uses.set(`${role} ${registry}/${repository}`, { registry, repository, role });
+    } catch {
+      // A malformed reference fails its own rule in a run; there is nobody to log in to.
+    }
+  };
+  for (const rule of config.rules) add("source", () => parseRuleSource(rule.source));
+  for (const rule of config.rules) {
+    for (const one of rule.destinations) {
+      add("destination", () => splitReference(one));
+    }
+  }
+  return [...uses.values()];
+}
+
+async function checkUse(
+  use: Use,
+  registries: Pick<OpenedRegistries, "find">,
+  transport: Transport,
+): Promise<AuthFinding> {
+  const name = `${use.role} ${use.registry}/${use.repository}`;
+  try {
+    const found = await registries.find(use.registry, use.repository);
+    const who = found === undefined ? "anonymous (no credentials found)" : `${describe(found)}`;
+    const result = use.role === "source" ? await checkPull(use, transport) : await checkPush(use, transport);
+    return { line: `ok      ${name}\n        ${who}; ${result}`, isGood: true };
+  } catch (error) {
+    return { line: `failed  ${name}\n        ${messageOf(error)}`, isGood: false };
+  }
+}
+
+function describe(
+  { credential, origin }: NonNullable<Awaited<ReturnType<OpenedRegistries["find"]>>>,
+): string {
+  const who = credential.username === undefined ? "a token" : `user "${credential.username}"`;
+  return `${who} from ${origin}`;
+}
+
+/** A repository that is not there is no matter of logging in. */
+async function checkPull({ registry, repository }: Use, transport: Transport): Promise<string> {
+  const source = new Repository(transport, registry, repository, "pull");
+  try {
+    for await (const _ of source.listTags()) break;
+    return "pull is allowed";
+  } catch (error) {
+    if (error instanceof RegistryError && error.status === 404) {
+      return "login works, the repository is not there";
+    }
+    throw error;
+  }
+}
+
+async function checkPush({ registry, repository }: Use, transport: Transport): Promise<string> {
+  const destination = new Repository(transport, registry, repository, "pull,push");
+  const opening = await destination.openUpload(NOTHING);
+  if (opening.type === "opened") await destination.cancelUpload(opening.session);
+  return "push is allowed";
+}

@@ -1,0 +1,70 @@
+/** A mirror on a schedule, put together: its store, its leases, what runs it and the site that shows it. */
+
+import type { Config } from "../../mirror/config.ts";
+import type { OpenedRegistries } from "../network/config_registries.ts";
+import { Leases } from "../workers/lease.ts";
+import type { Schedule } from "../service/schedule.ts";
+import { MirrorService, type MirrorServiceOptions } from "../service/service.ts";
+import { createStatusSite } from "../site/status_site.ts";
+import { openStore } from "../../deno/store_location.ts";
+
+/** Options of {@linkcode openScheduledMirror}. */
+export interface ScheduledMirrorOptions
+  extends
+    Pick<MirrorServiceOptions, "budget" | "concurrency" | "retries" | "refusal" | "onEvent" | "onMessage"> {
+  /** Reads and checks the config. */
+  readConfig: () => Promise<Config>;
+  /** How the registries of a config are reached. */
+  openRegistries: (config: Config) => OpenedRegistries | Promise<OpenedRegistries>;
+  /** Where the memory between runs is kept, as `openStore` reads it. */
+  store: string;
+  /** When the mirror runs. */
+  schedule?: Schedule | undefined;
+  /** What lets see names and start runs. */
+  token?: string | undefined;
+}
+
+/** A mirror that is ready to run. */
+export interface ScheduledMirror {
+  /** What runs it. */
+  service: MirrorService;
+  /** What shows it. */
+  site: (request: Request) => Promise<Response>;
+  /** Stops the run that is on, and closes everything. */
+  close(): Promise<void>;
+}
+
+/** A key that is never there: reading it tells whether the database answers. */
+const HEALTH_KEY = ["image-syncer", "health"];
+/** Milliseconds of silence after which a run counts as dead and another may begin. */
+const LEASE_LIFETIME = 15_000;
+
+/**
+ * Opens everything a mirror on a schedule needs, and reads its config once, so that what is wrong is known at the start.
+ *
+ * @throws {ConfigError} when the config cannot be used.
+ * @throws {StoreLocationError} when `store` does not name a store.
+ * @throws {KvStoreError} when the database cannot be opened.
+ */
+export async function openScheduledMirror(options: ScheduledMirrorOptions): Promise<ScheduledMirror> {
+  const onWarning = (message: string) => options.onMessage?.("warn", message);
+  const { store, kv, close } = await openStore(options.store, { onWarning });
+  const leases = kv === undefined ? {} : { leases: new Leases(kv, { lifetime: LEASE_LIFETIME }) };
+  const service = new MirrorService({ ...options, ...leases, store });
+  try {
+    for (const warning of (await service.check()).warnings) onWarning(warning);
+  } catch (error) {
+    await close();
+    throw error;
+  }
+  const checkHealth = async () => {
+    await kv?.get(HEALTH_KEY);
+  };
+  const { schedule, token } = options;
+  const site = createStatusSite({ service, schedule, token, checkHealth });
+  const closeAll = async () => {
+    await service.stop();
+    await close();
+  };
+  return { service, site, close: closeAll };
+}

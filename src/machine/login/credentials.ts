@@ -1,0 +1,162 @@
+/** The credentials people already hold on a machine: what `docker login`, `podman login` and their helpers keep. */
+
+import { canonicalRegistry } from "../../oci/reference.ts";
+import type { Credential } from "../../registry/credential.ts";
+import { type AuthFile, CredentialError, parseAuthFile } from "./auth_file.ts";
+import { CredentialHelpers, helperServer } from "./credential_helper.ts";
+import { helperRunner, type RunHelper } from "./helper_process.ts";
+
+/** Options of {@linkcode openMachineCredentials}. */
+export interface MachineCredentialsOptions {
+  /** Reads an environment variable. */
+  env: (name: string) => string | undefined;
+  /** Reads a file; rejects as `Deno.readTextFile` does. */
+  readTextFile: (path: string) => Promise<string>;
+  /** The user's directory; `HOME`, or `USERPROFILE` on Windows, unless told. */
+  homeDirectory?: string | undefined;
+  /** Runs a credential helper; {@linkcode helperRunner} unless told. */
+  runHelper?: RunHelper | undefined;
+  /** Milliseconds a helper may take, 30 seconds unless told; not used with `runHelper`. */
+  helperTimeout?: number | undefined;
+  /** Told once about each thing that is passed over, in a sentence. */
+  onWarning?: ((message: string) => void) | undefined;
+}
+
+/** A credential and where it was found. */
+export interface FoundCredential {
+  /** The credential. */
+  credential: Credential;
+  /** For people, for example `~/.docker/config.json (credHelpers: ecr-login)`. */
+  origin: string;
+}
+
+/** The machine's credentials. */
+export interface MachineCredentials {
+  /**
+   * The credential for a repository, or `undefined` when there is none.
+   *
+   * @param registry Registry host with an optional port; any name of Docker Hub.
+   * @param repository Repository name, for example `library/nginx`.
+   * @throws {CredentialError} when a file or a helper that may have it cannot be used.
+   */
+  find(registry: string, repository: string): Promise<FoundCredential | undefined>;
+}
+
+/**
+ * Opens the machine's credentials. Each file is read when it is first needed, and once.
+ *
+ * Files, the first that knows a repository counts: with `REGISTRY_AUTH_FILE` set, that file, then `$DOCKER_CONFIG/config.json`
+ * if that is set too, and nothing else, because who names a file means it and not another. Else `config.json` in
+ * `$DOCKER_CONFIG` or `~/.docker`, then `containers/auth.json` in `$XDG_RUNTIME_DIR` and in `$XDG_CONFIG_HOME` or `~/.config`.
+ *
+ * In a file the longest key counts, from the whole repository up to its registry. For the same key it is `credHelpers`,
+ * then `credsStore` (asked for a registry, and for any key whose entry is empty), then `auths`.
+ */
+export function openMachineCredentials(options: MachineCredentialsOptions): MachineCredentials {
+  const warned = new Set<string>();
+  const onWarning = (message: string) => {
+    if (!warned.has(message)) options.onWarning?.(message);
+    warned.add(message);
+  };
+  const run = options.runHelper ?? helperRunner({ timeout: options.helperTimeout });
+  const helpers = new CredentialHelpers({ run, onWarning });
+  const files = filesOf(options).map((place) => {
+    let file: Promise<AuthFile | undefined> | undefined;
+    return { name: place.name, load: () => file ??= readAuthFile(place, { ...options, onWarning }) };
+  });
+  return {
+    find: async (registry, repository) => {
+      for (const { name, load } of files) {
+        const file = await load();
+        const found = file && await findIn(file, keysFor(registry, repository), helpers);
+        if (found) return { credential: found.credential, origin: `${name} (${found.origin})` };
+      }
+      return undefined;
+    },
+  };
+}
+
+interface Place {
+  path: string;
+  /** The path as it is shown. */
+  name: string;
+  /** Whether a variable names this very file, so that its absence is worth a word. */
+  isNamed: boolean;
+}
+
+function filesOf({ env, homeDirectory }: MachineCredentialsOptions): Place[] {
+  const home = homeDirectory ?? (env("HOME") || env("USERPROFILE") || undefined);
+  const inHome = (path: string) => home === undefined ? undefined : `${home}/${path}`;
+  const named = env("REGISTRY_AUTH_FILE") || undefined;
+  const docker = env("DOCKER_CONFIG") || undefined;
+  const runtime = env("XDG_RUNTIME_DIR") || undefined;
+  const config = env("XDG_CONFIG_HOME") || inHome(".config");
+  const fileIn = (directory: string | undefined, file: string) => directory && `${directory}/${file}`;
+  const paths = named !== undefined ? [named, fileIn(docker, "config.json")] : [
+    fileIn(docker ?? inHome(".docker"), "config.json"),
+    fileIn(runtime, "containers/auth.json"),
+    fileIn(config, "containers/auth.json"),
+  ];
+  return paths.filter((path) => path !== undefined).map((path) => {
+    const isInHome = home !== undefined && path.startsWith(`${home}/`);
+    return { path, name: isInHome ? `~${path.slice(home.length)}` : path, isNamed: path === named };
+  });
+}
+
+async function readAuthFile(
+  { path, name, isNamed }: Place,
+  { readTextFile, onWarning }: MachineCredentialsOptions,
+): Promise<AuthFile | undefined> {
+  let text: string;
+  try {
+    text = await readTextFile(path);
+  } catch (cause) {
+    const why = whyNotRead(cause);
+    if (why === undefined) {
+      throw new CredentialError(`Cannot read credentials "${name}": ${reasonOf(cause)}`, { cause });
+    }
+    if (isNamed || !(cause instanceof Deno.errors.NotFound)) {
+      onWarning?.(`Cannot read credentials "${name}": ${why}; going on without`);
+    }
+    return undefined;
+  }
+  // An empty file is what `touch` and some installers leave.
+  return text.trim() === "" ? undefined : parseAuthFile(text, name);
+}
+
+/** Why a file is passed over; `undefined` when it must not be. */
+function whyNotRead(error: unknown): string | undefined {
+  if (error instanceof Deno.errors.NotFound) return "there is no such file";
+  if (error instanceof Deno.errors.NotCapable) return "reading it is not allowed (--allow-read)";
+  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
+  return undefined;
+}
+
+function reasonOf(cause: unknown): string {
+  return cause instanceof Error ? cause.message.replace(/: readfile '.*'$/, "") : String(cause);
+}
+
+/** The keys a repository may stand under, the longest first. */
+function keysFor(registry: string, repository: string): string[] {
+  const parts = [canonicalRegistry(registry), ...repository.split("/").filter((part) => part !== "")];
+  return parts.map((_, index) => parts.slice(0, parts.length - index).join("/"));
+}
+
+async function findIn(
+  file: AuthFile,
+  keys: string[],
+  helpers: CredentialHelpers,
+): Promise<FoundCredential | undefined> {
+  for (const key of keys) {
+    const entry = file.auths.get(key);
+    const helper = file.credHelpers.get(key);
+    const isRegistry = !key.includes("/");
+    const isStored = isRegistry || entry !== undefined && entry.credential === undefined;
+    const store = helper ?? (isStored ? file.credsStore : undefined);
+    const kept = store && await helpers.get(store, helperServer(key));
+    const origin = `${helper === undefined ? "credsStore" : "credHelpers"}: ${store}`;
+    if (kept) return { credential: kept, origin };
+    if (entry?.credential) return { credential: entry.credential, origin: `auths: ${entry.key}` };
+  }
+  return undefined;
+}

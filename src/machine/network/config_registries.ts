@@ -1,0 +1,175 @@
+/** How the registries of a config are reached: with which credentials, certificates and proxies, and closed when the run is over. */
+
+import {
+  type AuthEntry,
+  type Config,
+  connectionOf,
+  findAuth,
+  hasCredential,
+  isInsecureRegistry,
+} from "../../mirror/config.ts";
+import type { Environment } from "../../mirror/environment_values.ts";
+import type { Credential } from "../../registry/credential.ts";
+import type { TransportOptions } from "../../registry/request.ts";
+import type { MachineCredentials } from "../login/credentials.ts";
+import type { ClosableFetch } from "./insecure_fetch.ts";
+
+/** The way to the registries of one run. */
+export interface OpenedRegistries {
+  /** For the run's `Transport`. */
+  options: TransportOptions;
+  /** Which credential a repository gets, and where it was found; `undefined` for anonymous. */
+  find: (
+    registry: string,
+    repository: string,
+  ) => Promise<{ credential: Credential; origin: string } | undefined>;
+  /** Closes the connections. */
+  close(): void;
+}
+
+/** Options of {@linkcode openConfigRegistries}. */
+export interface OpenRegistriesOptions {
+  /** Looks up a variable of the environment; `Deno.env` unless told. */
+  environment?: Environment;
+  /** Whether credentials of the machine (`docker login` and its like) count where the config has none. */
+  usesMachine?: boolean;
+  /** Told, in a sentence, about what is passed over. */
+  onWarning?: (message: string) => void;
+  /** Told, in a sentence, what is used for a registry when nothing else says it. */
+  onInfo?: (message: string) => void;
+}
+
+/** A variable that may not be read (a narrower `--allow-env`) is a variable that is not set. */
+export function environmentOf(name: string): string | undefined {
+  try {
+    return Deno.env.get(name);
+  } catch (error) {
+    if (error instanceof Deno.errors.NotCapable) return undefined;
+    throw error;
+  }
+}
+
+/** Opens the way to the registries of a config; nothing is read or connected before it is asked for. */
+export function openConfigRegistries(config: Config, options: OpenRegistriesOptions = {}): OpenedRegistries {
+  const opened = new Map<string, Promise<ClosableFetch>>();
+  const closers: (() => void)[] = [];
+  const open = (registry: string) => {
+    let fetch = opened.get(registry);
+    if (fetch === undefined) {
+      fetch = openFetch(config, registry, options).then((one) => (closers.push(() => one.close()), one));
+      opened.set(registry, fetch);
+    }
+    return fetch;
+  };
+  const find = credentialFinder(config, options);
+  return {
+    find,
+    close: () => closers.forEach((close) => close()),
+    options: {
+      fetchFor: (registry) => async (url, init) => (await open(registry)).fetch(url, init),
+      isInsecure: (registry) => isInsecureRegistry(config.auth, registry),
+      credentials: async (registry, repository) => (await find(registry, repository))?.credential,
+    },
+  };
+}
+
+/**
+ * Tries the certificates and proxies that a config names, so that what is wrong with them is known before anything moves.
+ *
+ * @throws {CertificateError} naming the file that is missing or is none.
+ * @throws {ProxyError} naming the proxy, without its password.
+ */
+export async function checkConnections(config: Config, options: OpenRegistriesOptions = {}): Promise<void> {
+  const registries = Object.entries(config.auth)
+    .filter(([, { caFile, certFile, proxy }]) => [caFile, certFile, proxy].some((one) => one !== undefined))
+    .map(([key]) => key.split("/")[0] ?? key);
+  for (const registry of new Set(registries)) (await openFetch(config, registry, options)).close();
+}
+
+/** TLS is loaded for the first registry that is asked for: a `--help` or a config with a mistake has no use for it. */
+async function openFetch(
+  config: Config,
+  registry: string,
+  options: OpenRegistriesOptions,
+): Promise<ClosableFetch> {
+  const { caFile, certFile, keyFile, proxy, insecure } = connectionOf(config.auth, registry);
+  const [{ createRegistryFetch }, { loadCertificates }] = await Promise.all([
+    import("./tls.ts"),
+    import("./certificates.ts"),
+  ]);
+  const env = options.environment ?? environmentOf;
+  const readTextFile = (path: string) => Deno.readTextFile(path);
+  const readDir = (path: string) => Deno.readDir(path);
+  const certificates = await loadCertificates(registry, {
+    caFile,
+    certFile,
+    keyFile,
+    env,
+    readTextFile,
+    readDir,
+  });
+  return createRegistryFetch({ registry, insecure, proxy, env, ...certificates });
+}
+
+/** The config first, then Google's keys made into tokens, then what the machine holds. */
+function credentialFinder(config: Config, options: OpenRegistriesOptions): OpenedRegistries["find"] {
+  let machine: Promise<MachineCredentials> | undefined;
+  const found = new Map<string, ReturnType<OpenedRegistries["find"]>>();
+  const look: OpenedRegistries["find"] = async (registry, repository) => {
+    const match = findAuth(config.auth, registry, repository);
+    if (match !== undefined && hasCredential(match.entry)) {
+      return {
+        credential: await toCredential(match.entry, registry, config),
+        origin: `config, auth "${match.key}"`,
+      };
+    }
+    const fromMachine = options.usesMachine === true
+      ? await (await (machine ??= openMachine(options))).find(registry, repository)
+      : undefined;
+    if (fromMachine === undefined) {
+      options.onInfo?.(`No credentials for "${registry}/${repository}", it is used anonymously`);
+    }
+    return fromMachine;
+  };
+  return (registry, repository) => {
+    const key = `${registry}/${repository}`;
+    const known = found.get(key);
+    // Google's tokens run out after an hour, and their maker keeps them until then.
+    if (known !== undefined && !isGoogleKey(findAuth(config.auth, registry, repository)?.entry)) return known;
+    const next = look(registry, repository);
+    found.set(key, next);
+    return next;
+  };
+}
+
+function isGoogleKey(entry: AuthEntry | undefined): boolean {
+  return entry?.username === "_oauth2_";
+}
+
+async function toCredential(entry: AuthEntry, registry: string, config: Config): Promise<Credential> {
+  if (!isGoogleKey(entry)) return pickCredential(entry);
+  const { googleToken } = await import("../login/google_token.ts");
+  const { proxy } = connectionOf(config.auth, registry);
+  return {
+    username: "oauth2accesstoken",
+    password: await googleToken(entry.password ?? "", { registry, proxy }),
+  };
+}
+
+function pickCredential({ username, password, identityToken, registryToken }: AuthEntry): Credential {
+  const credential: Credential = {};
+  if (username !== undefined) credential.username = username;
+  if (password !== undefined) credential.password = password;
+  if (identityToken !== undefined) credential.identityToken = identityToken;
+  if (registryToken !== undefined) credential.registryToken = registryToken;
+  return credential;
+}
+
+async function openMachine({ environment, onWarning }: OpenRegistriesOptions): Promise<MachineCredentials> {
+  const { openMachineCredentials } = await import("../login/credentials.ts");
+  return openMachineCredentials({
+    env: environment ?? environmentOf,
+    readTextFile: (path) => Deno.readTextFile(path),
+    onWarning,
+  });
+}

@@ -1,0 +1,153 @@
+/** Which rule an image belongs to, and what a run's report means for each rule. */
+
+import type { Rule } from "../../mirror/config.ts";
+import type { Report, ReportDestination, ReportTask } from "../../mirror/report.ts";
+import { expandRule, parseRuleSource, type RuleSource } from "../../mirror/rules.ts";
+import { formatReference, parseReference, splitReference } from "../../oci/reference.ts";
+import type { RuleRecord } from "./status.ts";
+
+/** References that a record names, at most: it has to fit into a value of Deno KV. */
+const NAMED = 20;
+/** Characters of an error that a record keeps. */
+const ERROR_LENGTH = 500;
+
+/** An image at one destination. */
+interface Placed {
+  task: ReportTask;
+  destination: ReportDestination;
+}
+
+/** A rule with its source understood; one that is malformed has none, and no images. */
+interface KnownRule {
+  rule: Rule;
+  source: RuleSource | undefined;
+}
+
+/**
+ * What a finished run means for each rule.
+ *
+ * @param before What was known of a rule.
+ * @param pulls Manifests pulled in this run, by registry and repository.
+ */
+export function updateRules(
+  rules: readonly Rule[],
+  report: Report,
+  { before, pulls }: { before: Map<string, RuleRecord>; pulls: ReadonlyMap<string, number> },
+): RuleRecord[] {
+  const images = imagesByRule(rules, report);
+  return rules.map((rule) => {
+    const known = before.get(rule.source) ?? emptyRule(rule.source);
+    return updateRule(known, images.get(rule) ?? [], { report, pulls: pullsOf(rule, pulls) });
+  });
+}
+
+/** What is known of a rule before its first run. */
+export function emptyRule(source: string): RuleRecord {
+  return {
+    source,
+    changed: [],
+    changedCount: 0,
+    failures: [],
+    failureCount: 0,
+    pending: 0,
+    images: 0,
+    bytes: 0,
+    pulls: 0,
+  };
+}
+
+function imagesByRule(rules: readonly Rule[], report: Report): Map<Rule, Placed[]> {
+  const byRepository = Map.groupBy(rules.map(understand), ({ source }) => repositoryOf(source));
+  const images = new Map<Rule, Placed[]>(rules.map((rule) => [rule, []]));
+  for (const task of report.tasks) {
+    const { registry, repository, tag } = parseReference(task.source);
+    const candidates = byRepository.get(`${registry}/${repository}`) ?? [];
+    for (const { rule, source } of candidates) {
+      const references = source === undefined ? new Set() : referencesOf(rule, source, tag);
+      const mine = task.destinations.filter(({ reference }) => references.has(reference));
+      images.get(rule)?.push(...mine.map((destination) => ({ task, destination })));
+    }
+  }
+  return images;
+}
+
+function understand(rule: Rule): KnownRule {
+  try {
+    return { rule, source: parseRuleSource(rule.source) };
+  } catch {
+    return { rule, source: undefined };
+  }
+}
+
+function repositoryOf(source: RuleSource | undefined): string {
+  return source === undefined ? "" : `${source.registry}/${source.repository}`;
+}
+
+/** Where a rule takes a tag of its source, or the digest it names. */
+function referencesOf(rule: Rule, source: RuleSource, tag: string | undefined): Set<string> {
+  const pairs = rule.destinations.flatMap((destination) => {
+    try {
+      return expandRule(source, destination, tag === undefined ? [] : [tag]);
+    } catch {
+      return [];
+    }
+  });
+  const mine = pairs.filter(({ source }) => source.tag === tag || tag === undefined);
+  return new Set(mine.map(({ destination }) => formatReference(destination)));
+}
+
+function updateRule(
+  before: RuleRecord,
+  images: readonly Placed[],
+  { report, pulls }: { report: Report; pulls: number },
+): RuleRecord {
+  const these = (status: string) => images.filter(({ destination }) => destination.status === status);
+  const [copied, failed, pending] = [these("copied"), these("failed"), these("pending")];
+  const broken = report.rules.filter(({ source }) => source === before.source);
+  const failures = [
+    ...broken.map(({ destination, error }) => ({ reference: destination ?? before.source, error })),
+    ...failed.map(({ destination }) => ({
+      reference: destination.reference,
+      error: destination.error ?? "",
+    })),
+  ];
+  const finishedAt = report.finishedAt ?? report.startedAt;
+  const isThrough = failures.length === 0 && pending.length === 0 && isLooked(report, images);
+  const record: RuleRecord = {
+    ...before,
+    failures: failures.slice(0, NAMED).map(shorten),
+    failureCount: failures.length,
+    pending: pending.length,
+    images: images.length,
+    bytes: before.bytes + sumOf(images),
+    pulls: before.pulls + pulls,
+  };
+  if (isThrough) record.lastSuccessAt = finishedAt;
+  if (copied.length === 0) return record;
+  const changed = copied.slice(0, NAMED).map(({ destination }) => destination.reference);
+  return { ...record, lastChangeAt: finishedAt, changed, changedCount: copied.length };
+}
+
+/** A run that was stopped while it still looked at sources says nothing of a rule without images. */
+function isLooked(report: Report, images: readonly Placed[]): boolean {
+  return images.length > 0 || report.isInterrupted !== true;
+}
+
+/** Each image once, although it may go to several places. */
+function sumOf(images: readonly Placed[]): number {
+  const tasks = new Set(images.map(({ task }) => task));
+  return [...tasks].reduce((sum, task) => sum + task.bytes.copied, 0);
+}
+
+function shorten({ reference, error }: { reference: string; error: string }): RuleRecord["failures"][number] {
+  return { reference, error: error.length > ERROR_LENGTH ? `${error.slice(0, ERROR_LENGTH)}…` : error };
+}
+
+function pullsOf(rule: Rule, pulls: ReadonlyMap<string, number>): number {
+  try {
+    const { registry, repository } = splitReference(rule.source);
+    return pulls.get(`${registry}/${repository}`) ?? 0;
+  } catch {
+    return 0;
+  }
+}

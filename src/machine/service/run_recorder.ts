@@ -1,0 +1,134 @@
+/** Follows one run and remembers what becomes of it, while it is on and after. */
+
+import type { Rule } from "../../mirror/config.ts";
+import { type CopyEvent, type Report, startReport } from "../../mirror/report.ts";
+import { emptyRule, updateRules } from "./rule_status.ts";
+import type { Outcome, Progress, RuleRecord, RunRecord, StatusMemory, Sums, Trigger } from "./status.ts";
+import type { Traffic } from "./traffic.ts";
+
+/** Milliseconds between two records of how far the run is. */
+const LIVE_INTERVAL = 2000;
+
+/** What a run is recorded with. */
+export interface RunRecorderOptions {
+  /** What started the run. */
+  trigger: Trigger;
+  /** When it starts, in ISO 8601. */
+  startedAt: string;
+  /** Its requests. */
+  traffic: Traffic;
+}
+
+/** The recorder of one run. */
+export class RunRecorder {
+  /** How far the run is. */
+  readonly progress: Progress = { images: 0, done: 0, failed: 0, bytes: 0 };
+  #memory: StatusMemory;
+  #run: RunRecord;
+  #traffic: Traffic;
+  #timer: ReturnType<typeof setInterval> | undefined;
+
+  /** Nothing is recorded before {@linkcode start}. */
+  constructor(memory: StatusMemory, { trigger, startedAt, traffic }: RunRecorderOptions) {
+    const { totals, bytes } = startReport(startedAt);
+    this.#memory = memory;
+    this.#traffic = traffic;
+    this.#run = { startedAt, trigger, outcome: "running", totals, bytes, pulls: 0 };
+  }
+
+  /** Records that the run is on: what is killed later is found by the next run. */
+  async start(): Promise<void> {
+    await this.#memory.setRun(this.#run);
+    await this.#memory.setLive({ ...this.progress });
+    await this.#memory.flush();
+    // Not with each event: a write every two seconds is what a run does not notice.
+    this.#timer = setInterval(() => this.#memory.setLive({ ...this.progress }), LIVE_INTERVAL);
+  }
+
+  /** Takes in one event. */
+  add(event: CopyEvent): void {
+    const { progress } = this;
+    if (event.type === "planned") {
+      const destinations = event.plan.tasks.flatMap((task) => task.destinations);
+      if (event.plan.replaces !== "images") {
+        progress.images += destinations.filter(({ action }) => action === "copy").length;
+      }
+    } else if (event.type === "blob-progress") progress.bytes += event.bytes;
+    else if (event.type === "destination-copied") progress.done++;
+    else if (event.type === "destination-failed") progress.failed++;
+  }
+
+  /** Records how the run ended, for itself and for each rule. */
+  async finish(rules: readonly Rule[], report: Report): Promise<RunRecord> {
+    const { totals, bytes } = report;
+    const pulls = [...this.#traffic.pulls.values()].reduce((sum, count) => sum + count, 0);
+    const finishedAt = report.finishedAt ?? new Date().toISOString();
+    await this.#setRules(rules, report);
+    return await this.#end({ ...this.#run, finishedAt, outcome: outcomeOf(report), totals, bytes, pulls });
+  }
+
+  /** Records that the run could not begin. */
+  async fail(error: string, finishedAt: string): Promise<RunRecord> {
+    return await this.#end({ ...this.#run, finishedAt, outcome: "error", error });
+  }
+
+  /** What came of a run that may record nothing any more. */
+  abandon(error: string): RunRecord {
+    this.stop();
+    return { ...this.#run, outcome: "error", error };
+  }
+
+  /** Records nothing more of how far the run is. */
+  stop(): void {
+    clearInterval(this.#timer);
+  }
+
+  async #end(run: RunRecord): Promise<RunRecord> {
+    this.stop();
+    await this.#memory.setSums(addRun(await this.#memory.sums(), run, this.#traffic));
+    await this.#memory.setRun(run);
+    await this.#memory.setLive(undefined);
+    await this.#memory.flush();
+    return run;
+  }
+
+  async #setRules(rules: readonly Rule[], report: Report): Promise<void> {
+    const before = new Map<string, RuleRecord>();
+    for (const { source } of rules) {
+      before.set(source, await this.#memory.rule(source) ?? emptyRule(source));
+    }
+    const { pulls } = this.#traffic;
+    for (const rule of updateRules(rules, report, { before, pulls })) await this.#memory.setRule(rule);
+  }
+}
+
+function outcomeOf(report: Report): Outcome {
+  if (report.isInterrupted) return "stopped";
+  return report.totals.failed + report.totals.rulesFailed > 0 ? "failed" : "done";
+}
+
+/** Sums with one more run in them. */
+function addRun(sums: Sums, run: RunRecord, traffic: Traffic): Sums {
+  const requests = { ...sums.requests };
+  for (const [registry, counts] of Object.entries(traffic.requests)) {
+    requests[registry] = addCounts(requests[registry] ?? {}, counts);
+  }
+  const { copied, mounted, skipped } = sums.bytes;
+  return {
+    runs: addCounts(sums.runs, { [run.outcome]: 1 }),
+    images: addCounts(sums.images, { ...run.totals }),
+    bytes: {
+      copied: copied + run.bytes.copied,
+      mounted: mounted + run.bytes.mounted,
+      skipped: skipped + run.bytes.skipped,
+    },
+    requests,
+    rateLimits: { ...sums.rateLimits, ...traffic.rateLimits },
+  };
+}
+
+function addCounts(one: Record<string, number>, other: Record<string, number>): Record<string, number> {
+  const sum = { ...one };
+  for (const [key, count] of Object.entries(other)) sum[key] = (sum[key] ?? 0) + count;
+  return sum;
+}

@@ -1,0 +1,249 @@
+/** A mirror that runs again and again: one run at a time, each within its budget, each going on where the last one stopped. */
+
+import { challengeMemory } from "../../mirror/challenge_memory.ts";
+import type { Config } from "../../mirror/config.ts";
+import { messageOf } from "../../mirror/failure.ts";
+import type { CopyEvent } from "../../mirror/report.ts";
+import { mirror, type MirrorOptions } from "../../mirror/run.ts";
+import type { Store } from "../../mirror/store.ts";
+import type { Clock } from "../../registry/clock.ts";
+import type { Fetch } from "../../registry/fetch.ts";
+import { Transport } from "../../registry/transport.ts";
+import type { OpenedRegistries } from "../network/config_registries.ts";
+import { lazyDigestOf } from "../network/lazy_digest.ts";
+import type { Lease, Leases } from "../workers/lease.ts";
+import { createSteadyClock } from "../workers/steady_clock.ts";
+import { RunRecorder } from "./run_recorder.ts";
+import { type Progress, type RunRecord, StatusMemory, type Trigger } from "./status.ts";
+import { Traffic } from "./traffic.ts";
+
+/** Options of {@linkcode MirrorService}. */
+export interface MirrorServiceOptions {
+  /** Reads and checks the config; asked before each run, so that a change counts from the next one on. */
+  readConfig: () => Promise<Config>;
+  /** How the registries of a config are reached. */
+  openRegistries: (config: Config) => OpenedRegistries | Promise<OpenedRegistries>;
+  /** The memory between runs. */
+  store: Store;
+  /** Leases that keep runs of several processes apart; without them only those of this one are. */
+  leases?: Leases;
+  /** Milliseconds a run may take; no limit unless told. */
+  budget?: number;
+  /** Milliseconds that blobs under way are given once the service is told to stop; 3 seconds unless told. */
+  grace?: number;
+  /** Blobs under way at once. */
+  concurrency?: number;
+  /** Passes over what failed. */
+  retries?: number;
+  /** Why nothing runs here, where nothing does. */
+  refusal?: string | undefined;
+  /** Clock and dice. */
+  clock?: Clock;
+  /** Called with everything that happens in a run. */
+  onEvent?: (event: CopyEvent) => void;
+  /** Told, in a sentence, what an operator should know. */
+  onMessage?: (level: "info" | "warn" | "error", message: string) => void;
+}
+
+/** What came of asking for a run. */
+export type RunResult = { type: "refused"; why: string } | { type: "ended"; run: RunRecord };
+
+/** A run that has begun, or the reason why it has not. */
+export type RunStart = { type: "refused"; why: string } | { type: "begun"; end: Promise<RunRecord> };
+
+/** What watches over one run. */
+interface RunWatch {
+  traffic: Traffic;
+  lease: Lease;
+  onEvent: (event: CopyEvent) => void;
+}
+
+const RUN_LEASE = ["run"];
+const BUSY = "a run is on already";
+
+/** Runs a mirror when it is told to. */
+export class MirrorService {
+  /** What is remembered of the runs. */
+  readonly memory: StatusMemory;
+  #options: MirrorServiceOptions;
+  /** Made anew for each run, so that it is right whenever the machine's clock was set. */
+  #clock: Clock;
+  #config: Config | undefined;
+  #recorder: RunRecorder | undefined;
+  #isBusy = false;
+  #ended: Promise<unknown> = Promise.resolve();
+  /** Milliseconds since 1970 after which nothing new is begun. */
+  #stopAt = Infinity;
+  #isStopped = false;
+  #hardStop = new AbortController();
+
+  /** Nothing happens before {@linkcode run}. */
+  constructor(options: MirrorServiceOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? createSteadyClock();
+    this.memory = new StatusMemory(options.store);
+  }
+
+  /** The config as it was last read. */
+  get config(): Config | undefined {
+    return this.#config;
+  }
+
+  /** Why nothing runs here, where nothing does. */
+  get refusal(): string | undefined {
+    return this.#options.refusal;
+  }
+
+  /** How far the run is that is on in this process, if one is. */
+  get progress(): Progress | undefined {
+    return this.#recorder?.progress;
+  }
+
+  /**
+   * Reads the config, to find what is wrong with it before the first run.
+   *
+   * @throws {ConfigError} when it cannot be used.
+   */
+  async check(): Promise<Config> {
+    this.#config = await this.#options.readConfig();
+    return this.#config;
+  }
+
+  /** Runs once, unless a run is on, here or elsewhere. What fails is in the result, not thrown. */
+  async run(trigger: Trigger): Promise<RunResult> {
+    const start = await this.begin(trigger);
+    return start.type === "refused" ? start : { type: "ended", run: await start.end };
+  }
+
+  /** Begins a run, unless one is on, here or elsewhere. */
+  async begin(trigger: Trigger): Promise<RunStart> {
+    const why = this.#options.refusal ??
+      (this.#isStopped ? "the service is stopping" : this.#isBusy ? BUSY : undefined);
+    if (why !== undefined) return this.#refuse(why);
+    this.#isBusy = true;
+    const begun = Promise.withResolvers<RunStart>();
+    this.#ended = this.#runLeased(trigger, begun);
+    return await begun.promise;
+  }
+
+  /** Lets the run that is on end between blobs, or cuts it off after a time of grace, and waits until it is recorded. */
+  async stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#stopAt = -Infinity;
+    const abort = () => this.#hardStop.abort(new DOMException("stopped", "AbortError"));
+    const timer = setTimeout(abort, this.#options.grace ?? 3000);
+    await this.#ended;
+    clearTimeout(timer);
+  }
+
+  #refuse(why: string): RunStart {
+    this.#tell("info", `No run: ${why}`);
+    return { type: "refused", why };
+  }
+
+  async #runLeased(trigger: Trigger, begun: PromiseWithResolvers<RunStart>): Promise<void> {
+    const lease = await this.#takeLease();
+    if ("why" in lease) {
+      this.#isBusy = false;
+      return begun.resolve(this.#refuse(lease.why));
+    }
+    const end = this.#runAlone(trigger, lease).finally(async () => {
+      await lease.release();
+      this.#isBusy = false;
+    });
+    begun.resolve({ type: "begun", end });
+    await end.catch((error) => this.#tell("error", messageOf(error)));
+  }
+
+  async #takeLease(): Promise<Lease | { why: string }> {
+    const { leases } = this.#options;
+    if (leases === undefined) {
+      return {
+        signal: new AbortController().signal,
+        release: () => Promise.resolve(),
+      };
+    }
+    try {
+      return await leases.takeFromDead(RUN_LEASE, this.#hardStop.signal) ?? { why: `${BUSY}, elsewhere` };
+    } catch (error) {
+      return { why: `the database with the leases does not answer: ${messageOf(error)}` };
+    }
+  }
+
+  async #runAlone(trigger: Trigger, lease: Lease): Promise<RunRecord> {
+    this.#clock = this.#options.clock ?? createSteadyClock();
+    const traffic = new Traffic();
+    const recorder = new RunRecorder(this.memory, { trigger, startedAt: this.#time(), traffic });
+    this.#recorder = recorder;
+    try {
+      await recorder.start();
+      return await this.#mirror(recorder, { traffic, lease });
+    } catch (error) {
+      this.#tell("error", messageOf(error));
+      // Whoever has the lease now keeps the records.
+      if (lease.signal.aborted) return recorder.abandon(messageOf(lease.signal.reason));
+      return await recorder.fail(messageOf(error), this.#time());
+    } finally {
+      recorder.stop();
+      this.#recorder = undefined;
+    }
+  }
+
+  async #mirror(
+    recorder: RunRecorder,
+    { traffic, lease }: { traffic: Traffic; lease: Lease },
+  ): Promise<RunRecord> {
+    const config = await this.check();
+    const onEvent = (event: CopyEvent) => {
+      recorder.add(event);
+      this.#options.onEvent?.(event);
+    };
+    const registries = await this.#options.openRegistries(config);
+    try {
+      const transport = this.#transport(registries, { traffic, lease, onEvent });
+      if (!this.#isStopped) this.#stopAt = this.#clock.now() + (this.#options.budget ?? Infinity);
+      const report = await mirror(config.rules, this.#mirrorOptions(transport, onEvent));
+      lease.signal.throwIfAborted();
+      return await recorder.finish(config.rules, report);
+    } finally {
+      registries.close();
+    }
+  }
+
+  #transport(
+    { options }: OpenedRegistries,
+    { traffic, lease, onEvent }: RunWatch,
+  ): Transport {
+    const signal = AbortSignal.any([lease.signal, this.#hardStop.signal]);
+    const plainFetch: Fetch = (url, init) => fetch(url, init);
+    const fetchFor = (registry: string) =>
+      traffic.watch(registry, options.fetchFor?.(registry) ?? plainFetch);
+    const challenges = challengeMemory(this.#options.store);
+    return new Transport({ ...options, fetchFor, challenges, signal, clock: this.#clock, onEvent });
+  }
+
+  #mirrorOptions(transport: Transport, onEvent: (event: CopyEvent) => void): MirrorOptions {
+    const { store, concurrency = 5, retries = 2 } = this.#options;
+    const stopAt = () => this.#stopAt;
+    return {
+      transport,
+      store,
+      concurrency,
+      retries,
+      digestOf: lazyDigestOf,
+      onEvent,
+      // A getter, because being told to stop brings the end forward.
+      get stopAt() {
+        return stopAt();
+      },
+    };
+  }
+
+  #time(): string {
+    return new Date(this.#clock.now()).toISOString();
+  }
+
+  #tell(level: "info" | "warn" | "error", message: string): void {
+    this.#options.onMessage?.(level, message);
+  }
+}

@@ -1,0 +1,186 @@
+/** What a scheduled mirror remembers of its runs: what the status page, its JSON and its metrics are made of. */
+
+import type { ByteCounts, Report } from "../../mirror/report.ts";
+import type { Store, StoreKey, StoreValue } from "../../mirror/store.ts";
+
+/** What started a run. */
+export type Trigger = "schedule" | "request";
+
+/**
+ * How a run ended: `stopped` is one that reached its budget or was told to stop and left work for the next, `error` one that
+ * could not begin, `killed` one whose process ended without a word.
+ */
+export type Outcome = "running" | "done" | "failed" | "stopped" | "error" | "killed";
+
+/** Numbers of images by what became of them, and of rules that could not be turned into images. */
+export type Totals = Report["totals"];
+
+/** One run. */
+export interface RunRecord {
+  /** When it began, in ISO 8601; no two runs share it. */
+  startedAt: string;
+  /** When it ended. */
+  finishedAt?: string;
+  /** What started it. */
+  trigger: Trigger;
+  /** How it ended. */
+  outcome: Outcome;
+  /** What became of the images. */
+  totals: Totals;
+  /** Bytes for all images together. */
+  bytes: ByteCounts;
+  /** Manifests pulled from sources. */
+  pulls: number;
+  /** Why it could not begin. */
+  error?: string;
+}
+
+/** How far a run is. */
+export interface Progress {
+  /** Images to copy. */
+  images: number;
+  /** Images copied. */
+  done: number;
+  /** Images that failed. */
+  failed: number;
+  /** Bytes read from sources. */
+  bytes: number;
+}
+
+/** What became of a rule's images, over all runs. */
+export interface RuleRecord {
+  /** The rule's source, as written. */
+  source: string;
+  /** When a run last left nothing of it to be copied, in ISO 8601. */
+  lastSuccessAt?: string;
+  /** When a run last copied any of its images. */
+  lastChangeAt?: string;
+  /** What that run copied, some of it. */
+  changed: string[];
+  /** How many images that run copied. */
+  changedCount: number;
+  /** What failed in the last run and why, some of it. */
+  failures: { reference: string; error: string }[];
+  /** How many images failed in the last run. */
+  failureCount: number;
+  /** How many images the last run did not reach. */
+  pending: number;
+  /** How many images it has. */
+  images: number;
+  /** Bytes sent for it, in all runs. */
+  bytes: number;
+  /** Manifests pulled from its source, in all runs. */
+  pulls: number;
+}
+
+/** What all runs come to, for counters that only rise. */
+export interface Sums {
+  /** Runs by outcome. */
+  runs: Record<string, number>;
+  /** Images by what became of them. */
+  images: Record<string, number>;
+  /** Bytes sent, mounted and found. */
+  bytes: ByteCounts;
+  /** Requests by registry and status; status 0 is one that was not answered. */
+  requests: Record<string, Record<string, number>>;
+  /** Pulls that a registry said were left, when it was last asked. */
+  rateLimits: Record<string, number>;
+}
+
+/** Everything that is remembered. */
+export interface Memory {
+  /** The last runs, oldest first. */
+  runs: RunRecord[];
+  /** What all runs come to. */
+  sums: Sums;
+  /** The run that is on, if one is. */
+  live?: Progress;
+  /** By source. */
+  rules: Map<string, RuleRecord>;
+}
+
+/** Runs that are remembered: together they stay below the 64 KiB that Deno KV takes. */
+export const MAX_RUNS = 60;
+/** Milliseconds after which a run that says nothing of its progress is no longer shown as on. */
+const LIVE_FOR = 20_000;
+
+const RUNS: StoreKey = ["status", "runs"];
+const SUMS: StoreKey = ["status", "sums"];
+const LIVE: StoreKey = ["status", "live"];
+const RULES: StoreKey = ["status", "rule"];
+
+/** Sums of no run at all. */
+export function emptySums(): Sums {
+  const bytes = { copied: 0, mounted: 0, skipped: 0 };
+  return { runs: {}, images: {}, bytes, requests: {}, rateLimits: {} };
+}
+
+/** Reads and writes what is remembered, in the store that the mirror's facts are in. */
+export class StatusMemory {
+  #store: Store;
+
+  /** What `store` remembers. */
+  constructor(store: Store) {
+    this.#store = store;
+  }
+
+  /** Reads everything. */
+  async read(): Promise<Memory> {
+    const rules = new Map<string, RuleRecord>();
+    for await (const { value } of this.#store.list(RULES)) {
+      const rule = value as unknown as RuleRecord;
+      rules.set(rule.source, rule);
+    }
+    const memory: Memory = { runs: await this.runs(), sums: await this.sums(), rules };
+    const live = await this.#store.get(LIVE);
+    if (live !== undefined) memory.live = live as unknown as Progress;
+    return memory;
+  }
+
+  /** The last runs, oldest first. */
+  async runs(): Promise<RunRecord[]> {
+    return (await this.#store.get(RUNS) ?? []) as unknown as RunRecord[];
+  }
+
+  /** What all runs come to. */
+  async sums(): Promise<Sums> {
+    return (await this.#store.get(SUMS) ?? emptySums()) as unknown as Sums;
+  }
+
+  /** What is remembered of a rule. */
+  async rule(source: string): Promise<RuleRecord | undefined> {
+    return await this.#store.get([...RULES, source]) as unknown as RuleRecord | undefined;
+  }
+
+  /** Remembers a run, in place of what was known of it. A run of the past that never ended was killed. */
+  async setRun(run: RunRecord): Promise<void> {
+    const others = (await this.runs()).filter(({ startedAt }) => startedAt !== run.startedAt)
+      .map((one): RunRecord => one.outcome === "running" ? { ...one, outcome: "killed" } : one);
+    await this.#set(RUNS, [...others, run].slice(-MAX_RUNS));
+  }
+
+  /** Remembers what all runs come to. */
+  async setSums(sums: Sums): Promise<void> {
+    await this.#set(SUMS, sums);
+  }
+
+  /** Remembers what became of a rule. */
+  async setRule(rule: RuleRecord): Promise<void> {
+    await this.#set([...RULES, rule.source], rule);
+  }
+
+  /** Says how far the run is, or that none is on. */
+  async setLive(progress: Progress | undefined): Promise<void> {
+    if (progress === undefined) await this.#store.delete(LIVE);
+    else await this.#set(LIVE, progress, { expiresIn: LIVE_FOR });
+  }
+
+  /** Makes everything durable. */
+  async flush(): Promise<void> {
+    await this.#store.flush();
+  }
+
+  #set(key: StoreKey, value: object, options?: { expiresIn: number }): Promise<void> {
+    return this.#store.set(key, value as StoreValue, options);
+  }
+}

@@ -1,0 +1,92 @@
+/** What a run prints on standard output: the phases, a line for each image that is through, and the totals. */
+
+import type { Plan } from "../../mirror/plan.ts";
+import { type CopyEvent, formatBytes, formatSummary, type Phase, type Report } from "../../mirror/report.ts";
+
+/** The lines of image-syncer v1.0.3 that scripts look for. */
+const PHASES: Record<Phase, string> = {
+  "generate": "Start to generate sync tasks, please wait ...",
+  "copy": "Start to handle sync tasks, please wait ...",
+  "retry-generate": "Start to retry to generate sync tasks, please wait ...",
+  "retry-copy": "Start to retry sync tasks, please wait ...",
+};
+
+/** Makes the lines that events are to a person; a failure that comes again in a later phase is said once. */
+export function linesOf(): (event: CopyEvent) => string[] {
+  const said = new Set<string>();
+  const once = (line: string) => said.has(line) ? [] : (said.add(line), [line]);
+  return (event) => {
+    if (event.type === "phase-started") return [PHASES[event.phase]];
+    if (event.type === "planned") {
+      const failures = event.plan.failed.map((one) => failureLine(one.source, one.destination, one.error));
+      return [...planLines(event.plan), ...failures.flatMap(once)];
+    }
+    if (event.type === "destination-copied") return [`  copied  ${event.task} -> ${event.destination}`];
+    if (event.type === "destination-failed") {
+      return once(failureLine(event.task, event.destination, event.error));
+    }
+    return [];
+  };
+}
+
+function planLines(plan: Plan): string[] {
+  const destinations = plan.tasks.flatMap((task) => task.destinations);
+  const unchanged = destinations.filter(({ action }) => action === "unchanged").length;
+  const skipped = plan.skipped.length === 0 ? "" : `, ${plan.skipped.length} skipped`;
+  const lines = [
+    `  ${countOf(destinations.length - unchanged, "image")} to copy, ${unchanged} unchanged${skipped}`,
+  ];
+  for (const { source, destination, reason } of plan.skipped) {
+    lines.push(`  skipped ${source} -> ${destination}`, `          ${reason}`);
+  }
+  const rewritten = plan.tasks.filter(({ original }) => original !== undefined).length;
+  if (rewritten > 0) {
+    lines.push(
+      `  the platforms wanted rewrite ${
+        countOf(rewritten, "index")
+      }, whose digests and signatures then differ from the source's`,
+    );
+  }
+  return lines;
+}
+
+function failureLine(source: string, destination: string | undefined, error: string): string {
+  return `  failed  ${source}${destination === undefined ? "" : ` -> ${destination}`}\n          ${error}`;
+}
+
+/** What stands at the end: the totals, and the line that scripts look for. */
+export function summaryLines(report: Report): string[] {
+  const { totals, bytes } = report;
+  const seconds = (Date.parse(report.finishedAt ?? report.startedAt) - Date.parse(report.startedAt)) / 1000;
+  const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : "";
+  const pending = totals.pending > 0 ? `, ${totals.pending} not reached` : "";
+  const images =
+    `${totals.copied} copied, ${totals.unchanged} unchanged, ${totals.failed} failed${skipped}${pending}`;
+  const lines = report.isInterrupted ? ["Interrupted; the next run goes on from here"] : [];
+  return [
+    ...lines,
+    `Images: ${images} in ${seconds.toFixed(1)} s`,
+    `Blobs:  ${formatBytes(bytes.copied)} sent, ${formatBytes(bytes.mounted)} mounted, ${
+      formatBytes(bytes.skipped)
+    } already there`,
+    formatSummary(report),
+  ];
+}
+
+/** What a dry run prints. */
+export function dryRunLines(plan: Plan): string[] {
+  const lines = plan.tasks.flatMap((task) =>
+    task.destinations.map(({ reference, action }) =>
+      `  ${action === "copy" ? "would copy" : "unchanged "}  ${task.source} -> ${reference}`
+    )
+  );
+  const failures = plan.failed.map(({ source, destination, error }) =>
+    failureLine(source, destination, error)
+  );
+  return [...lines, ...planLines(plan), ...failures];
+}
+
+function countOf(count: number, noun: string): string {
+  const plural = noun === "index" ? "indexes" : `${noun}s`;
+  return `${count} ${count === 1 ? noun : plural}`;
+}
