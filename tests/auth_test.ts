@@ -1,9 +1,14 @@
 /** Tests of logging in: from a registry's challenge to the header that satisfies it. */
 
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { AuthError, Authorizer, type AuthorizerOptions, type TokenRequest } from "../src/registry/auth.ts";
-import { parseChallenges } from "../src/registry/challenge.ts";
-import type { Credential } from "../src/registry/credential.ts";
+import {
+  AuthError,
+  Authorizer,
+  type AuthorizerOptions,
+  type TokenRequest,
+} from "../src/registry/login/auth.ts";
+import { parseChallenges } from "../src/registry/login/challenge.ts";
+import type { Credential } from "../src/registry/login/credential.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
 import { FakeClock } from "./fake_clock.ts";
 

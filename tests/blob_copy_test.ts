@@ -1,9 +1,9 @@
 /** Tests of bringing one blob to every destination that lacks it: looking, mounting, uploading, remembering. */
 
 import { assert, assertEquals } from "@std/assert";
-import { copyTask } from "../src/mirror/copy.ts";
-import { makePlan } from "../src/mirror/plan.ts";
-import { blobKey } from "../src/mirror/store.ts";
+import { copyTask } from "../src/mirror/copy/copy.ts";
+import { makePlan } from "../src/mirror/plan/plan.ts";
+import { blobKey } from "../src/mirror/store/store.ts";
 import { settle } from "./fake_clock.ts";
 import { buildImage, buildLayer, pushImage } from "./images.ts";
 import {

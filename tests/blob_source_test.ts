@@ -1,8 +1,8 @@
 /** Tests of reading one blob, and of going on where it broke off. */
 
 import { assert, assertEquals, assertMatch, assertRejects, assertStrictEquals } from "@std/assert";
-import { AuthError } from "../src/registry/auth.ts";
-import { BlobSource } from "../src/registry/blob_source.ts";
+import { AuthError } from "../src/registry/login/auth.ts";
+import { BlobSource } from "../src/registry/stream/blob_source.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
 import { Repository } from "../src/registry/repository.ts";
 import type { TransportEvent, TransportOptions } from "../src/registry/request.ts";

@@ -8,7 +8,7 @@ import {
   LaggardError,
   LengthError,
   UploadBody,
-} from "../src/registry/body.ts";
+} from "../src/registry/stream/body.ts";
 import { settle } from "./fake_clock.ts";
 import { generatedBytes } from "./registry.ts";
 import { readAll } from "./registry/blob_content.ts";

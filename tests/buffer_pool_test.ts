@@ -1,9 +1,9 @@
 /** Memory that comes back: what is kept of it, what is not, and when a source that can be replayed gives it back. */
 
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
-import type { ByteSource } from "../src/registry/body.ts";
-import { BufferPool } from "../src/registry/buffer_pool.ts";
-import { ReplaySource } from "../src/registry/replay_source.ts";
+import type { ByteSource } from "../src/registry/stream/body.ts";
+import { BufferPool } from "../src/registry/stream/buffer_pool.ts";
+import { ReplaySource } from "../src/registry/stream/replay_source.ts";
 
 const MIB = 1024 * 1024;
 

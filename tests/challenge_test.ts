@@ -1,7 +1,7 @@
 /** Tests of reading `WWW-Authenticate` headers. */
 
 import { assert, assertEquals } from "@std/assert";
-import { parseChallenges } from "../src/registry/challenge.ts";
+import { parseChallenges } from "../src/registry/login/challenge.ts";
 
 function read(header: string): [string, Record<string, string>][] {
   return parseChallenges(header).map(({ scheme, parameters }) => [scheme, { ...parameters }]);

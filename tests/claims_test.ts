@@ -1,9 +1,9 @@
 /** Tests of who brings a blob: nobody brings twice what somebody is bringing. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Claims } from "../src/mirror/claims.ts";
-import { Destination } from "../src/mirror/destination.ts";
-import { Presence } from "../src/mirror/presence.ts";
+import { Claims } from "../src/mirror/copy/claims.ts";
+import { Destination } from "../src/mirror/copy/destination.ts";
+import { Presence } from "../src/mirror/copy/presence.ts";
 import { Repository } from "../src/registry/repository.ts";
 import { Transport } from "../src/registry/transport.ts";
 import { buildImage, buildIndex, buildLayer, pushImage } from "./images.ts";

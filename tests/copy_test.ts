@@ -1,9 +1,9 @@
 /** Tests of copying images: every shape to the byte, children before parents, and registries with habits of their own. */
 
 import { assert, assertEquals } from "@std/assert";
-import { copyTask } from "../src/mirror/copy.ts";
-import { makePlan } from "../src/mirror/plan.ts";
-import { tagKey } from "../src/mirror/store.ts";
+import { copyTask } from "../src/mirror/copy/copy.ts";
+import { makePlan } from "../src/mirror/plan/plan.ts";
+import { tagKey } from "../src/mirror/store/store.ts";
 import {
   buildArtifact,
   buildAttestation,

@@ -8,7 +8,7 @@ const LIMIT = 300;
 
 const SCRIPT = `
 import { openFileStore } from ${JSON.stringify(import.meta.resolve("../src/machine/store/file_store.ts"))};
-import { blobKey } from ${JSON.stringify(import.meta.resolve("../src/mirror/store.ts"))};
+import { blobKey } from ${JSON.stringify(import.meta.resolve("../src/mirror/store/store.ts"))};
 const [path, count] = Deno.args;
 const digest = (index) => "sha256:" + index.toString(16).padStart(64, "0");
 const writer = await openFileStore(path);

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertMatch } from "@std/assert";
 import { openFileStore } from "../src/machine/store/file_store.ts";
-import type { StoreValue } from "../src/mirror/store.ts";
+import type { StoreValue } from "../src/mirror/store/store.ts";
 import { inDirectory, open, readAll, setOne, wastefulLines } from "./store_files.ts";
 
 const DIGEST = `sha256:${"0123456789abcdef".repeat(4)}`;

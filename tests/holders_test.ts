@@ -1,7 +1,7 @@
 /** Which repositories hold which content: one of them, many of them, none any more. */
 
 import { assertEquals } from "@std/assert";
-import { Holders } from "../src/mirror/holders.ts";
+import { Holders } from "../src/mirror/copy/holders.ts";
 
 const A = { registry: "registry.test", name: "a" };
 const B = { registry: "registry.test", name: "b" };

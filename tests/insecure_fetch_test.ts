@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertLess, assertRejects } from "@std/assert";
 import { createInsecureFetch } from "../src/machine/network/insecure_fetch.ts";
 import type { FetchInit } from "../src/registry/fetch.ts";
-import { bytesSource, UploadBody } from "../src/registry/body.ts";
+import { bytesSource, UploadBody } from "../src/registry/stream/body.ts";
 import { serve } from "./registry/serve.ts";
 import { type Line, listen, serverIdentity } from "./tls_servers.ts";
 

@@ -5,7 +5,43 @@ import { assert, assertEquals } from "@std/assert";
 /** Texts of source files by path from the top of the project. */
 type Sources = ReadonlyMap<string, string>;
 
-const FLOORS = ["src/oci/", "src/registry/", "src/mirror/", "src/deno/", "cli.ts"];
+const FLOORS = ["src/oci/", "src/registry/", "src/mirror/", "src/machine/", "src/deno/", "cli.ts"];
+/** Imports that point upwards while files move; the list may only shrink. */
+const STILL_UPWARD = [
+  "src/machine/doors/command.ts imports src/deno/store_location.ts",
+  "src/machine/doors/scheduled_mirror.ts imports src/deno/store_location.ts",
+];
+/** Pairs of folders that import each other while files move; the list may only shrink. */
+const STILL_CIRCULAR = [
+  "src/deno <-> src/machine/doors",
+  "src/mirror/config <-> src/mirror/plan",
+  "src/mirror/copy <-> src/mirror/plan",
+  "src/registry/login <-> src/registry/stream",
+];
+/** Files of the machine that still speak of one runtime alone; the list may only shrink. */
+const STILL_DENO = [
+  "src/machine/config/config_file.ts",
+  "src/machine/doors/command.ts",
+  "src/machine/doors/interrupt.ts",
+  "src/machine/doors/serve.ts",
+  "src/machine/login/credential_helper.ts",
+  "src/machine/login/credentials.ts",
+  "src/machine/login/google_token.ts",
+  "src/machine/login/helper_process.ts",
+  "src/machine/network/certificates.ts",
+  "src/machine/network/config_registries.ts",
+  "src/machine/network/http_connection.ts",
+  "src/machine/network/proxy.ts",
+  "src/machine/network/socket_fetch.ts",
+  "src/machine/network/tls.ts",
+  "src/machine/service/schedule.ts",
+  "src/machine/store/file_store.ts",
+  "src/machine/store/loaded_records.ts",
+  "src/machine/store/record_file.ts",
+  "src/machine/terminal/log.ts",
+  "src/machine/terminal/screen.ts",
+  "src/machine/workers/lease.ts",
+];
 /** Packages that floors 1 to 3 may import: they run wherever fetch and WHATWG streams exist. */
 const CORE_PACKAGES = /^(?:@std\/(?:async|jsonc|streams)\/[a-z-]+|re2js)$/;
 const LINE_LIMIT = 400;
@@ -67,6 +103,28 @@ function findCycle(sources: Sources): string[] {
   return [...sources.keys()].map((path) => visit(path, [])).find((cycle) => cycle.length > 0) ?? [];
 }
 
+function folderOf(path: string): string {
+  return path.slice(0, path.lastIndexOf("/"));
+}
+
+/** Folders that import each other, neither of which lies in the other. */
+function circularFolders(sources: Sources): string[] {
+  const edges = new Set<string>();
+  for (const path of [...sources.keys()].filter((one) => one.startsWith("src/"))) {
+    for (const target of importsOf(sources, path).filter((one) => one.startsWith("src/"))) {
+      const [from, to] = [folderOf(path), folderOf(target)];
+      const isNested = `${from}/`.startsWith(`${to}/`) || `${to}/`.startsWith(`${from}/`);
+      if (!isNested) edges.add(`${from} <-> ${to}`);
+    }
+  }
+  const circular = [...edges].filter((edge) => edges.has(edge.split(" <-> ").reverse().join(" <-> ")));
+  return circular.filter((edge) => edge < edge.split(" <-> ").reverse().join(" <-> ")).sort();
+}
+
+function speaksDeno(text: string): boolean {
+  return /\bDeno\s*[.?[]/.test(codeOf(text));
+}
+
 function touchesMachine(text: string): boolean {
   const code = codeOf(text);
   return /\bDeno\s*[.?[]|\bconsole\s*[.[]|\bprocess\s*\./.test(code) ||
@@ -78,7 +136,7 @@ function outsideStd(sources: Sources): string[] {
 }
 
 function isCore(path: string): boolean {
-  return path === "mod.ts" || floorOf(path) >= 0 && floorOf(path) < FLOORS.indexOf("src/deno/");
+  return path === "mod.ts" || floorOf(path) >= 0 && floorOf(path) < FLOORS.indexOf("src/machine/");
 }
 
 const SOURCES = await readSources();
@@ -92,15 +150,25 @@ Deno.test("the sources are all there to be checked", () => {
 });
 
 Deno.test("a file imports from its own floor or a lower one", () => {
-  assertEquals(upwardImports(SOURCES), []);
+  assertEquals(upwardImports(SOURCES).filter((one) => !STILL_UPWARD.includes(one)), []);
 });
 
 Deno.test("there is no import cycle", () => {
   assertEquals(findCycle(SOURCES), []);
 });
 
-Deno.test("only the command line and src/deno touch the machine", () => {
-  const touching = outsideStd(SOURCES).filter((path) => !/^(?:tests|src\/deno)\//.test(path));
+Deno.test("no two folders import each other", () => {
+  assertEquals(circularFolders(SOURCES).filter((edge) => !STILL_CIRCULAR.includes(edge)), []);
+});
+
+Deno.test("the machine speaks of no single runtime", () => {
+  const machine = [...SOURCES.keys()].filter((path) => path.startsWith("src/machine/"));
+  const deno = machine.filter((path) => speaksDeno(SOURCES.get(path) ?? ""));
+  assertEquals(deno.filter((path) => !STILL_DENO.includes(path)), []);
+});
+
+Deno.test("only the command line, src/machine and src/deno touch the machine", () => {
+  const touching = outsideStd(SOURCES).filter((path) => !/^(?:tests|src\/(?:machine|deno))\//.test(path));
   const allowed = ["cli.ts"];
   assertEquals(
     touching.filter((path) => touchesMachine(SOURCES.get(path) ?? "") && !allowed.includes(path)),
@@ -121,7 +189,10 @@ Deno.test("mod.ts re-exports files of floors 1 to 3 and holds no code", () => {
   const text = SOURCES.get("mod.ts") ?? "";
   assertEquals(importsOf(SOURCES, "mod.ts").filter((path) => !isCore(path)), []);
   const rest = codeOf(text).split("\n").filter((line) => line.trim() !== "");
-  assertEquals(rest.filter((line) => !/^export \* from "\.\/src\/[a-z_]+\/[a-z0-9_]+\.ts";$/.test(line)), []);
+  assertEquals(
+    rest.filter((line) => !/^export \* from "\.\/src\/(?:[a-z_]+\/)+[a-z0-9_]+\.ts";$/.test(line)),
+    [],
+  );
 });
 
 Deno.test("src/std is imported only by its package names", () => {

@@ -1,8 +1,8 @@
 /** Tests of looking at what a source stands for and what a destination has. */
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { rememberedDigest, resolveDestination, resolveRoot } from "../src/mirror/look.ts";
-import { filteredKey, tagKey } from "../src/mirror/store.ts";
+import { rememberedDigest, resolveDestination, resolveRoot } from "../src/mirror/plan/look.ts";
+import { filteredKey, tagKey } from "../src/mirror/store/store.ts";
 import type { Reference } from "../src/oci/reference.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
 import { buildImage, buildIndex, buildMultiPlatform, type Image, pushImage } from "./images.ts";

@@ -1,14 +1,14 @@
 /** What the tests of the mirror share: a source, some destinations, a run between them, and looks at what came of it. */
 
 import { type Digest, digestOf } from "../src/oci/descriptor.ts";
-import type { Rule } from "../src/mirror/config.ts";
-import type { CopyContext } from "../src/mirror/destination.ts";
-import type { PlanContext } from "../src/mirror/plan.ts";
-import { Presence } from "../src/mirror/presence.ts";
+import type { Rule } from "../src/mirror/config/config.ts";
+import type { CopyContext } from "../src/mirror/copy/destination.ts";
+import type { PlanContext } from "../src/mirror/plan/plan.ts";
+import { Presence } from "../src/mirror/copy/presence.ts";
 import type { CopyEvent, Report } from "../src/mirror/report.ts";
 import { mirror, type MirrorOptions } from "../src/mirror/run.ts";
-import { MemoryStore } from "../src/mirror/store.ts";
-import { UploadHabits } from "../src/mirror/upload_habits.ts";
+import { MemoryStore } from "../src/mirror/store/store.ts";
+import { UploadHabits } from "../src/mirror/copy/upload_habits.ts";
 import { TransferSlots } from "../src/registry/gate.ts";
 import { Repository } from "../src/registry/repository.ts";
 import type { TransportOptions } from "../src/registry/request.ts";

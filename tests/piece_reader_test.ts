@@ -1,9 +1,13 @@
 /** How much is asked of a body at once: of one that fills buffers, of one that does not, of slow lines. */
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { BufferPool } from "../src/registry/buffer_pool.ts";
+import { BufferPool } from "../src/registry/stream/buffer_pool.ts";
 import type { SourceResponse } from "../src/registry/fetch.ts";
-import { openPieceReader, type PieceReader, type PieceReaderOptions } from "../src/registry/piece_reader.ts";
+import {
+  openPieceReader,
+  type PieceReader,
+  type PieceReaderOptions,
+} from "../src/registry/stream/piece_reader.ts";
 import { withFakeTime } from "./fake_time.ts";
 
 const KIB = 1024;

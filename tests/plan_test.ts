@@ -1,9 +1,9 @@
 /** Tests of the plan: what there is to copy, what is left out, what could not be planned, and what is asked for it. */
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { makePlan, type Plan, type PlanContext, replan, retryPlan } from "../src/mirror/plan.ts";
-import type { Rule } from "../src/mirror/config.ts";
-import { tagKey } from "../src/mirror/store.ts";
+import { makePlan, type Plan, type PlanContext, replan, retryPlan } from "../src/mirror/plan/plan.ts";
+import type { Rule } from "../src/mirror/config/config.ts";
+import { tagKey } from "../src/mirror/store/store.ts";
 import { buildImage, buildMultiPlatform, type Image, pushImage } from "./images.ts";
 import { DESTINATION, type MirrorSetup, rulesOf, setUpMirror, SOURCE } from "./mirror_setup.ts";
 import type { RegistryOptions, TestRegistry } from "./registry.ts";

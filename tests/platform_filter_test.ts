@@ -1,7 +1,7 @@
 /** Tests of what is left of an image when only some platforms are wanted. */
 
 import { assert, assertEquals } from "@std/assert";
-import { filterPlatforms } from "../src/mirror/platform_filter.ts";
+import { filterPlatforms } from "../src/mirror/plan/platform_filter.ts";
 import {
   type Descriptor,
   type Digest,

@@ -1,8 +1,8 @@
 /** Tests of what is known to be where: what a run saw, what a store says, and what happens when that is wrong. */
 
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import { Presence } from "../src/mirror/presence.ts";
-import { blobKey, tagKey } from "../src/mirror/store.ts";
+import { Presence } from "../src/mirror/copy/presence.ts";
+import { blobKey, tagKey } from "../src/mirror/store/store.ts";
 import { Repository } from "../src/registry/repository.ts";
 import { Transport } from "../src/registry/transport.ts";
 import { blobsOf, buildImage, buildLayer, buildMultiPlatform, type Image, pushImage } from "./images.ts";

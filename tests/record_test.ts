@@ -8,7 +8,7 @@ import {
   parseRecord,
   type StoreRecord,
 } from "../src/machine/store/record.ts";
-import { blobKey, encodeKey, tagKey } from "../src/mirror/store.ts";
+import { blobKey, encodeKey, tagKey } from "../src/mirror/store/store.ts";
 import { fuzz } from "./faults/fuzzer.ts";
 
 const DIGEST = `sha256:${"0123456789abcdef".repeat(4)}`;

@@ -1,8 +1,8 @@
 /** Tests of bytes that can be given once more, and of bytes that are cut into parts. */
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { type ByteSource, bytesSource } from "../src/registry/body.ts";
-import { ReplaySource, SlicedSource } from "../src/registry/replay_source.ts";
+import { type ByteSource, bytesSource } from "../src/registry/stream/body.ts";
+import { ReplaySource, SlicedSource } from "../src/registry/stream/replay_source.ts";
 
 type Piece = Uint8Array<ArrayBuffer>;
 

@@ -1,7 +1,7 @@
 /** Tests of the report: what has become of everything, folded from events. */
 
 import { assertEquals } from "@std/assert";
-import type { CopyTask, Plan } from "../src/mirror/plan.ts";
+import type { CopyTask, Plan } from "../src/mirror/plan/plan.ts";
 import {
   type CopyEvent,
   formatBytes,

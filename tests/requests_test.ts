@@ -1,7 +1,7 @@
 /** Tests of how many requests the job "10×4" takes: exact numbers, so that one request more is noticed. */
 
 import { assert, assertEquals } from "@std/assert";
-import { challengeMemory } from "../src/mirror/challenge_memory.ts";
+import { challengeMemory } from "../src/mirror/store/challenge_memory.ts";
 import type { Report } from "../src/mirror/report.ts";
 import type { MirrorOptions } from "../src/mirror/run.ts";
 import { DEFAULT_PLATFORM } from "./images/image.ts";

@@ -8,7 +8,7 @@ import {
   needsTags,
   parseRuleSource,
   RuleError,
-} from "../src/mirror/rules.ts";
+} from "../src/mirror/plan/rules.ts";
 import { formatReference, InvalidReferenceError } from "../src/oci/reference.ts";
 
 const DIGEST = `sha256:${"a".repeat(64)}`;

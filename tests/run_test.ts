@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { planOnly } from "../src/mirror/run.ts";
-import type { CopyTask, Plan } from "../src/mirror/plan.ts";
+import type { CopyTask, Plan } from "../src/mirror/plan/plan.ts";
 import type { TaskStatus } from "../src/mirror/report.ts";
 import {
   buildImage,

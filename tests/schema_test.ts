@@ -2,8 +2,8 @@
 
 import { assertEquals } from "@std/assert";
 import { Ajv2020 } from "ajv/dist/2020.js";
-import schema from "../src/mirror/config.schema.json" with { type: "json" };
-import { AUTH_KEYS, DESTINATION_KEYS, parseConfig, TOP_KEYS } from "../src/mirror/config_text.ts";
+import schema from "../src/mirror/config/config.schema.json" with { type: "json" };
+import { AUTH_KEYS, DESTINATION_KEYS, parseConfig, TOP_KEYS } from "../src/mirror/config/config_text.ts";
 
 const GOOD: unknown[] = [
   { images: {} },

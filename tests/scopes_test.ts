@@ -1,7 +1,7 @@
 /** What a token is good for: scopes put together, and compared. */
 
 import { assertEquals } from "@std/assert";
-import { coversScopes, mergeScopes } from "../src/registry/scopes.ts";
+import { coversScopes, mergeScopes } from "../src/registry/login/scopes.ts";
 
 Deno.test("mergeScopes() makes one scope of each resource, with all actions", () => {
   assertEquals(mergeScopes([]), []);

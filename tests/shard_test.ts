@@ -1,9 +1,16 @@
 /** Shards: every destination in exactly one, whatever its tags, and about as many in each. */
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
-import type { Rule } from "../src/mirror/config.ts";
-import type { Plan } from "../src/mirror/plan.ts";
-import { isInShard, parseShard, type Shard, ShardError, shardPlan, shardRules } from "../src/mirror/shard.ts";
+import type { Rule } from "../src/mirror/config/config.ts";
+import type { Plan } from "../src/mirror/plan/plan.ts";
+import {
+  isInShard,
+  parseShard,
+  type Shard,
+  ShardError,
+  shardPlan,
+  shardRules,
+} from "../src/mirror/plan/shard.ts";
 
 const shardsOf = (count: number): Shard[] =>
   Array.from({ length: count }, (_, index) => ({ index: index + 1, count }));

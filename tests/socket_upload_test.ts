@@ -1,7 +1,7 @@
 /** Uploads over sockets: their true length, sources that fail, and servers that answer before they have everything. */
 
 import { assert, assertEquals, assertLess, assertRejects, assertStrictEquals } from "@std/assert";
-import { bytesSource, UploadBody } from "../src/registry/body.ts";
+import { bytesSource, UploadBody } from "../src/registry/stream/body.ts";
 import type { FetchInit } from "../src/registry/fetch.ts";
 import { serve } from "./registry/serve.ts";
 import { drain, endless, isSame, MIB, OK, pattern, upload, withFetch } from "./socket_fetch_setup.ts";

@@ -1,8 +1,14 @@
 /** Memories of mirrors that never ran, for tests of what is shown of them. */
 
-import type { Config } from "../src/mirror/config.ts";
+import type { Config } from "../src/mirror/config/config.ts";
 import { emptyRule } from "../src/machine/service/rule_status.ts";
-import { emptySums, type Memory, type Outcome, type RuleRecord, type RunRecord } from "../src/machine/service/status.ts";
+import {
+  emptySums,
+  type Memory,
+  type Outcome,
+  type RuleRecord,
+  type RunRecord,
+} from "../src/machine/service/status.ts";
 import { parseSchedule } from "../src/machine/service/schedule.ts";
 import { type StatusParts, type StatusView, viewStatus } from "../src/machine/site/status_view.ts";
 

@@ -1,7 +1,7 @@
 /** What the tests of the file store share: directories of their own, and looks into a file. */
 
 import { openFileStore } from "../src/machine/store/file_store.ts";
-import type { Store, StoreValue } from "../src/mirror/store.ts";
+import type { Store, StoreValue } from "../src/mirror/store/store.ts";
 
 /** Runs a test in a directory of its own. */
 export async function inDirectory(test: (directory: string) => Promise<void>): Promise<void> {

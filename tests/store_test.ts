@@ -13,7 +13,7 @@ import {
   type StoreEntry,
   type StoreKey,
   tagKey,
-} from "../src/mirror/store.ts";
+} from "../src/mirror/store/store.ts";
 
 /** One kind of store, and what the suite needs to know of it. */
 interface Kind {

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows
 import { CertificateError } from "../src/machine/network/certificates.ts";
 import { environmentProxy, isWithoutProxy, ProxyError } from "../src/machine/network/proxy.ts";
 import { createRegistryFetch, type RegistryFetchOptions } from "../src/machine/network/tls.ts";
-import { bytesSource, UploadBody } from "../src/registry/body.ts";
+import { bytesSource, UploadBody } from "../src/registry/stream/body.ts";
 import type { FetchInit } from "../src/registry/fetch.ts";
 import { describeFailure } from "../src/registry/network_failure.ts";
 import { serve } from "./registry/serve.ts";

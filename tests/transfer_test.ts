@@ -2,8 +2,8 @@
 
 import { createHash } from "node:crypto";
 import { assert, assertEquals } from "@std/assert";
-import { copyTask } from "../src/mirror/copy.ts";
-import { makePlan } from "../src/mirror/plan.ts";
+import { copyTask } from "../src/mirror/copy/copy.ts";
+import { makePlan } from "../src/mirror/plan/plan.ts";
 import { buildImage, buildLayer, buildSchema1, type Image, pushImage } from "./images.ts";
 import {
   assertHolds,

@@ -1,9 +1,9 @@
 /** Tests of logging in on the way: what a registry and its token service see, and what they never see. */
 
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
-import { AuthError } from "../src/registry/auth.ts";
-import type { Challenge } from "../src/registry/challenge.ts";
-import type { Credential } from "../src/registry/credential.ts";
+import { AuthError } from "../src/registry/login/auth.ts";
+import type { Challenge } from "../src/registry/login/challenge.ts";
+import type { Credential } from "../src/registry/login/credential.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
 import { Repository } from "../src/registry/repository.ts";
 import type { TransportOptions } from "../src/registry/request.ts";

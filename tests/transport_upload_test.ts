@@ -1,7 +1,13 @@
 /** Tests of streamed bodies on the wire: their length, early answers, stalls and broken sources. */
 
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
-import { type ByteSource, bytesSource, fanOut, LengthError, UploadBody } from "../src/registry/body.ts";
+import {
+  type ByteSource,
+  bytesSource,
+  fanOut,
+  LengthError,
+  UploadBody,
+} from "../src/registry/stream/body.ts";
 import { deadlineFetch, type Fetch, TimeLimitError } from "../src/registry/fetch.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
 import { Repository } from "../src/registry/repository.ts";

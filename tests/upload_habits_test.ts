@@ -1,7 +1,7 @@
 /** Tests of what registries show of how they take uploads. */
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { UploadHabits } from "../src/mirror/upload_habits.ts";
+import { UploadHabits } from "../src/mirror/copy/upload_habits.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
 
 const MIB = 1024 * 1024;

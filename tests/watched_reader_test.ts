@@ -2,8 +2,8 @@
 
 import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { TimeLimitError } from "../src/registry/fetch.ts";
-import type { PieceReader } from "../src/registry/piece_reader.ts";
-import { WatchedReader } from "../src/registry/watched_reader.ts";
+import type { PieceReader } from "../src/registry/stream/piece_reader.ts";
+import { WatchedReader } from "../src/registry/stream/watched_reader.ts";
 
 /** Milliseconds; only reads that nothing answers wait so long. */
 const STALL = 20;

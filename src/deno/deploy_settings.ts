@@ -1,8 +1,8 @@
 /** What Deno Deploy's environment values say: the config, the schedule, the budget, the token, where it runs. */
 
-import { type Config, ConfigError } from "../mirror/config.ts";
-import { parseConfig } from "../mirror/config_text.ts";
-import type { Environment } from "../mirror/environment_values.ts";
+import { type Config, ConfigError } from "../mirror/config/config.ts";
+import { parseConfig } from "../mirror/config/config_text.ts";
+import type { Environment } from "../mirror/config/environment_values.ts";
 import { readConfigFile } from "../machine/config/config_file.ts";
 import { parseSchedule, type Schedule } from "../machine/service/schedule.ts";
 

@@ -1,6 +1,6 @@
 /** One change to a Deno KV database: what it is made of, how a fact is spelled as bytes, and how many go at once. */
 
-import type { Fact, StoreKey } from "../mirror/store.ts";
+import type { Fact, StoreKey } from "../mirror/store/store.ts";
 
 /** A key that is to be set or deleted. */
 export interface KvChange {

@@ -12,7 +12,7 @@ import {
   type StoreSetOptions,
   type StoreValue,
   valueOf,
-} from "../mirror/store.ts";
+} from "../mirror/store/store.ts";
 import { whenFree } from "../machine/workers/kv_busy.ts";
 import {
   decodeFact,

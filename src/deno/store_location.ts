@@ -1,6 +1,6 @@
 /** Where the memory between runs is kept, as `--store` and `IMAGE_SYNCER_STORE` name it. */
 
-import type { Store } from "../mirror/store.ts";
+import type { Store } from "../mirror/store/store.ts";
 import { openFileStore } from "../machine/store/file_store.ts";
 import { openKv, openKvStore } from "./kv_store.ts";
 

@@ -2,8 +2,8 @@
 
 import type { Digest } from "../oci/descriptor.ts";
 import type { TransportEvent } from "../registry/request.ts";
-import { imageId } from "./image_id.ts";
-import type { Plan, PlanFailure } from "./plan.ts";
+import { imageId } from "./plan/image_id.ts";
+import type { Plan, PlanFailure } from "./plan/plan.ts";
 
 /** Why a blob was not sent. */
 export type SkipReason = "exists" | "mounted" | "foreign";

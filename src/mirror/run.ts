@@ -7,15 +7,15 @@ import { TransferSlots } from "../registry/gate.ts";
 import type { CreateHasher } from "../registry/hasher.ts";
 import { Repository } from "../registry/repository.ts";
 import type { Transport } from "../registry/transport.ts";
-import type { Rule } from "./config.ts";
-import { copyTask } from "./copy.ts";
-import { messageOf } from "./failure.ts";
-import { type CopyTask, makePlan, type Plan, type PlanContext, replan, retryPlan } from "./plan.ts";
-import { Presence } from "./presence.ts";
+import type { Rule } from "./config/config.ts";
+import { copyTask } from "./copy/copy.ts";
+import { messageOf } from "./plan/failure.ts";
+import { type CopyTask, makePlan, type Plan, type PlanContext, replan, retryPlan } from "./plan/plan.ts";
+import { Presence } from "./copy/presence.ts";
 import { type CopyEvent, type Report, ReportBuilder } from "./report.ts";
-import { MemoryStore, type Store } from "./store.ts";
-import type { CopyContext } from "./destination.ts";
-import { UploadHabits } from "./upload_habits.ts";
+import { MemoryStore, type Store } from "./store/store.ts";
+import type { CopyContext } from "./copy/destination.ts";
+import { UploadHabits } from "./copy/upload_habits.ts";
 
 /** Options of {@linkcode mirror}. */
 export interface MirrorOptions {

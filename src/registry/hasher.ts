@@ -1,7 +1,7 @@
 /** Step 2 of the walk, the wire: hashing bytes as they pass, which WHATWG has nothing for, so it is passed in. */
 
 import { algorithmOf, type Digest, DigestError } from "../oci/descriptor.ts";
-import type { ByteSource } from "./body.ts";
+import type { ByteSource } from "./stream/body.ts";
 
 /** A hash under way. */
 export interface Hasher {

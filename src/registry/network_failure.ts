@@ -1,7 +1,7 @@
 /** Step 2 of the walk, the wire: what went wrong below HTTP, in words. */
 
 import { DigestError } from "../oci/descriptor.ts";
-import { AuthError } from "./auth.ts";
+import { AuthError } from "./login/auth.ts";
 import { RedirectError, TimeLimitError } from "./fetch.ts";
 import { printable, RegistryError } from "./registry_error.ts";
 import type { RegistryRequest } from "./request.ts";

@@ -11,9 +11,9 @@ import {
   MANIFEST_MEDIA_TYPES,
 } from "../oci/descriptor.ts";
 import { type Content, MANIFEST_SIZE_LIMIT, parseContent } from "../oci/manifest.ts";
-import type { UploadBody } from "./body.ts";
+import type { UploadBody } from "./stream/body.ts";
 import type { SourceResponse } from "./fetch.ts";
-import { lengthOf } from "./read_body.ts";
+import { lengthOf } from "./stream/read_body.ts";
 import { RegistryError } from "./registry_error.ts";
 import { nextTagPage, parseTagPage, TAG_PAGE_BYTES, TAG_PAGE_LIMIT, TAG_PAGE_SIZE } from "./tag_page.ts";
 import type { RegistryRequest } from "./request.ts";

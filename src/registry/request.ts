@@ -1,9 +1,9 @@
 /** Step 2 of the walk, the wire: what a request to a registry is made of, and what may be decided about all of them. */
 
-import type { UploadBody } from "./body.ts";
-import type { Challenge } from "./challenge.ts";
+import type { UploadBody } from "./stream/body.ts";
+import type { Challenge } from "./login/challenge.ts";
 import type { Clock } from "./clock.ts";
-import type { CredentialSource } from "./credential.ts";
+import type { CredentialSource } from "./login/credential.ts";
 import type { Fetch } from "./fetch.ts";
 
 /** Limits on time (milliseconds) and on attempts. No limit is on total time: big layers take as long as they take. */

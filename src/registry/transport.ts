@@ -1,13 +1,13 @@
 /** Step 2 of the walk, the wire: sends a request to a registry: gate, token, fetch, check, and maybe again. */
 
-import { Authorizer, type TokenRequest } from "./auth.ts";
-import type { UploadBody } from "./body.ts";
-import { BufferPool } from "./buffer_pool.ts";
-import { type Challenge, isOwnRealm, parseChallenges } from "./challenge.ts";
+import { Authorizer, type TokenRequest } from "./login/auth.ts";
+import type { UploadBody } from "./stream/body.ts";
+import { BufferPool } from "./stream/buffer_pool.ts";
+import { type Challenge, isOwnRealm, parseChallenges } from "./login/challenge.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { untilAborted } from "./deferred.ts";
 import { Gate, type Outcome } from "./gate.ts";
-import { readText } from "./read_body.ts";
+import { readText } from "./stream/read_body.ts";
 import {
   ERROR_BODY_LIMIT,
   isRetryableStatus,
@@ -25,7 +25,7 @@ import {
   type TransportOptions,
 } from "./request.ts";
 import { statusWords } from "./status_words.ts";
-import { fetchToken } from "./token_service.ts";
+import { fetchToken } from "./login/token_service.ts";
 import { registryHost } from "../oci/reference.ts";
 import {
   deadlineFetch,

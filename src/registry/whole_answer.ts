@@ -1,7 +1,7 @@
 /** Step 2 of the walk, the wire: an answer that is read to its end before anybody looks at it. */
 
 import { describeFailure } from "./network_failure.ts";
-import { readBytes } from "./read_body.ts";
+import { readBytes } from "./stream/read_body.ts";
 import { RegistryError } from "./registry_error.ts";
 import type { RegistryRequest } from "./request.ts";
 import type { Transport } from "./transport.ts";

@@ -71,7 +71,9 @@ Deno.test("the guide's workflow has a shard for each of its jobs", async () => {
 Deno.test("the guide names every variable that the program reads, and no other", async () => {
   const guide = await readText("src/deno/DEPLOY.md");
   const code = await Promise.all(
-    ["deploy_settings", "deploy", "command"].map((name) => readText(`src/deno/${name}.ts`)),
+    ["src/deno/deploy_settings", "src/deno/deploy", "src/machine/doors/command"].map((name) =>
+      readText(`${name}.ts`)
+    ),
   );
   const namesIn = (text: string) =>
     new Set([...text.matchAll(/IMAGE_SYNCER_[A-Z_]+/g)].map(([name]) => name));
@@ -80,7 +82,7 @@ Deno.test("the guide names every variable that the program reads, and no other",
 
 Deno.test("the guide names every metric in its alerts as the program does", async () => {
   const guide = await readText("src/deno/DEPLOY.md");
-  const metrics = await readText("src/deno/metrics.ts");
+  const metrics = await readText("src/machine/site/metrics.ts");
   for (const [, name = ""] of guide.matchAll(/image_syncer_([a-z_]+)/g)) {
     assertStringIncludes(metrics, `"${name}"`);
   }

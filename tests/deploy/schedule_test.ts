@@ -1,7 +1,12 @@
 /** Schedules: what is one, what it means, and what is said of what is none. */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { keepSchedule, leaveToDeno, parseSchedule, ScheduleError } from "../../src/machine/service/schedule.ts";
+import {
+  keepSchedule,
+  leaveToDeno,
+  parseSchedule,
+  ScheduleError,
+} from "../../src/machine/service/schedule.ts";
 
 const MONDAY = Date.UTC(2026, 7, 3, 10, 20, 0);
 

@@ -4,7 +4,7 @@ import { assert, assertEquals } from "@std/assert";
 import { Leases } from "../../src/machine/workers/lease.ts";
 import type { RunRecord } from "../../src/machine/service/status.ts";
 import type { RunResult } from "../../src/machine/service/service.ts";
-import { MemoryStore } from "../../src/mirror/store.ts";
+import { MemoryStore } from "../../src/mirror/store/store.ts";
 import { FakeClock } from "../fake_clock.ts";
 import { buildImage, pushImage } from "../images.ts";
 import { createRegistry, type RegistryOptions, type TestRegistry } from "../registry.ts";

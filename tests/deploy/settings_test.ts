@@ -1,7 +1,7 @@
 /** What the environment of Deno Deploy says, and what is said of values that cannot be used. */
 
 import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from "@std/assert";
-import { ConfigError } from "../../src/mirror/config.ts";
+import { ConfigError } from "../../src/mirror/config/config.ts";
 import { readDeployConfig, readSettings, SettingsError } from "../../src/deno/deploy_settings.ts";
 import { ScheduleError } from "../../src/machine/service/schedule.ts";
 import { openStore, parseLocation, StoreLocationError } from "../../src/deno/store_location.ts";

@@ -4,8 +4,8 @@ import { assert, assertEquals } from "@std/assert";
 import { openKvStore } from "../../src/deno/kv_store.ts";
 import { Leases } from "../../src/machine/workers/lease.ts";
 import { shareWork } from "../../src/machine/workers/shared_work.ts";
-import type { CopyTask } from "../../src/mirror/plan.ts";
-import { type Store, tagKey } from "../../src/mirror/store.ts";
+import type { CopyTask } from "../../src/mirror/plan/plan.ts";
+import { type Store, tagKey } from "../../src/mirror/store/store.ts";
 
 const DIGEST = `sha256:${"a".repeat(64)}`;
 const TASK: CopyTask = {

@@ -4,8 +4,8 @@ import { openConfigRegistries } from "../../src/machine/network/config_registrie
 import { parseSchedule } from "../../src/machine/service/schedule.ts";
 import { MirrorService, type MirrorServiceOptions } from "../../src/machine/service/service.ts";
 import { createStatusSite } from "../../src/machine/site/status_site.ts";
-import type { Config } from "../../src/mirror/config.ts";
-import { MemoryStore } from "../../src/mirror/store.ts";
+import type { Config } from "../../src/mirror/config/config.ts";
+import { MemoryStore } from "../../src/mirror/store/store.ts";
 import type { TestRegistry } from "../registry.ts";
 
 /** A token as an operator may choose it. */

@@ -1,7 +1,7 @@
 /** The site of a scheduled mirror: who sees what, what a run on demand answers, and a site that is asked too often. */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { MemoryStore } from "../../src/mirror/store.ts";
+import { MemoryStore } from "../../src/mirror/store/store.ts";
 import { buildImage, pushImage } from "../images.ts";
 import { createRegistry, type TestRegistry } from "../registry.ts";
 import { configOf, OPERATOR, serviceOf, siteOf, TOKEN } from "./site.ts";

@@ -4,7 +4,7 @@ import { openConfigRegistries } from "../../src/machine/network/config_registrie
 import { Leases } from "../../src/machine/workers/lease.ts";
 import { IMAGE_LEASE, shareWork } from "../../src/machine/workers/shared_work.ts";
 import { openStore } from "../../src/deno/store_location.ts";
-import { parseConfig } from "../../src/mirror/config_text.ts";
+import { parseConfig } from "../../src/mirror/config/config_text.ts";
 import { mirror } from "../../src/mirror/run.ts";
 import { Transport } from "../../src/registry/transport.ts";
 

@@ -1,8 +1,8 @@
 /** Fuzz tests of what registries answer: challenges, links, ranges, locations, errors, waits. */
 
 import { assert, assertEquals } from "@std/assert";
-import { BlobSource } from "../../src/registry/blob_source.ts";
-import { parseChallenges } from "../../src/registry/challenge.ts";
+import { BlobSource } from "../../src/registry/stream/blob_source.ts";
+import { parseChallenges } from "../../src/registry/login/challenge.ts";
 import { parseErrors, parseRetryAfter, RegistryError } from "../../src/registry/registry_error.ts";
 import { Repository } from "../../src/registry/repository.ts";
 import { nextTagPage, parseTagPage } from "../../src/registry/tag_page.ts";

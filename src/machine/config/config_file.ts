@@ -1,14 +1,14 @@
 /** Where the config comes from: one file, two files, standard input, or the command line itself. */
 
 import { toText } from "@std/streams/to-text";
-import { type Config, ConfigError } from "../../mirror/config.ts";
+import { type Config, ConfigError } from "../../mirror/config/config.ts";
 import {
   type ConfigSource,
   type ParseConfigOptions,
   parseJsonc,
   readConfig,
   readConfigParts,
-} from "../../mirror/config_text.ts";
+} from "../../mirror/config/config_text.ts";
 import { UsageError } from "./flags.ts";
 
 /** Where the config is. */

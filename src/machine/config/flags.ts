@@ -1,7 +1,7 @@
 /** The command line: which flags there are, and what was given. */
 
 import { parseArgs } from "@std/cli/parse-args";
-import { nearestName } from "../../mirror/nearest.ts";
+import { nearestName } from "../../mirror/config/nearest.ts";
 import { platformsOf } from "../../oci/platform.ts";
 
 /** What was asked for on the command line. */

@@ -2,9 +2,9 @@
 
 import process from "node:process";
 import { isScalar, LineCounter, type Node, type Pair, parseDocument, visit } from "yaml";
-import { ConfigError } from "../../mirror/config.ts";
-import type { ConfigSource } from "../../mirror/config_text.ts";
-import type { Lines, Path } from "../../mirror/json_lines.ts";
+import { ConfigError } from "../../mirror/config/config.ts";
+import type { ConfigSource } from "../../mirror/config/config_text.ts";
+import type { Lines, Path } from "../../mirror/config/json_lines.ts";
 
 /** Values that aliases may come to: as many as a large config has rules, and far fewer than a "billion laughs". */
 const ALIAS_LIMIT = 10_000;

@@ -1,8 +1,8 @@
 /** `image-syncer auth check`: for every repository of a config, who asks, whether that works, and whether pushing is allowed. */
 
-import type { Config } from "../../mirror/config.ts";
-import { messageOf } from "../../mirror/failure.ts";
-import { parseRuleSource } from "../../mirror/rules.ts";
+import type { Config } from "../../mirror/config/config.ts";
+import { messageOf } from "../../mirror/plan/failure.ts";
+import { parseRuleSource } from "../../mirror/plan/rules.ts";
 import { splitReference } from "../../oci/reference.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
 import { Repository } from "../../registry/repository.ts";

@@ -1,12 +1,12 @@
 /** What the command does: reads the config, mirrors, and says what has become of it. */
 
-import { type Config, ConfigError } from "../../mirror/config.ts";
-import { challengeMemory } from "../../mirror/challenge_memory.ts";
-import { messageOf } from "../../mirror/failure.ts";
+import { type Config, ConfigError } from "../../mirror/config/config.ts";
+import { challengeMemory } from "../../mirror/store/challenge_memory.ts";
+import { messageOf } from "../../mirror/plan/failure.ts";
 import type { CopyEvent, Report } from "../../mirror/report.ts";
 import { mirror, type MirrorOptions, planOnly } from "../../mirror/run.ts";
-import { parseShard, ShardError, shardPlan, shardRules } from "../../mirror/shard.ts";
-import type { Store } from "../../mirror/store.ts";
+import { parseShard, ShardError, shardPlan, shardRules } from "../../mirror/plan/shard.ts";
+import type { Store } from "../../mirror/store/store.ts";
 import { Transport } from "../../registry/transport.ts";
 import { readConfigFiles } from "../config/config_file.ts";
 import {
@@ -47,7 +47,9 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     const isUsage = error instanceof UsageError || error instanceof ShardError ||
       error instanceof StoreLocationError;
     if (!isUsage && !isSetupError(error)) throw error;
-    screen.err(isUsage ? `${error.message}\n\n${(await import("../config/help.ts")).HELP}` : messageOf(error));
+    screen.err(
+      isUsage ? `${error.message}\n\n${(await import("../config/help.ts")).HELP}` : messageOf(error),
+    );
     return EXIT.usage;
   }
 }

@@ -1,6 +1,6 @@
 /** A mirror on a schedule, put together: its store, its leases, what runs it and the site that shows it. */
 
-import type { Config } from "../../mirror/config.ts";
+import type { Config } from "../../mirror/config/config.ts";
 import type { OpenedRegistries } from "../network/config_registries.ts";
 import { Leases } from "../workers/lease.ts";
 import type { Schedule } from "../service/schedule.ts";

@@ -1,7 +1,7 @@
 /** What a file of credentials says: Docker's `config.json`, or the `auth.json` of podman and skopeo, which is the same form. */
 
 import { canonicalRegistry } from "../../oci/reference.ts";
-import type { Credential } from "../../registry/credential.ts";
+import type { Credential } from "../../registry/login/credential.ts";
 
 /** Credentials that are there cannot be used. */
 export class CredentialError extends Error {

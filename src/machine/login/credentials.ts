@@ -1,7 +1,7 @@
 /** The credentials people already hold on a machine: what `docker login`, `podman login` and their helpers keep. */
 
 import { canonicalRegistry } from "../../oci/reference.ts";
-import type { Credential } from "../../registry/credential.ts";
+import type { Credential } from "../../registry/login/credential.ts";
 import { type AuthFile, CredentialError, parseAuthFile } from "./auth_file.ts";
 import { CredentialHelpers, helperServer } from "./credential_helper.ts";
 import { helperRunner, type RunHelper } from "./helper_process.ts";

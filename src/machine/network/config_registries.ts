@@ -7,9 +7,9 @@ import {
   findAuth,
   hasCredential,
   isInsecureRegistry,
-} from "../../mirror/config.ts";
-import type { Environment } from "../../mirror/environment_values.ts";
-import type { Credential } from "../../registry/credential.ts";
+} from "../../mirror/config/config.ts";
+import type { Environment } from "../../mirror/config/environment_values.ts";
+import type { Credential } from "../../registry/login/credential.ts";
 import type { TransportOptions } from "../../registry/request.ts";
 import type { MachineCredentials } from "../login/credentials.ts";
 import type { ClosableFetch } from "./insecure_fetch.ts";

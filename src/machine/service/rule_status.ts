@@ -1,8 +1,8 @@
 /** Which rule an image belongs to, and what a run's report means for each rule. */
 
-import type { Rule } from "../../mirror/config.ts";
+import type { Rule } from "../../mirror/config/config.ts";
 import type { Report, ReportDestination, ReportTask } from "../../mirror/report.ts";
-import { expandRule, parseRuleSource, type RuleSource } from "../../mirror/rules.ts";
+import { expandRule, parseRuleSource, type RuleSource } from "../../mirror/plan/rules.ts";
 import { formatReference, parseReference, splitReference } from "../../oci/reference.ts";
 import type { RuleRecord } from "./status.ts";
 

@@ -1,6 +1,6 @@
 /** Follows one run and remembers what becomes of it, while it is on and after. */
 
-import type { Rule } from "../../mirror/config.ts";
+import type { Rule } from "../../mirror/config/config.ts";
 import { type CopyEvent, type Report, startReport } from "../../mirror/report.ts";
 import { emptyRule, updateRules } from "./rule_status.ts";
 import type { Outcome, Progress, RuleRecord, RunRecord, StatusMemory, Sums, Trigger } from "./status.ts";

@@ -1,11 +1,11 @@
 /** A mirror that runs again and again: one run at a time, each within its budget, each going on where the last one stopped. */
 
-import { challengeMemory } from "../../mirror/challenge_memory.ts";
-import type { Config } from "../../mirror/config.ts";
-import { messageOf } from "../../mirror/failure.ts";
+import { challengeMemory } from "../../mirror/store/challenge_memory.ts";
+import type { Config } from "../../mirror/config/config.ts";
+import { messageOf } from "../../mirror/plan/failure.ts";
 import type { CopyEvent } from "../../mirror/report.ts";
 import { mirror, type MirrorOptions } from "../../mirror/run.ts";
-import type { Store } from "../../mirror/store.ts";
+import type { Store } from "../../mirror/store/store.ts";
 import type { Clock } from "../../registry/clock.ts";
 import type { Fetch } from "../../registry/fetch.ts";
 import { Transport } from "../../registry/transport.ts";

@@ -1,7 +1,7 @@
 /** What a scheduled mirror remembers of its runs: what the status page, its JSON and its metrics are made of. */
 
 import type { ByteCounts, Report } from "../../mirror/report.ts";
-import type { Store, StoreKey, StoreValue } from "../../mirror/store.ts";
+import type { Store, StoreKey, StoreValue } from "../../mirror/store/store.ts";
 
 /** What started a run. */
 export type Trigger = "schedule" | "request";

@@ -2,7 +2,7 @@
 
 import { type Context, Hono } from "hono";
 import { getCookie, setCookie } from "hono/cookie";
-import { messageOf } from "../../mirror/failure.ts";
+import { messageOf } from "../../mirror/plan/failure.ts";
 import { BriefCache } from "./brief_cache.ts";
 import { formatMetrics, METRICS_TYPE } from "./metrics.ts";
 import { OperatorToken, SESSION_SECONDS } from "./operator_token.ts";

@@ -1,6 +1,6 @@
 /** What is shown of a scheduled mirror: everything to who has the token, totals to who has not. */
 
-import type { Config } from "../../mirror/config.ts";
+import type { Config } from "../../mirror/config/config.ts";
 import { emptyRule } from "../service/rule_status.ts";
 import type { Schedule } from "../service/schedule.ts";
 import type { Memory, Progress, RuleRecord, RunRecord, Sums } from "../service/status.ts";

@@ -9,7 +9,7 @@ import {
   type StoreSetOptions,
   type StoreValue,
   valueOf,
-} from "../../mirror/store.ts";
+} from "../../mirror/store/store.ts";
 import { formatFact, formatRecord } from "./record.ts";
 import { appendLines, openRecordFile } from "./record_file.ts";
 import { type LoadedRecords, loadRecords } from "./loaded_records.ts";

@@ -1,6 +1,6 @@
 /** What a file store finds when it opens its file: read once, rewritten first when most of it is outdated. */
 
-import { Facts } from "../../mirror/store.ts";
+import { Facts } from "../../mirror/store/store.ts";
 import { formatFact, parsePlainFact, parseRecord } from "./record.ts";
 import { openRecordFile, replaceRecordFile, visitLines } from "./record_file.ts";
 

@@ -1,7 +1,7 @@
 /** One line of a records file: how a fact is written, and what is understood of whatever stands there. */
 
 import { isDigest } from "../../oci/descriptor.ts";
-import { type Fact, hintKey, type StoreKey } from "../../mirror/store.ts";
+import { type Fact, hintKey, type StoreKey } from "../../mirror/store/store.ts";
 
 /** The longest line, in bytes, that is written or read; longer ones are passed over. */
 export const MAX_LINE_LENGTH = 1024 * 1024;

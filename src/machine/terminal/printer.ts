@@ -1,6 +1,6 @@
 /** What a run prints on standard output: the phases, a line for each image that is through, and the totals. */
 
-import type { Plan } from "../../mirror/plan.ts";
+import type { Plan } from "../../mirror/plan/plan.ts";
 import { type CopyEvent, formatBytes, formatSummary, type Phase, type Report } from "../../mirror/report.ts";
 
 /** The lines of image-syncer v1.0.3 that scripts look for. */

@@ -1,9 +1,9 @@
 /** Several workers on one config: who copies what is settled by leases in the Deno KV database they share. */
 
-import { messageOf } from "../../mirror/failure.ts";
-import type { CopyTask } from "../../mirror/plan.ts";
+import { messageOf } from "../../mirror/plan/failure.ts";
+import type { CopyTask } from "../../mirror/plan/plan.ts";
 import type { MirrorOptions } from "../../mirror/run.ts";
-import { type Store, tagKey } from "../../mirror/store.ts";
+import { type Store, tagKey } from "../../mirror/store/store.ts";
 import { parseReference } from "../../oci/reference.ts";
 import type { Lease, Leases } from "./lease.ts";
 

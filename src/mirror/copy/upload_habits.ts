@@ -1,7 +1,7 @@
 /** Step 6 of the walk, the copy: how registries take uploads, learned from their answers and not from their names. */
 
-import { defer, type Deferred } from "../registry/deferred.ts";
-import { RegistryError } from "../registry/registry_error.ts";
+import { defer, type Deferred } from "../../registry/deferred.ts";
+import { RegistryError } from "../../registry/registry_error.ts";
 
 /** Bytes of a chunk when a registry has refused a blob as too large (Azure takes some 20 MB at once). */
 const FIRST_CHUNK = 16 * 1024 * 1024;

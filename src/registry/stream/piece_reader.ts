@@ -1,7 +1,7 @@
 /** Step 2 of the walk, the wire: a body in pieces that are as large as its line is fast. */
 
 import type { BufferPool } from "./buffer_pool.ts";
-import type { SourceResponse } from "./fetch.ts";
+import type { SourceResponse } from "../fetch.ts";
 
 /** Bytes of the smallest piece that is asked for; most runtimes have no more at once (Deno's fetch: 64 KiB). */
 const SMALLEST_PIECE = 64 * 1024;

@@ -1,10 +1,10 @@
 /** Step 2 of the walk, the wire: from a registry's challenge to the header that satisfies it. */
 
 import type { Challenge } from "./challenge.ts";
-import type { Clock } from "./clock.ts";
+import type { Clock } from "../clock.ts";
 import type { Credential, CredentialSource } from "./credential.ts";
-import { defer } from "./deferred.ts";
-import { printable, RegistryError } from "./registry_error.ts";
+import { defer } from "../deferred.ts";
+import { printable, RegistryError } from "../registry_error.ts";
 import { coversScopes, mergeScopes } from "./scopes.ts";
 
 /** Logging in was not possible; the message holds no secret. */

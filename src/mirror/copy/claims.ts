@@ -1,8 +1,8 @@
 /** Step 6 of the walk, the copy: who is bringing one blob where, so that nobody brings it twice. */
 
-import { defer, type Deferred } from "../registry/deferred.ts";
-import type { Digest } from "../oci/descriptor.ts";
-import type { Repository } from "../registry/repository.ts";
+import { defer, type Deferred } from "../../registry/deferred.ts";
+import type { Digest } from "../../oci/descriptor.ts";
+import type { Repository } from "../../registry/repository.ts";
 import type { Destination } from "./destination.ts";
 import type { Presence } from "./presence.ts";
 

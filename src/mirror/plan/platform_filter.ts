@@ -6,11 +6,11 @@ import {
   isIndexType,
   isSchema1Type,
   type Platform,
-} from "../oci/descriptor.ts";
-import { childrenOf, type Content, parseContent } from "../oci/manifest.ts";
-import { matchesPlatform, parsePlatformSelector, type PlatformSelector } from "../oci/platform.ts";
-import { readText } from "../registry/read_body.ts";
-import type { Repository } from "../registry/repository.ts";
+} from "../../oci/descriptor.ts";
+import { childrenOf, type Content, parseContent } from "../../oci/manifest.ts";
+import { matchesPlatform, parsePlatformSelector, type PlatformSelector } from "../../oci/platform.ts";
+import { readText } from "../../registry/stream/read_body.ts";
+import type { Repository } from "../../registry/repository.ts";
 
 /** Annotation of an attestation: the digest of the manifest it describes (BuildKit, "Image attestation storage"). */
 const DESCRIBES = "vnd.docker.reference.digest";

@@ -1,13 +1,13 @@
 /** Step 3 of the walk, the config: from text to what the user wants, every problem named by its place. */
 
 import { parse } from "@std/jsonc/parse";
-import { parsePlatformSelector } from "../oci/platform.ts";
-import { canonicalRegistry } from "../oci/reference.ts";
+import { parsePlatformSelector } from "../../oci/platform.ts";
+import { canonicalRegistry } from "../../oci/reference.ts";
 import { type AuthEntry, type Config, ConfigError, type Rule } from "./config.ts";
 import { type Environment, expandCredential, expandDestination } from "./environment_values.ts";
 import { findLines, type Lines, type Path } from "./json_lines.ts";
 import { nearestName } from "./nearest.ts";
-import { defaultDestination, parseRuleSource, type RuleDefaults } from "./rules.ts";
+import { defaultDestination, parseRuleSource, type RuleDefaults } from "../plan/rules.ts";
 
 /** Options of {@linkcode parseConfig}. */
 export interface ParseConfigOptions {

@@ -1,15 +1,15 @@
 /** Step 6 of the walk, the copy: one image to all of its destinations, children before parents, the tag last. */
 
-import { defer } from "../registry/deferred.ts";
-import { type Descriptor, type Digest, DigestError } from "../oci/descriptor.ts";
-import { childrenOf, type Content, ManifestError } from "../oci/manifest.ts";
-import { formatReference, parseReference } from "../oci/reference.ts";
-import { RegistryError } from "../registry/registry_error.ts";
-import type { Repository } from "../registry/repository.ts";
-import { isPermanent, messageOf, toError } from "./failure.ts";
-import type { CopyTask } from "./plan.ts";
-import { filterPlatforms } from "./platform_filter.ts";
-import { tagKey } from "./store.ts";
+import { defer } from "../../registry/deferred.ts";
+import { type Descriptor, type Digest, DigestError } from "../../oci/descriptor.ts";
+import { childrenOf, type Content, ManifestError } from "../../oci/manifest.ts";
+import { formatReference, parseReference } from "../../oci/reference.ts";
+import { RegistryError } from "../../registry/registry_error.ts";
+import type { Repository } from "../../registry/repository.ts";
+import { isPermanent, messageOf, toError } from "../plan/failure.ts";
+import type { CopyTask } from "../plan/plan.ts";
+import { filterPlatforms } from "../plan/platform_filter.ts";
+import { tagKey } from "../store/store.ts";
 import { copyBlob } from "./blob_copy.ts";
 import { type CopyContext, Destination, live, StoppedError } from "./destination.ts";
 

@@ -1,7 +1,7 @@
 /** Step 5 of the walk, the plan: the part of the work that one of several machines does, without asking the others. */
 
-import { splitReference } from "../oci/reference.ts";
-import type { Rule } from "./config.ts";
+import { splitReference } from "../../oci/reference.ts";
+import type { Rule } from "../config/config.ts";
 import type { Plan } from "./plan.ts";
 
 /** One of several parts, counted from 1: `{ index: 3, count: 8 }` is the third of eight. */

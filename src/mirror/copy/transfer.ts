@@ -1,12 +1,12 @@
 /** Step 6 of the walk, the copy: the bytes of one blob, from one read of its source to several uploads. */
 
-import { type ByteSource, fanOut, UploadBody } from "../registry/body.ts";
-import { RegistryError } from "../registry/registry_error.ts";
-import { SlicedSource } from "../registry/replay_source.ts";
-import type { Repository } from "../registry/repository.ts";
-import type { UploadOpening, UploadSession } from "../registry/upload_session.ts";
+import { type ByteSource, fanOut, UploadBody } from "../../registry/stream/body.ts";
+import { RegistryError } from "../../registry/registry_error.ts";
+import { SlicedSource } from "../../registry/stream/replay_source.ts";
+import type { Repository } from "../../registry/repository.ts";
+import type { UploadOpening, UploadSession } from "../../registry/upload_session.ts";
 import { type CopyContext, type Destination, StoppedError } from "./destination.ts";
-import { isPermanent, toError } from "./failure.ts";
+import { isPermanent, toError } from "../plan/failure.ts";
 import { type BlobCopy, TransferSource } from "./transfer_source.ts";
 
 /**

@@ -1,6 +1,6 @@
 /** Step 4 of the walk, the rules: tag patterns with the meaning of RE2, as image-syncer reads them. */
 
-import { InvalidReferenceError } from "../oci/reference.ts";
+import { InvalidReferenceError } from "../../oci/reference.ts";
 
 /**
  * Compiles a pattern. It is searched for, not anchored: `1` selects `v1`.

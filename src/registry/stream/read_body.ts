@@ -2,7 +2,7 @@
 
 import { LimitedBytesTransformStream } from "@std/streams/limited-bytes-transform-stream";
 import { toBytes } from "@std/streams/to-bytes";
-import { TimeLimitError } from "./fetch.ts";
+import { TimeLimitError } from "../fetch.ts";
 
 /**
  * Reads a body that must be small.

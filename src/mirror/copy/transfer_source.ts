@@ -1,13 +1,13 @@
 /** Step 6 of the walk, the copy: the source of one blob, read once, checked, and kept at hand for uploads that break off. */
 
-import { algorithmOf, type Descriptor, DigestError } from "../oci/descriptor.ts";
-import { BlobSource } from "../registry/blob_source.ts";
-import type { ByteSource } from "../registry/body.ts";
-import { verified } from "../registry/hasher.ts";
-import { ReplaySource } from "../registry/replay_source.ts";
-import type { Repository } from "../registry/repository.ts";
+import { algorithmOf, type Descriptor, DigestError } from "../../oci/descriptor.ts";
+import { BlobSource } from "../../registry/stream/blob_source.ts";
+import type { ByteSource } from "../../registry/stream/body.ts";
+import { verified } from "../../registry/hasher.ts";
+import { ReplaySource } from "../../registry/stream/replay_source.ts";
+import type { Repository } from "../../registry/repository.ts";
 import type { CopyContext } from "./destination.ts";
-import { toError } from "./failure.ts";
+import { toError } from "../plan/failure.ts";
 
 /** One blob to copy. */
 export interface BlobCopy {

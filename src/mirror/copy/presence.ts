@@ -1,7 +1,7 @@
 /** Step 6 of the walk, the copy: what is known, in this run, to be at a destination. */
 
-import type { Digest } from "../oci/descriptor.ts";
-import type { Repository } from "../registry/repository.ts";
+import type { Digest } from "../../oci/descriptor.ts";
+import type { Repository } from "../../registry/repository.ts";
 import { Holders } from "./holders.ts";
 
 /**

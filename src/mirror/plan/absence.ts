@@ -1,10 +1,10 @@
 /** Step 5 of the walk, the plan: which destinations need not be asked, because their repository was listed. */
 
 import { pooledMap } from "@std/async/pool";
-import { formatReference, type Reference } from "../oci/reference.ts";
-import { RegistryError } from "../registry/registry_error.ts";
+import { formatReference, type Reference } from "../../oci/reference.ts";
+import { RegistryError } from "../../registry/registry_error.ts";
 import { type LookContext, rememberedDigest } from "./look.ts";
-import type { Presence } from "./presence.ts";
+import type { Presence } from "../copy/presence.ts";
 
 /** What finding out needs. */
 export interface AbsenceContext extends LookContext {

@@ -1,12 +1,12 @@
 /** Step 6 of the walk, the copy: one blob to every destination that lacks it, at most once to each. */
 
-import { RegistryError } from "../registry/registry_error.ts";
-import type { Repository } from "../registry/repository.ts";
-import type { UploadOpening, UploadSession } from "../registry/upload_session.ts";
+import { RegistryError } from "../../registry/registry_error.ts";
+import type { Repository } from "../../registry/repository.ts";
+import type { UploadOpening, UploadSession } from "../../registry/upload_session.ts";
 import { Claims } from "./claims.ts";
 import { type CopyContext, type Destination, live } from "./destination.ts";
-import { isPermanent } from "./failure.ts";
-import { blobKey } from "./store.ts";
+import { isPermanent } from "../plan/failure.ts";
+import { blobKey } from "../store/store.ts";
 import { Transfer } from "./transfer.ts";
 import type { BlobCopy } from "./transfer_source.ts";
 

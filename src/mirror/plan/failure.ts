@@ -1,11 +1,11 @@
 /** Step 6 of the walk, the copy: what failed, on which side, and whether trying again can help. */
 
-import { DigestError } from "../oci/descriptor.ts";
-import { ManifestError } from "../oci/manifest.ts";
-import { PlatformError } from "../oci/platform.ts";
-import { InvalidReferenceError } from "../oci/reference.ts";
-import { AuthError } from "../registry/auth.ts";
-import { RegistryError } from "../registry/registry_error.ts";
+import { DigestError } from "../../oci/descriptor.ts";
+import { ManifestError } from "../../oci/manifest.ts";
+import { PlatformError } from "../../oci/platform.ts";
+import { InvalidReferenceError } from "../../oci/reference.ts";
+import { AuthError } from "../../registry/login/auth.ts";
+import { RegistryError } from "../../registry/registry_error.ts";
 import { RuleError } from "./rules.ts";
 
 /** Whether trying again cannot help: the registry refused for good, or what it served is wrong. */

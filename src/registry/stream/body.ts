@@ -1,6 +1,6 @@
 /** Step 2 of the walk, the wire: bytes on their way from one registry to others, counted, stoppable, of a known length. */
 
-import type { FetchInit } from "./fetch.ts";
+import type { FetchInit } from "../fetch.ts";
 
 /** Bytes that are pulled piece by piece. */
 export interface ByteSource {

@@ -1,14 +1,14 @@
 /** Step 2 of the walk, the wire: reads one blob, and goes on where it broke off when the connection does. */
 
-import type { Descriptor } from "../oci/descriptor.ts";
-import { AuthError } from "./auth.ts";
+import type { Descriptor } from "../../oci/descriptor.ts";
+import { AuthError } from "../login/auth.ts";
 import { type ByteSource, LengthError } from "./body.ts";
-import type { SourceResponse } from "./fetch.ts";
-import { describeFailure } from "./network_failure.ts";
-import { RegistryError } from "./registry_error.ts";
+import type { SourceResponse } from "../fetch.ts";
+import { describeFailure } from "../network_failure.ts";
+import { RegistryError } from "../registry_error.ts";
 import { openPieceReader } from "./piece_reader.ts";
 import { lengthOf } from "./read_body.ts";
-import type { Repository } from "./repository.ts";
+import type { Repository } from "../repository.ts";
 import { WatchedReader } from "./watched_reader.ts";
 
 /** Options of a {@linkcode BlobSource}. */

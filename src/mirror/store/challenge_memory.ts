@@ -1,7 +1,7 @@
 /** The memory between runs, as the wire uses it: what registries ask for. */
 
-import type { Challenge } from "../registry/challenge.ts";
-import type { ChallengeMemory } from "../registry/request.ts";
+import type { Challenge } from "../../registry/login/challenge.ts";
+import type { ChallengeMemory } from "../../registry/request.ts";
 import { challengeKey, type Store } from "./store.ts";
 
 /** Remembers in a store what registries ask for; a registry that asks for the same again is not written again. */

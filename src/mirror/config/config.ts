@@ -1,6 +1,6 @@
 /** Step 3 of the walk, the config: what the user wants, once it has been read and checked. */
 
-import type { Credential } from "../registry/credential.ts";
+import type { Credential } from "../../registry/login/credential.ts";
 import type { Path } from "./json_lines.ts";
 
 /** How one registry, or one namespace of it, is reached and logged in to. */

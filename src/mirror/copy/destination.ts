@@ -1,14 +1,14 @@
 /** Step 6 of the walk, the copy: one place an image goes to, and what copying needs. */
 
-import type { DigestOf } from "../oci/descriptor.ts";
-import { formatReference, type Reference } from "../oci/reference.ts";
-import type { TransferSlots } from "../registry/gate.ts";
-import type { CreateHasher } from "../registry/hasher.ts";
-import type { Repository } from "../registry/repository.ts";
-import { toError } from "./failure.ts";
+import type { DigestOf } from "../../oci/descriptor.ts";
+import { formatReference, type Reference } from "../../oci/reference.ts";
+import type { TransferSlots } from "../../registry/gate.ts";
+import type { CreateHasher } from "../../registry/hasher.ts";
+import type { Repository } from "../../registry/repository.ts";
+import { toError } from "../plan/failure.ts";
 import type { Presence } from "./presence.ts";
-import type { CopyEvent } from "./report.ts";
-import type { Store } from "./store.ts";
+import type { CopyEvent } from "../report.ts";
+import type { Store } from "../store/store.ts";
 import type { UploadHabits } from "./upload_habits.ts";
 
 /** What copying needs. */

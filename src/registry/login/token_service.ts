@@ -1,11 +1,11 @@
 /** Step 2 of the walk, the wire: asks a token service, once; what it says in an error is repeated, what it was told never is. */
 
 import { AuthError, type TokenRequest } from "./auth.ts";
-import type { Fetch, FetchInit } from "./fetch.ts";
-import { describeFailure, isCertificateFailure } from "./network_failure.ts";
-import { readText } from "./read_body.ts";
-import { parseErrors, parseRetryAfter, RegistryError } from "./registry_error.ts";
-import { statusWords } from "./status_words.ts";
+import type { Fetch, FetchInit } from "../fetch.ts";
+import { describeFailure, isCertificateFailure } from "../network_failure.ts";
+import { readText } from "../stream/read_body.ts";
+import { parseErrors, parseRetryAfter, RegistryError } from "../registry_error.ts";
+import { statusWords } from "../status_words.ts";
 
 /** Bytes of a token service's answer that are read. */
 const ANSWER_LIMIT = 1024 * 1024;

@@ -1,11 +1,11 @@
 /** Step 5 of the walk, the plan: what a source stands for now, and what a destination has. */
 
-import type { Descriptor, Digest } from "../oci/descriptor.ts";
-import type { Reference } from "../oci/reference.ts";
-import { RegistryError } from "../registry/registry_error.ts";
-import type { Repository } from "../registry/repository.ts";
+import type { Descriptor, Digest } from "../../oci/descriptor.ts";
+import type { Reference } from "../../oci/reference.ts";
+import { RegistryError } from "../../registry/registry_error.ts";
+import type { Repository } from "../../registry/repository.ts";
 import { filterPlatforms } from "./platform_filter.ts";
-import { filteredKey, type Store, type StoreValue, tagKey } from "./store.ts";
+import { filteredKey, type Store, type StoreValue, tagKey } from "../store/store.ts";
 
 /** What looking needs. */
 export interface LookContext {

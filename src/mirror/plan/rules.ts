@@ -6,8 +6,8 @@ import {
   InvalidReferenceError,
   type Reference,
   splitReference,
-} from "../oci/reference.ts";
-import type { Digest } from "../oci/descriptor.ts";
+} from "../../oci/reference.ts";
+import type { Digest } from "../../oci/descriptor.ts";
 
 /** Which images of a repository a rule selects. */
 export type Selection =

@@ -1,6 +1,6 @@
 /** Step 2 of the walk, the wire: reads a body within a limit on bytes not moving, and until somebody gives up. */
 
-import { TimeLimitError } from "./fetch.ts";
+import { TimeLimitError } from "../fetch.ts";
 import type { PieceReader } from "./piece_reader.ts";
 
 /** What ends the reading of a body before its end. */

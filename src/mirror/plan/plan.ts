@@ -1,16 +1,16 @@
 /** Step 5 of the walk, the plan: what there is to copy, by tag lists and HEADs only. A dry run stops here. */
 
 import { pooledMap } from "@std/async/pool";
-import type { Descriptor, Digest } from "../oci/descriptor.ts";
-import { formatReference, parseReference, type Reference, splitReference } from "../oci/reference.ts";
-import type { Rule } from "./config.ts";
+import type { Descriptor, Digest } from "../../oci/descriptor.ts";
+import { formatReference, parseReference, type Reference, splitReference } from "../../oci/reference.ts";
+import type { Rule } from "../config/config.ts";
 import { isPermanent, messageOf, toError } from "./failure.ts";
 import { imageId } from "./image_id.ts";
 import { type AbsenceContext, findAbsent } from "./absence.ts";
 import { rememberedDigest, resolveDestination, resolveRoot, type Root } from "./look.ts";
 import { compilePattern } from "./pattern.ts";
 import { expandRule, needsTags, parseRuleSource, type ReferencePair, type RuleSource } from "./rules.ts";
-import { tagKey } from "./store.ts";
+import { tagKey } from "../store/store.ts";
 
 /** What is to be done at one destination. */
 export interface PlannedDestination {

@@ -1,6 +1,6 @@
 /** The memory between runs: what a store is, the one that lives in memory, and every key the project uses. */
 
-import type { Digest } from "../oci/descriptor.ts";
+import type { Digest } from "../../oci/descriptor.ts";
 
 /** A key: one or more parts, so that it fits `Deno.Kv` one to one. No part is empty. */
 export type StoreKey = readonly string[];

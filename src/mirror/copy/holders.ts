@@ -1,6 +1,6 @@
 /** Step 6 of the walk, the copy: which repositories of a registry hold which content. */
 
-import type { Digest } from "../oci/descriptor.ts";
+import type { Digest } from "../../oci/descriptor.ts";
 
 /** The one repository that holds something, or all of them: most content is in one, and a set of one takes far more memory. */
 type Names = string | Set<string>;
