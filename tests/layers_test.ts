@@ -43,7 +43,7 @@ const STILL_DENO = [
   "src/machine/workers/lease.ts",
 ];
 /** Packages that floors 1 to 3 may import: they run wherever fetch and WHATWG streams exist. */
-const CORE_PACKAGES = /^(?:@std\/(?:async|jsonc|streams)\/[a-z-]+|re2js)$/;
+const CORE_PACKAGES = /^(?:@std\/(?:async|jsonc|streams)\/[a-z-]+|re2js|picomatch|semver)$/;
 const LINE_LIMIT = 400;
 
 async function readSources(directory = "", found = new Map<string, string>()): Promise<Map<string, string>> {
