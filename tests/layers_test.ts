@@ -38,8 +38,6 @@ const STILL_DENO = [
   "src/machine/store/file_store.ts",
   "src/machine/store/loaded_records.ts",
   "src/machine/store/record_file.ts",
-  "src/machine/terminal/log.ts",
-  "src/machine/terminal/screen.ts",
   "src/machine/workers/lease.ts",
 ];
 /** Packages that floors 1 to 3 may import: they run wherever fetch and WHATWG streams exist. */

@@ -15,6 +15,7 @@ export type Phase = "generate" | "copy" | "retry-generate" | "retry-copy";
 export type CopyEvent =
   | { type: "phase-started"; phase: Phase }
   | { type: "planned"; plan: Plan }
+  | { type: "planning-ended" }
   | { type: "task-started"; task: string }
   | { type: "blob-started"; task: string; digest: Digest; size: number; destinations: string[] }
   | { type: "blob-progress"; task: string; digest: Digest; bytes: number }

@@ -142,6 +142,7 @@ class Run {
     this.#emit({ type: "phase-started", phase: "generate" });
     let plan = await this.plan();
     this.#take(plan);
+    this.#emit({ type: "planning-ended" });
     this.#emit({ type: "phase-started", phase: "copy" });
     await this.#copy(plan.tasks);
     for (let pass = 0; pass < (this.#options.retries ?? 2); pass++) {

@@ -46,6 +46,7 @@ export interface ChallengeMemory {
 /** Something about the wire that a watcher may want to know. */
 export type TransportEvent =
   | { type: "request-retried"; registry: string; action: string; reason: string; wait: number }
+  | { type: "waiting"; registry: string; reason: string; wait: number; attempt: number; attempts: number }
   | { type: "rate-limited"; registry: string; until: number };
 
 /** What a {@linkcode Transport} is made of; every part has a default. */

@@ -20,7 +20,7 @@ import { onInterrupt } from "./interrupt.ts";
 import type { Leases } from "../workers/lease.ts";
 import { lazyDigestOf } from "../network/lazy_digest.ts";
 import { LiveView } from "../terminal/live_view.ts";
-import { countProgress, type Log, logEvent, openLog } from "../terminal/log.ts";
+import { type Log, logCount, logEvent, openLog, sayProgress } from "../terminal/log.ts";
 import { dryRunLines, linesOf, summaryLines } from "../terminal/printer.ts";
 import { Screen } from "../terminal/screen.ts";
 import { openStore, parseLocation, StoreLocationError } from "../../deno/store_location.ts";
@@ -36,10 +36,10 @@ const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
  * @returns The exit code.
  */
 export async function runCommand(args: readonly string[]): Promise<number> {
-  const screen = new Screen();
+  const screen = new Screen({ environment: environmentOf });
   try {
     const command = parseFlags(args, environmentOf);
-    if (command.type === "help") screen.out((await import("../config/help.ts")).HELP);
+    if (command.type === "help") screen.text((await import("../config/help.ts")).HELP);
     else if (command.type === "version") screen.out(`image-syncer ${VERSION} (deno)`);
     else return await runWithConfig(command, screen);
     return EXIT.done;
@@ -47,9 +47,10 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     const isUsage = error instanceof UsageError || error instanceof ShardError ||
       error instanceof StoreLocationError;
     if (!isUsage && !isSetupError(error)) throw error;
-    screen.err(
-      isUsage ? `${error.message}\n\n${(await import("../config/help.ts")).HELP}` : messageOf(error),
-    );
+    screen.err(messageOf(error));
+    if (isUsage) {
+      for (const line of `\n${(await import("../config/help.ts")).HELP}`.split("\n")) screen.err(line);
+    }
     return EXIT.usage;
   }
 }
@@ -132,7 +133,7 @@ async function authCheck({ config, registries, screen, signal, flags }: RunParts
   const { checkAuth } = await import("./auth_check.ts");
   const transport = new Transport({ ...registries.options, signal, limits: flags.limits });
   const findings = await checkAuth(config, registries, transport);
-  for (const { line } of findings) screen.out(line);
+  for (const line of findings.flatMap((one) => one.line.split("\n"))) screen.out(line);
   return findings.every(({ isGood }) => isGood) ? EXIT.done : EXIT.failed;
 }
 
@@ -210,19 +211,18 @@ async function mirrorOptions(
 
 async function fullRun(parts: RunParts, options: Options): Promise<number> {
   const { flags, screen, log } = parts;
-  const view = new LiveView();
-  if (flags.progress && Screen.hasTerminal()) screen.show((size) => view.frame(size));
-  const count = countProgress(log);
+  const view = new LiveView({ paint: screen.paintErrors });
+  const stopProgress = showProgress(parts, view);
   const lines = linesOf();
   let warnings = 0;
   const onEvent = (event: CopyEvent) => {
     view.add(event);
     if (event.type === "warning") warnings++;
     // Without a file the log is on the same screen as the lines about images, which say what failed.
-    if (flags.log !== undefined || flags.logFormat === "json" || event.type !== "destination-failed") {
-      logEvent(log, event);
-    }
-    count(event);
+    const isSaid = event.type === "destination-failed" || event.type === "planned";
+    if (flags.log !== undefined || flags.logFormat === "json" || !isSaid) logEvent(log, event);
+    const isThrough = event.type === "destination-copied" || event.type === "destination-failed";
+    if (isThrough) logCount(log, view.fold.snapshot());
     for (const line of lines(event)) screen.out(line);
   };
   let report: Report;
@@ -233,7 +233,7 @@ async function fullRun(parts: RunParts, options: Options): Promise<number> {
       onEvent,
     });
   } finally {
-    screen.hide();
+    stopProgress();
   }
   const isWritten = await writeOutputs(parts, report);
   logSummary(log, report);
@@ -241,6 +241,19 @@ async function fullRun(parts: RunParts, options: Options): Promise<number> {
   if (report.isInterrupted) return EXIT.interrupted;
   const hasFailed = report.totals.failed + report.totals.rulesFailed > 0 || flags.strict && warnings > 0;
   return hasFailed || !isWritten ? EXIT.failed : EXIT.done;
+}
+
+/** A person at a terminal sees the live view, everybody else a line now and then. */
+function showProgress({ flags, screen, log }: RunParts, view: LiveView): () => void {
+  if (flags.progress && screen.hasLiveView) {
+    screen.show((size) => view.frame(size));
+    return () => screen.hide();
+  }
+  const isPlain = flags.log === undefined && flags.logFormat === "text";
+  return sayProgress(() => view.fold.snapshot(), (line) => {
+    if (isPlain) screen.err(line);
+    else log.write("info", line);
+  });
 }
 
 function rulesOf({ config, flags }: RunParts): Config["rules"] {

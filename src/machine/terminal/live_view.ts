@@ -1,15 +1,14 @@
-/** What a person at a terminal sees while a run is on: the images done, and every blob under way. */
+/** What a person at a terminal sees while a run is on: how far it is, and every blob under way. */
 
+import {
+  type BlobProgress,
+  formatClock,
+  imagesToCopy,
+  type Progress,
+  ProgressFold,
+} from "../../mirror/progress.ts";
 import { type CopyEvent, formatBytes } from "../../mirror/report.ts";
-
-/** One blob under way. */
-interface BlobView {
-  image: string;
-  digest: string;
-  size: number;
-  bytes: number;
-  startedAt: number;
-}
+import { type Paint, plain } from "./colour.ts";
 
 /** How much room there is. */
 export interface FrameSize {
@@ -19,102 +18,124 @@ export interface FrameSize {
   rows: number;
 }
 
+/** Options of {@linkcode LiveView}. */
+export interface LiveViewOptions {
+  /** Milliseconds from any fixed moment; `performance.now` unless told. */
+  now?: () => number;
+  /** Colours; none unless told. */
+  paint?: Paint;
+}
+
+/** From this width on a line has room for everything. */
+const WIDE = 100;
+/** Below this width a line has no bar. */
+const NARROW = 60;
+/** Below this width a line has nothing but a share and a name. */
+const TINY = 30;
+
 /** Follows a run's events and draws what they come to. Nothing is printed here. */
 export class LiveView {
-  #blobs = new Map<string, BlobView>();
-  #isPlanned = false;
-  #images = 0;
-  #done = 0;
-  #failed = 0;
-  #sent = 0;
+  /** The numbers that are shown. */
+  readonly fold: ProgressFold;
   #now: () => number;
-  /** Bytes sent at some recent moments, for a rate that neither jumps nor lags. */
-  #samples: { at: number; sent: number }[] = [];
+  #paint: Paint;
 
-  /** @param now Milliseconds from any fixed moment. */
-  constructor(now: () => number = () => performance.now()) {
+  /** Shows a run that has not begun. */
+  constructor({ now = () => performance.now(), paint = plain }: LiveViewOptions = {}) {
+    this.fold = new ProgressFold({ now });
     this.#now = now;
+    this.#paint = paint;
   }
 
   /** Takes in one event. */
   add(event: CopyEvent): void {
-    if (event.type === "planned") {
-      this.#isPlanned = true;
-      this.#images += event.plan.tasks.flatMap((task) =>
-        task.destinations
-      ).filter(({ action }) => action === "copy").length;
-    } else if (event.type === "blob-started") {
-      const { task, digest, size } = event;
-      this.#blobs.set(`${task} ${digest}`, { image: task, digest, size, bytes: 0, startedAt: this.#now() });
-    } else if (event.type === "blob-progress") this.#progress(event);
-    else if (event.type === "blob-ended") this.#blobs.delete(`${event.task} ${event.digest}`);
-    else if (event.type === "destination-failed") this.#failed++;
-    else if (event.type === "destination-copied") this.#done++;
-  }
-
-  #progress({ task, digest, bytes }: Extract<CopyEvent, { type: "blob-progress" }>): void {
-    this.#sent += bytes;
-    const blob = this.#blobs.get(`${task} ${digest}`);
-    if (blob !== undefined) blob.bytes += bytes;
+    this.fold.add(event);
   }
 
   /** The lines to show now, none wider or more than there is room for. */
   frame({ columns, rows }: FrameSize): string[] {
-    const blobs = [...this.#blobs.values()];
+    const { blobs } = this.fold;
+    const width = columns - 1;
     const room = Math.max(1, Math.min(blobs.length, rows - 3));
-    const lines = [
-      this.#headline(blobs.length),
-      ...blobs.slice(0, room).map((blob) => this.#line(blob, columns)),
-    ];
-    if (blobs.length > room) lines.push(`  and ${blobs.length - room} more`);
-    return lines.map((line) => line.slice(0, Math.max(0, columns - 1)));
+    const lines = [this.#headline(blobs.length, width)];
+    if (rows > 2) lines.push(...blobs.slice(0, room).map((blob) => this.#line(blob, width)));
+    if (blobs.length > room && rows > 3) lines.push(fit([`  and ${blobs.length - room} more`], width));
+    return lines;
   }
 
-  #headline(count: number): string {
-    if (!this.#isPlanned) return "looking at sources and destinations";
-    const failed = this.#failed === 0 ? "" : `, ${this.#failed} failed`;
-    const rate = `${formatBytes(Math.round(this.#rate()))}/s`;
-    const blobs = `${count} ${count === 1 ? "blob" : "blobs"} under way`;
-    return `${this.#done} of ${this.#images} images${failed}  ${blobs}  ${formatBytes(this.#sent)}  ${rate}`;
+  /** What matters most stands first: where there is no room, the last parts are left out. */
+  #headline(blobs: number, width: number): string {
+    const progress = this.fold.snapshot();
+    const { totals, isPlanned, read, rate, secondsLeft } = progress;
+    const total = imagesToCopy(totals);
+    const parts = [headOf(progress)];
+    if (secondsLeft !== undefined) parts.push(`${formatClock(secondsLeft)} left`);
+    if (read > 0) parts.push(`${formatBytes(Math.round(rate))}/s`, formatBytes(read));
+    if (isPlanned || total > 0) parts.push(`${blobs} ${blobs === 1 ? "blob" : "blobs"} under way`);
+    const line = fit(parts, width);
+    return this.#paint(totals.failed + totals.rulesFailed > 0 ? "red" : "bold", line);
   }
 
-  /** Bytes a second over the last five seconds. */
-  #rate(): number {
-    const now = this.#now();
-    this.#samples.push({ at: now, sent: this.#sent });
-    while (this.#samples.length > 2 && (this.#samples[0]?.at ?? now) < now - 5000) this.#samples.shift();
-    const [first] = this.#samples;
-    if (first === undefined || now - first.at < 1) return 0;
-    return (this.#sent - first.sent) * 1000 / (now - first.at);
-  }
-
-  #line(blob: BlobView, columns: number): string {
+  #line(blob: BlobProgress, width: number): string {
     const share = blob.size > 0 ? Math.min(1, blob.bytes / blob.size) : 0;
-    const seconds = (this.#now() - blob.startedAt) / 1000;
-    const rate = seconds > 0.2 ? blob.bytes / seconds : 0;
-    const left = rate > 0 && blob.size > 0 ? formatSeconds((blob.size - blob.bytes) / rate) : "--:--";
+    const numbers = `${Math.floor(share * 100)}%`.padStart(4);
+    if (width < TINY) return `${numbers} ${shorten(blob.task, width - 5)}`.slice(0, Math.max(0, width));
+    const left = `${this.#timeLeft(blob)} left`;
+    if (width < NARROW) return this.#join([numbers, left], blob, width);
+    const bar = barOf(share, width < WIDE ? 8 : 20);
     const amount = blob.size > 0
       ? `${formatBytes(blob.bytes)} of ${formatBytes(blob.size)}`
       : formatBytes(blob.bytes);
-    const width = columns >= 100 ? 20 : 10;
-    const bar = "#".repeat(Math.round(share * width)).padEnd(width, ".");
-    const percent = `${Math.floor(share * 100)}%`.padStart(4);
+    if (width < WIDE) return this.#join([bar, numbers, left], blob, width);
     const digest = blob.digest.replace(/^sha256:/, "").slice(0, 12);
-    const numbers = `${percent}  ${amount.padEnd(22)} ${formatBytes(Math.round(rate))}/s  ${left} left`;
-    const start = `  ${digest} [${bar}] ${numbers}  `;
-    return `${start}${shorten(blob.image, columns - 1 - start.length)}`;
+    const rate = `${formatBytes(Math.round(this.#rateOf(blob)))}/s`;
+    return this.#join([digest, bar, numbers, amount.padEnd(22), rate.padStart(11), left], blob, width);
+  }
+
+  #join(parts: string[], blob: BlobProgress, width: number): string {
+    const start = `  ${parts.join("  ")}  `;
+    return `${this.#paint("dim", start)}${shorten(blob.task, width - start.length)}`;
+  }
+
+  #rateOf({ bytes, startedAt }: BlobProgress): number {
+    const seconds = (this.#now() - startedAt) / 1000;
+    return seconds > 0.2 ? bytes / seconds : 0;
+  }
+
+  #timeLeft(blob: BlobProgress): string {
+    const rate = this.#rateOf(blob);
+    const text = rate > 0 && blob.size > 0 ? formatClock((blob.size - blob.bytes) / rate) : "--:--";
+    return text.padStart(5);
   }
 }
 
-/** Seconds as minutes and seconds, or hours where it takes them: `1:05`, `2:10:00`. */
-export function formatSeconds(seconds: number): string {
-  const whole = Math.ceil(seconds);
-  const two = (value: number) => String(value).padStart(2, "0");
-  const [hours, minutes] = [Math.floor(whole / 3600), Math.floor(whole / 60) % 60];
-  return hours > 0 ? `${hours}:${two(minutes)}:${two(whole % 60)}` : `${minutes}:${two(whole % 60)}`;
+function headOf({ totals, isPlanned }: Progress): string {
+  const { copied, failed, rulesFailed, unchanged, skipped } = totals;
+  const total = imagesToCopy(totals);
+  const found = total + unchanged + skipped;
+  if (!isPlanned && total === 0) {
+    return found === 0 ? "looking at sources and destinations" : `looking at sources: ${found} images found`;
+  }
+  const bad = failed + rulesFailed === 0 ? "" : `, ${failed + rulesFailed} failed`;
+  return `${copied} of ${total}${isPlanned ? "" : " or more"} images${bad}`;
+}
+
+function barOf(share: number, width: number): string {
+  return `[${"#".repeat(Math.round(share * width)).padEnd(width, ".")}]`;
+}
+
+/** As many parts as there is room for, at least the first, cut if it has to be. */
+function fit(parts: readonly string[], width: number): string {
+  let line = parts[0] ?? "";
+  for (const part of parts.slice(1)) {
+    if (line.length + 2 + part.length > width) break;
+    line += `  ${part}`;
+  }
+  return line.slice(0, Math.max(0, width));
 }
 
 /** The end of a name says more than its beginning: the registry is the same on most lines. */
 function shorten(name: string, room: number): string {
-  return name.length <= room ? name : `…${name.slice(name.length - Math.max(0, room - 1))}`;
+  if (name.length <= room) return name;
+  return room < 2 ? "" : `…${name.slice(name.length - (room - 1))}`;
 }

@@ -1,11 +1,18 @@
 /** The log: one line for each thing worth knowing, on standard error or in a file. */
 
+import { closeSync, openSync, writeSync } from "node:fs";
+import { messageOf } from "../../mirror/plan/failure.ts";
+import { formatProgress, type Progress } from "../../mirror/progress.ts";
 import type { CopyEvent } from "../../mirror/report.ts";
+import { printableLine } from "./printable.ts";
 
 /** How much a line matters. */
 export type Level = "info" | "warn" | "error";
 
-/** What may go along with a line in JSON. */
+/**
+ * What may go along with a line in JSON. Names that scripts may rely on: `run` (when the run began), `rule` (its source, as
+ * written), `source`, `destination`, `digest`, `outcome`, `error`, `registry`.
+ */
 export type LogFields = Record<string, string | number | boolean>;
 
 /** Takes lines. */
@@ -25,7 +32,8 @@ export interface LogOptions {
 }
 
 /**
- * Opens the log. A file that cannot be opened is no reason to fail a mirror: the log then goes to standard error.
+ * Opens the log. A file that cannot be opened or written is no reason to fail a mirror: that is said once, and the log of one
+ * that cannot be opened goes to standard error.
  *
  * On standard error as text there is nothing less than a warning, and none twice, because a person reads it between the lines
  * about images.
@@ -34,7 +42,7 @@ export function openLog(path: string | undefined, { format, print }: LogOptions)
   const onScreen = format === "json" ? jsonLog(print) : warningsLog(print);
   if (path === undefined) return onScreen;
   try {
-    const file = openFile(path);
+    const file = openFile(path, print);
     const log = format === "json" ? jsonLog(file.print) : textLog(file.print);
     return { ...log, close: file.close };
   } catch {
@@ -43,21 +51,30 @@ export function openLog(path: string | undefined, { format, print }: LogOptions)
   }
 }
 
+/** A log whose every line carries some fields more. */
+export function withFields(log: Log, more: LogFields): Log {
+  return {
+    write: (level, message, fields) => log.write(level, message, { ...more, ...fields }),
+    close: () => log.close(),
+  };
+}
+
 function warningsLog(print: (line: string) => void): Log {
   const printed = new Set<string>();
   return {
     write: (level, message) => {
       if (level === "info" || printed.has(message)) return;
       printed.add(message);
-      print(`${level}: ${message}`);
+      print(`${level}: ${printableLine(message)}`);
     },
     close: () => {},
   };
 }
 
-function textLog(print: (line: string) => void): Log {
+/** Text as files have it: with its time, and every line of it. */
+export function textLog(print: (line: string) => void): Log {
   const write: Log["write"] = (level, message) =>
-    print(`${new Date().toISOString()} ${level.toUpperCase().padEnd(5)} ${message}`);
+    print(`${new Date().toISOString()} ${level.toUpperCase().padEnd(5)} ${printableLine(message)}`);
   return { write, close: () => {} };
 }
 
@@ -67,21 +84,46 @@ function jsonLog(print: (line: string) => void): Log {
   return { write, close: () => {} };
 }
 
-function openFile(path: string): { print: (line: string) => void; close: () => void } {
-  const file = Deno.openSync(path, { append: true, create: true, mode: 0o600 });
-  const encoder = new TextEncoder();
-  return { print: (line) => void file.writeSync(encoder.encode(`${line}\n`)), close: () => file.close() };
-}
-
-/** Writes what an event means to whoever reads the log later. */
-export function logEvent(log: Log, event: CopyEvent): void {
-  const entry = entryOf(event);
-  if (entry !== undefined) log.write(...entry);
+/** Lines are tried even after one has failed, because a disk that was full may have room again. */
+function openFile(
+  path: string,
+  warn: (line: string) => void,
+): { print: (line: string) => void; close: () => void } {
+  const file = openSync(path, "a", 0o600);
+  let hasWarned = false;
+  const attempt = (act: () => void) => {
+    try {
+      act();
+    } catch (error) {
+      if (!hasWarned) warn(`warn: Cannot write log "${path}": ${messageOf(error)}; lines of it are lost`);
+      hasWarned = true;
+    }
+  };
+  const print = (line: string) => {
+    const bytes = new TextEncoder().encode(`${line}\n`);
+    for (let written = 0; written < bytes.length;) written += writeSync(file, bytes.subarray(written));
+  };
+  return { print: (line) => attempt(() => print(line)), close: () => attempt(() => closeSync(file)) };
 }
 
 type Entry = [level: Level, message: string, fields?: LogFields];
 
-function entryOf(event: CopyEvent): Entry | undefined {
+/** Writes what an event means to whoever reads the log later. */
+export function logEvent(log: Log, event: CopyEvent): void {
+  const entries = event.type === "planned" ? failuresOf(event) : [wireEntryOf(event) ?? imageEntryOf(event)];
+  for (const entry of entries) if (entry !== undefined) log.write(...entry);
+}
+
+/** What could not be planned is said by no other event. */
+function failuresOf({ plan }: Extract<CopyEvent, { type: "planned" }>): Entry[] {
+  return plan.failed.map(({ kind, source, destination, error }): Entry => {
+    const fields: LogFields = { source, outcome: "failed", error };
+    if (kind === "rule") fields.rule = source;
+    return ["error", error, destination === undefined ? fields : { ...fields, destination }];
+  });
+}
+
+function wireEntryOf(event: CopyEvent): Entry | undefined {
   switch (event.type) {
     case "warning":
       return ["warn", event.message];
@@ -90,19 +132,36 @@ function entryOf(event: CopyEvent): Entry | undefined {
         registry: event.registry,
         wait: Math.round(event.wait),
       }];
+    case "waiting": {
+      const { registry, reason, wait, attempt, attempts } = event;
+      const again = `again in ${Math.ceil(wait / 1000)} s (${attempt} of ${attempts})`;
+      return ["warn", `waiting for ${registry}: ${reason}, ${again}`, { registry, wait: Math.round(wait) }];
+    }
     case "rate-limited":
       return ["warn", `"${event.registry}" asks to wait until ${new Date(event.until).toISOString()}`, {
         registry: event.registry,
       }];
+    default:
+      return undefined;
+  }
+}
+
+function imageEntryOf(event: CopyEvent): Entry | undefined {
+  switch (event.type) {
     case "task-started":
       return ["info", `Copying "${event.task}"`, { source: event.task }];
-    case "destination-failed":
-      return ["error", event.error, { source: event.task, destination: event.destination }];
-    case "destination-copied":
-      return ["info", `Copied "${event.task}" to "${event.destination}"`, {
-        source: event.task,
-        destination: event.destination,
+    case "destination-failed": {
+      const { task, destination, error } = event;
+      return ["error", error, { source: task, destination, outcome: "failed", error }];
+    }
+    case "destination-copied": {
+      const { task, destination } = event;
+      return ["info", `Copied "${task}" to "${destination}"`, {
+        source: task,
+        destination,
+        outcome: "copied",
       }];
+    }
     default:
       return contentEntryOf(event);
   }
@@ -131,20 +190,22 @@ function contentEntryOf(event: CopyEvent): Entry | undefined {
   }
 }
 
-/** Writes how many images are through after each one, in the words of image-syncer v1.5.5. */
-export function countProgress(log: Log): (event: CopyEvent) => void {
-  let total = 0;
-  let done = 0;
-  return (event) => {
-    if (event.type === "planned") total += event.plan.tasks.flatMap((task) => task.destinations).length;
-    const isThrough = event.type === "destination-copied" || event.type === "destination-failed";
-    if (event.type === "planned") {
-      done += event.plan.tasks.flatMap((task) =>
-        task.destinations
-      ).filter((one) => one.action === "unchanged").length;
-    }
-    if (!isThrough) return;
-    done++;
-    log.write("info", `Now ${Math.min(done, total)}/${total} tasks have been processed.`);
-  };
+/** Writes how many images are through, in the words of image-syncer v1.5.5. */
+export function logCount(log: Log, { totals }: Progress): void {
+  const done = totals.copied + totals.failed + totals.unchanged;
+  log.write("info", `Now ${done}/${done + totals.pending} tasks have been processed.`);
+}
+
+/** Milliseconds between two lines of a run that nobody watches. */
+const PROGRESS_INTERVAL = 30_000;
+
+/**
+ * Says every 30 seconds how far a run is, for outputs that are no terminal.
+ *
+ * @param progress How far it is when it is asked.
+ * @returns Ends it.
+ */
+export function sayProgress(progress: () => Progress, say: (line: string) => void): () => void {
+  const timer = setInterval(() => say(formatProgress(progress())), PROGRESS_INTERVAL);
+  return () => clearInterval(timer);
 }

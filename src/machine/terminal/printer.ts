@@ -14,16 +14,19 @@ const PHASES: Record<Phase, string> = {
 /** Makes the lines that events are to a person; a failure that comes again in a later phase is said once. */
 export function linesOf(): (event: CopyEvent) => string[] {
   const said = new Set<string>();
-  const once = (line: string) => said.has(line) ? [] : (said.add(line), [line]);
+  const once = (lines: string[]) => {
+    const text = lines.join("\n");
+    return said.has(text) ? [] : (said.add(text), lines);
+  };
   return (event) => {
     if (event.type === "phase-started") return [PHASES[event.phase]];
     if (event.type === "planned") {
-      const failures = event.plan.failed.map((one) => failureLine(one.source, one.destination, one.error));
+      const failures = event.plan.failed.map((one) => failureLines(one.source, one.destination, one.error));
       return [...planLines(event.plan), ...failures.flatMap(once)];
     }
     if (event.type === "destination-copied") return [`  copied  ${event.task} -> ${event.destination}`];
     if (event.type === "destination-failed") {
-      return once(failureLine(event.task, event.destination, event.error));
+      return once(failureLines(event.task, event.destination, event.error));
     }
     return [];
   };
@@ -50,8 +53,11 @@ function planLines(plan: Plan): string[] {
   return lines;
 }
 
-function failureLine(source: string, destination: string | undefined, error: string): string {
-  return `  failed  ${source}${destination === undefined ? "" : ` -> ${destination}`}\n          ${error}`;
+function failureLines(source: string, destination: string | undefined, error: string): string[] {
+  return [
+    `  failed  ${source}${destination === undefined ? "" : ` -> ${destination}`}`,
+    `          ${error}`,
+  ];
 }
 
 /** What stands at the end: the totals, and the line that scripts look for. */
@@ -60,8 +66,10 @@ export function summaryLines(report: Report): string[] {
   const seconds = (Date.parse(report.finishedAt ?? report.startedAt) - Date.parse(report.startedAt)) / 1000;
   const skipped = totals.skipped > 0 ? `, ${totals.skipped} skipped` : "";
   const pending = totals.pending > 0 ? `, ${totals.pending} not reached` : "";
+  // "0 failed" beside a rule that could not even be turned into images would be read as success.
+  const rules = totals.rulesFailed > 0 ? `, ${countOf(totals.rulesFailed, "rule")} failed` : "";
   const images =
-    `${totals.copied} copied, ${totals.unchanged} unchanged, ${totals.failed} failed${skipped}${pending}`;
+    `${totals.copied} copied, ${totals.unchanged} unchanged, ${totals.failed} failed${rules}${skipped}${pending}`;
   const lines = report.isInterrupted ? ["Interrupted; the next run goes on from here"] : [];
   return [
     ...lines,
@@ -80,8 +88,8 @@ export function dryRunLines(plan: Plan): string[] {
       `  ${action === "copy" ? "would copy" : "unchanged "}  ${task.source} -> ${reference}`
     )
   );
-  const failures = plan.failed.map(({ source, destination, error }) =>
-    failureLine(source, destination, error)
+  const failures = plan.failed.flatMap(({ source, destination, error }) =>
+    failureLines(source, destination, error)
   );
   return [...lines, ...planLines(plan), ...failures];
 }
