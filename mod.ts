@@ -4,18 +4,18 @@
  * This is the core. It is built on `fetch` and WHATWG streams alone, so it runs wherever those exist; the command line
  * (`cli.ts`) and the stores on disk are built on top of it.
  *
- * The walk, each step a module below: the words (references, digests, manifests) → the wire ({@linkcode Transport},
+ * The walk, each step a module below: the words (references, digests, manifests) → the wire ({@linkcode Registries},
  * {@linkcode Repository}) → {@linkcode parseConfig} → {@linkcode expandRule} → {@linkcode makePlan} →
  * {@linkcode copyTask} → {@linkcode mirror} → {@linkcode Report}.
  *
  * @example Mirror one image
  * ```ts
- * import { mirror, Transport } from "@image-syncer/image-syncer";
+ * import { mirror, Registries } from "@image-syncer/image-syncer";
  *
  * const credentials = () => Promise.resolve({ username: "robot", password: "secret" });
- * const transport = new Transport({ credentials });
+ * const registries = new Registries({ credentials });
  * const rules = [{ source: "alpine:3.20", destinations: ["registry.example.com/mirror/alpine"] }];
- * const report = await mirror(rules, { transport });
+ * const report = await mirror(rules, { registries });
  * console.log(report.totals);
  * ```
  *
@@ -26,7 +26,8 @@ export * from "./src/oci/descriptor.ts";
 export * from "./src/oci/manifest.ts";
 export * from "./src/oci/platform.ts";
 export * from "./src/oci/reference.ts";
-export * from "./src/registry/login/auth.ts";
+export * from "./src/registry/login/login.ts";
+export * from "./src/registry/login/token_service.ts";
 export * from "./src/registry/stream/blob_source.ts";
 export * from "./src/registry/stream/body.ts";
 export * from "./src/registry/stream/buffer_pool.ts";
@@ -40,7 +41,11 @@ export * from "./src/registry/registry_error.ts";
 export * from "./src/registry/stream/replay_source.ts";
 export * from "./src/registry/repository.ts";
 export * from "./src/registry/request.ts";
-export * from "./src/registry/transport.ts";
+export * from "./src/registry/abilities.ts";
+export * from "./src/registry/connection.ts";
+export * from "./src/registry/once.ts";
+export * from "./src/registry/registries.ts";
+export * from "./src/registry/registry.ts";
 export * from "./src/registry/upload_session.ts";
 export * from "./src/mirror/config/config.ts";
 export * from "./src/mirror/config/config_text.ts";
@@ -54,7 +59,6 @@ export * from "./src/mirror/copy/destination.ts";
 export * from "./src/mirror/copy/transfer_source.ts";
 export * from "./src/mirror/copy/transfer.ts";
 export * from "./src/mirror/copy/blob_copy.ts";
-export * from "./src/mirror/copy/upload_habits.ts";
 export * from "./src/mirror/plan/look.ts";
 export * from "./src/mirror/plan/absence.ts";
 export * from "./src/mirror/copy/copy.ts";

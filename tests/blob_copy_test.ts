@@ -80,7 +80,7 @@ Deno.test("copyBlob() tries again where the first blob of a registry failed", as
           ? new Response(null, { status: 500 })
           : undefined,
     },
-    transport: { limits: { attempts: 2 } },
+    registries: { limits: { attempts: 2 } },
   });
   pushImage(setup.source, "from/image", "v1", IMAGE);
   assertEquals((await setup.run(RULE, { retries: 0 })).totals.copied, 1);

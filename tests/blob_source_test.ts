@@ -1,12 +1,10 @@
 /** Tests of reading one blob, and of going on where it broke off. */
 
 import { assert, assertEquals, assertMatch, assertRejects, assertStrictEquals } from "@std/assert";
-import { AuthError } from "../src/registry/login/auth.ts";
 import { BlobSource } from "../src/registry/stream/blob_source.ts";
-import { RegistryError } from "../src/registry/registry_error.ts";
-import { Repository } from "../src/registry/repository.ts";
-import type { TransportEvent, TransportOptions } from "../src/registry/request.ts";
-import { Transport } from "../src/registry/transport.ts";
+import { AuthError, RegistryError } from "../src/registry/registry_error.ts";
+import type { RegistriesOptions, RegistryEvent } from "../src/registry/request.ts";
+import { Registries } from "../src/registry/registries.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { type RawHandler, RawServer } from "./raw_server.ts";
 import {
@@ -25,19 +23,19 @@ const BLOB = bytesContent(BYTES);
 interface Setup {
   source: BlobSource;
   clock: FakeClock;
-  events: TransportEvent[];
+  events: RegistryEvent[];
 }
 
 function openSource(
   host: string,
-  options: TransportOptions & { size?: number; offset?: number; blob?: BlobContent } = {},
+  options: RegistriesOptions & { size?: number; offset?: number; blob?: BlobContent } = {},
 ): Setup {
   const { size, offset = 0, blob = BLOB, ...rest } = options;
   const clock = new FakeClock();
-  const events: TransportEvent[] = [];
-  const onEvent = (event: TransportEvent) => events.push(event);
-  const transport = new Transport({ isInsecure: () => true, clock, onEvent, ...rest });
-  const repository = new Repository(transport, host, "a/b", "pull");
+  const events: RegistryEvent[] = [];
+  const onEvent = (event: RegistryEvent) => events.push(event);
+  const registries = new Registries({ isInsecure: () => true, clock, onEvent, ...rest });
+  const repository = registries.open({ registry: host, repository: "a/b" }, "pull");
   const descriptor = { mediaType: "x", digest: blob.digest, size: size ?? blob.size };
   return { source: new BlobSource(repository, descriptor, { offset }), clock, events };
 }

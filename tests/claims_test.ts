@@ -4,8 +4,7 @@ import { assert, assertEquals, assertRejects } from "@std/assert";
 import { Claims } from "../src/mirror/copy/claims.ts";
 import { Destination } from "../src/mirror/copy/destination.ts";
 import { Presence } from "../src/mirror/copy/presence.ts";
-import { Repository } from "../src/registry/repository.ts";
-import { Transport } from "../src/registry/transport.ts";
+import { Registries } from "../src/registry/registries.ts";
 import { buildImage, buildIndex, buildLayer, pushImage } from "./images.ts";
 import {
   assertHolds,
@@ -19,11 +18,11 @@ import {
 import { bytesContent } from "./registry.ts";
 
 const DIGEST = buildLayer(1).digest;
-const TRANSPORT = new Transport();
+const REGISTRIES = new Registries();
 
 function destination(repository: string, registry = DESTINATION): Destination {
   const reference = { registry, repository, tag: "v1" };
-  return new Destination(reference, new Repository(TRANSPORT, registry, repository, "pull,push"));
+  return new Destination(reference, REGISTRIES.open({ registry, repository }, "pull,push"));
 }
 
 Deno.test("Claims.lead() is seen in its repository and in its registry by everyone", () => {

@@ -180,12 +180,13 @@ Deno.test("Gate.enter() ends with the signal while the registry pauses, and give
 });
 
 Deno.test("TransferSlots.acquire() never gives out more than the maximum, nor more than a registry's limit", async () => {
-  const [narrow, wide] = [await gateWithLimit(2), makeGate().gate];
-  const slots = new TransferSlots(5, (registry) => registry === "narrow" ? narrow : wide);
+  const [narrow, wide, other] = [await gateWithLimit(2), makeGate().gate, makeGate().gate];
+  const slots = new TransferSlots(5);
   const held: Record<string, number> = { narrow: 0, wide: 0, other: 0 };
   let [total, most, done] = [0, 0, 0];
+  const gates: Record<string, Gate> = { narrow, wide, other };
   const transfer = async (registries: string[], turns: number) => {
-    const release = await slots.acquire(registries);
+    const release = await slots.acquire(registries.flatMap((name) => gates[name] ?? []));
     most = Math.max(most, ++total);
     for (const name of registries) held[name] = (held[name] ?? 0) + 1;
     assert(total <= 5 && (held.narrow ?? 0) <= 2);
@@ -204,32 +205,32 @@ Deno.test("TransferSlots.acquire() never gives out more than the maximum, nor mo
 
 Deno.test("TransferSlots.acquire() takes places at all registries together, whatever their order", async () => {
   const [one, two] = [await gateWithLimit(1), await gateWithLimit(1)];
-  const slots = new TransferSlots(10, (registry) => registry === "one" ? one : two);
-  const transfer = async (registries: string[]) => {
-    const release = await slots.acquire(registries);
+  const slots = new TransferSlots(10);
+  const transfer = async (gates: Gate[]) => {
+    const release = await slots.acquire(gates);
     await settle();
     release();
   };
   await Promise.all(
-    Array.from({ length: 20 }, (_, index) => transfer(index % 2 === 0 ? ["one", "two"] : ["two", "one"])),
+    Array.from({ length: 20 }, (_, index) => transfer(index % 2 === 0 ? [one, two] : [two, one])),
   );
 });
 
 Deno.test("TransferSlots.acquire() counts a registry that is source and destination once", async () => {
   const gate = await gateWithLimit(2);
-  const slots = new TransferSlots(10, () => gate);
-  const release = await slots.acquire(["one", "one"]);
-  (await slots.acquire(["one"]))();
+  const slots = new TransferSlots(10);
+  const release = await slots.acquire([gate, gate]);
+  (await slots.acquire([gate]))();
   release();
 });
 
 Deno.test("TransferSlots.acquire() serves one registry in the order of arrival", async () => {
   const gate = await gateWithLimit(1);
-  const slots = new TransferSlots(10, () => gate);
-  const release = await slots.acquire(["one"]);
+  const slots = new TransferSlots(10);
+  const release = await slots.acquire([gate]);
   const order: number[] = [];
   const waiting = [0, 1, 2, 3, 4].map((number) =>
-    slots.acquire(["one"]).then((give) => {
+    slots.acquire([gate]).then((give) => {
       order.push(number);
       give();
     })
@@ -241,43 +242,44 @@ Deno.test("TransferSlots.acquire() serves one registry in the order of arrival",
 
 Deno.test("TransferSlots.acquire() lets nobody who waits for a busy registry hold up the others", async () => {
   const [busy, free] = [await gateWithLimit(1), makeGate().gate];
-  const slots = new TransferSlots(10, (registry) => registry === "busy" ? busy : free);
-  const release = await slots.acquire(["busy"]);
-  const waiting = slots.acquire(["busy", "free"]);
-  (await slots.acquire(["free"]))();
+  const slots = new TransferSlots(10);
+  const release = await slots.acquire([busy]);
+  const waiting = slots.acquire([busy, free]);
+  (await slots.acquire([free]))();
   release();
   (await waiting)();
 });
 
 Deno.test("TransferSlots.acquire() serves who needs two busy registries among many who need one", async () => {
   const [one, two] = [await gateWithLimit(1), await gateWithLimit(1)];
-  const slots = new TransferSlots(10, (registry) => registry === "one" ? one : two);
+  const slots = new TransferSlots(10);
   let done = 0;
-  const transfer = async (registries: string[], turns: number) => {
-    const release = await slots.acquire(registries);
+  const transfer = async (gates: Gate[], turns: number) => {
+    const release = await slots.acquire(gates);
     for (let turn = 0; turn < turns; turn++) await Promise.resolve();
     done++;
     release();
   };
-  const singles = Array.from({ length: 100 }, (_, index) => transfer([index % 2 === 0 ? "one" : "two"], 7));
-  await Promise.all([transfer(["one", "two"], 1), ...singles]);
+  const singles = Array.from({ length: 100 }, (_, index) => transfer([index % 2 === 0 ? one : two], 7));
+  await Promise.all([transfer([one, two], 1), ...singles]);
   assertEquals(done, 101);
 });
 
 Deno.test("TransferSlots.acquire() ends with the signal and loses no place", async () => {
-  const slots = new TransferSlots(1, () => makeGate().gate);
-  const release = await slots.acquire(["one"]);
+  const slots = new TransferSlots(1);
+  const { gate } = makeGate();
+  const release = await slots.acquire([gate]);
   const controller = new AbortController();
-  const aborted = slots.acquire(["one"], controller.signal);
-  const next = slots.acquire(["one"]);
+  const aborted = slots.acquire([gate], controller.signal);
+  const next = slots.acquire([gate]);
   controller.abort(new Error("enough"));
   await assertRejects(() => aborted, Error, "enough");
-  await assertRejects(() => slots.acquire(["one"], controller.signal), Error, "enough");
+  await assertRejects(() => slots.acquire([gate], controller.signal), Error, "enough");
   release();
   release();
   const second = await next;
   let isIn = false;
-  const third = slots.acquire(["one"]).then((give) => (isIn = true, give));
+  const third = slots.acquire([gate]).then((give) => (isIn = true, give));
   await settle();
   assert(!isIn);
   second();

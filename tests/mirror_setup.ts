@@ -8,11 +8,9 @@ import { Presence } from "../src/mirror/copy/presence.ts";
 import type { CopyEvent, Report } from "../src/mirror/report.ts";
 import { mirror, type MirrorOptions } from "../src/mirror/run.ts";
 import { MemoryStore } from "../src/mirror/store/store.ts";
-import { UploadHabits } from "../src/mirror/copy/upload_habits.ts";
 import { TransferSlots } from "../src/registry/gate.ts";
-import { Repository } from "../src/registry/repository.ts";
-import type { TransportOptions } from "../src/registry/request.ts";
-import { Transport } from "../src/registry/transport.ts";
+import type { RegistriesOptions } from "../src/registry/request.ts";
+import { Registries } from "../src/registry/registries.ts";
 import { assert, assertEquals } from "@std/assert";
 import { FakeClock } from "./fake_clock.ts";
 import { blobsOf, type Image, walkImage } from "./images.ts";
@@ -40,8 +38,8 @@ export interface MirrorSetupOptions {
   others?: Readonly<Record<string, TestRegistry>>;
   /** What stands between the client and a registry, by host. */
   wrap?: Readonly<Record<string, (handler: Handler) => Handler>>;
-  /** The transport besides. */
-  transport?: TransportOptions;
+  /** How the registries are reached besides. */
+  registries?: RegistriesOptions;
 }
 
 /** Registries, and runs between them. */
@@ -72,12 +70,12 @@ export class MirrorSetup {
     this.#fetch = createNetwork(Object.fromEntries(hosts));
   }
 
-  /** A new transport to these registries. */
-  transport(options: TransportOptions = {}): Transport {
-    return new Transport({
+  /** A new way to these registries. */
+  registries(options: RegistriesOptions = {}): Registries {
+    return new Registries({
       fetchFor: () => this.#fetch,
       clock: this.clock,
-      ...this.#options.transport,
+      ...this.#options.registries,
       ...options,
     });
   }
@@ -90,7 +88,7 @@ export class MirrorSetup {
     const { signal, ...rest } = options;
     const rules = Array.isArray(images) ? images : rulesOf(images as Record<string, string | string[]>);
     return await mirror(rules, {
-      transport: this.transport(signal === undefined ? {} : { signal }),
+      registries: this.registries(signal === undefined ? {} : { signal }),
       store: this.store,
       onEvent: (event) => this.events.push(event),
       ...rest,
@@ -99,18 +97,10 @@ export class MirrorSetup {
 
   /** What planning and copying need, for tests of less than a run. */
   context(options: Partial<CopyContext & PlanContext> = {}): CopyContext & PlanContext {
-    const transport = this.transport();
-    const repositories = new Map<string, Repository>();
     return {
-      open: (registry, name, actions) => {
-        const key = `${actions} ${registry}/${name}`;
-        const repository = repositories.get(key) ?? new Repository(transport, registry, name, actions);
-        repositories.set(key, repository);
-        return repository;
-      },
+      registries: this.registries(),
       presence: new Presence(),
-      habits: new UploadHabits(),
-      slots: new TransferSlots(5, (registry) => transport.gateOf(registry)),
+      slots: new TransferSlots(5),
       store: this.store,
       now: () => this.clock.now(),
       emit: (event) => this.events.push(event),

@@ -9,7 +9,6 @@ import {
   MEDIA_TYPE_OCI_INDEX,
 } from "../src/oci/descriptor.ts";
 import { type Content, parseContent } from "../src/oci/manifest.ts";
-import { Repository } from "../src/registry/repository.ts";
 import {
   assemble,
   buildArtifact,
@@ -32,7 +31,7 @@ interface Filtered {
 async function filter(image: Image, ...platforms: string[]): Promise<Filtered> {
   const setup = setUpMirror();
   pushImage(setup.source, "from/image", "v1", image);
-  const source = new Repository(setup.transport(), SOURCE, "from/image", "pull");
+  const source = setup.registries().open({ registry: SOURCE, repository: "from/image" }, "pull");
   const rewritten = new Map<Digest, Content>();
   const content = await parseContent(image.bytes, image.mediaType);
   return { left: await filterPlatforms(content, platforms, { source, rewritten }), rewritten, setup };

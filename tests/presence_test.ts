@@ -3,8 +3,8 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { Presence } from "../src/mirror/copy/presence.ts";
 import { blobKey, tagKey } from "../src/mirror/store/store.ts";
-import { Repository } from "../src/registry/repository.ts";
-import { Transport } from "../src/registry/transport.ts";
+import type { Repository } from "../src/registry/repository.ts";
+import { Registries } from "../src/registry/registries.ts";
 import { blobsOf, buildImage, buildLayer, buildMultiPlatform, type Image, pushImage } from "./images.ts";
 import {
   assertHolds,
@@ -19,10 +19,10 @@ import {
 import { type InterceptContext, RepositoryState } from "./registry.ts";
 
 const DIGEST = buildLayer(1).digest;
-const TRANSPORT = new Transport();
+const REGISTRIES = new Registries();
 
 function repository(name: string, registry = DESTINATION): Repository {
-  return new Repository(TRANSPORT, registry, name, "pull,push");
+  return REGISTRIES.open({ registry, repository: name }, "pull,push");
 }
 
 Deno.test("Presence.has() knows what was added, for that repository alone", () => {

@@ -1,12 +1,12 @@
 /** Tests of the verbs of the distribution-spec for one repository. */
 
-import { assert, assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
 import { DigestError, MANIFEST_MEDIA_TYPES, MEDIA_TYPE_OCI_MANIFEST } from "../src/oci/descriptor.ts";
 import { ManifestError, parseContent } from "../src/oci/manifest.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
-import { Repository } from "../src/registry/repository.ts";
-import type { TransportOptions } from "../src/registry/request.ts";
-import { Transport } from "../src/registry/transport.ts";
+import type { Repository } from "../src/registry/repository.ts";
+import type { RegistriesOptions } from "../src/registry/request.ts";
+import { Registries } from "../src/registry/registries.ts";
 import type { UploadSession } from "../src/registry/upload_session.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { buildImage, buildIndex, buildSchema1, encodeJson, type Image, pushImage } from "./images.ts";
@@ -31,12 +31,12 @@ interface Setup {
   repository: Repository;
 }
 
-function setUp(registryOptions: RegistryOptions = {}, options: TransportOptions = {}): Setup {
+function setUp(registryOptions: RegistryOptions = {}, options: RegistriesOptions = {}): Setup {
   const registry = createRegistry(registryOptions);
   pushImage(registry, "a/b", "v1", IMAGE);
   registry.state.addBlob("a/b", BLOB);
-  const transport = new Transport({ fetchFor: () => registry.fetch, clock: new FakeClock(), ...options });
-  return { registry, repository: new Repository(transport, REGISTRY, "a/b", "pull,push") };
+  const registries = new Registries({ fetchFor: () => registry.fetch, clock: new FakeClock(), ...options });
+  return { registry, repository: registries.open({ registry: REGISTRY, repository: "a/b" }, "pull,push") };
 }
 
 /** A registry that gives one answer to everything but pings. */
@@ -204,8 +204,8 @@ Deno.test("Repository.getManifest() repeats the registry's refusal with the whol
 
 Deno.test("Repository.getManifest() says which image it was when the answer breaks off", async () => {
   await using server = breaking(IMAGE, 100);
-  const transport = new Transport({ isInsecure: () => true, clock: new FakeClock() });
-  const repository = new Repository(transport, server.host, "a/b", "pull");
+  const registries = new Registries({ isInsecure: () => true, clock: new FakeClock() });
+  const repository = registries.open({ registry: server.host, repository: "a/b" }, "pull");
   const error = await assertRejects(() => repository.getManifest("v1"), RegistryError);
   assertEquals(
     error.message,
@@ -217,8 +217,8 @@ Deno.test("Repository.getManifest() says which image it was when the answer brea
 Deno.test("Repository.getManifest() asks again when an answer breaks off", async () => {
   await using server = breaking(IMAGE, 3);
   const clock = new FakeClock();
-  const transport = new Transport({ isInsecure: () => true, clock });
-  const repository = new Repository(transport, server.host, "a/b", "pull");
+  const registries = new Registries({ isInsecure: () => true, clock });
+  const repository = registries.open({ registry: server.host, repository: "a/b" }, "pull");
   assertEquals((await repository.getManifest("v1")).bytes, IMAGE.bytes);
   assertEquals([server.requests.length, clock.waits.length], [4, 3]);
 });
@@ -341,8 +341,10 @@ Deno.test("Repository.openUpload() mounts, opens, or sends at once", async () =>
 
 Deno.test("Repository.openUpload() sends a Content-Length of 0", async () => {
   await using server = new RawServer((exchange) => exchange.reply(202, { location: "/v2/up?x=1" }));
-  const transport = new Transport({ isInsecure: () => true, clock: new FakeClock() });
-  const opening = await new Repository(transport, server.host, "a/b", "pull,push").openUpload(BLOB.digest);
+  const registries = new Registries({ isInsecure: () => true, clock: new FakeClock() });
+  const opening = await registries.open({ registry: server.host, repository: "a/b" }, "pull,push").openUpload(
+    BLOB.digest,
+  );
   assertEquals(server.requests[0]?.headers.get("content-length"), "0");
   assertEquals(opening, {
     type: "opened",
@@ -427,12 +429,12 @@ Deno.test("Repository.putBlob() gives no credentials to another host, and answer
         return new Response(null, { status: 401, headers });
       },
     });
-    const transport = new Transport({
+    const registries = new Registries({
       fetchFor: () => network,
       credentials: () => Promise.resolve({ username: "robot", password: "hunter2" }),
       clock: new FakeClock(),
     });
-    const repository = new Repository(transport, REGISTRY, "a/b", "pull,push");
+    const repository = registries.open({ registry: REGISTRY, repository: "a/b" }, "pull,push");
     const session = await openSession(repository);
     await assertRejects(
       () => repository.putBlob(session, BLOB.digest, new Uint8Array(5)),
@@ -520,11 +522,11 @@ Deno.test("Repository.listTags() takes only the path of a link, and no path outs
     const link = `<https://evil.test/v2/a/b/tags/list?last=a>; rel="next"`;
     return Response.json({ tags: [isFirst ? "a" : "b"] }, isFirst ? { headers: { link } } : {});
   };
-  const transport = new Transport({
+  const registries = new Registries({
     fetchFor: () => createNetwork({ [`https://${REGISTRY}`]: handler }),
     credentials,
   });
-  assertEquals(await listAll(new Repository(transport, REGISTRY, "a/b", "pull")), ["a", "b"]);
+  assertEquals(await listAll(registries.open({ registry: REGISTRY, repository: "a/b" }, "pull")), ["a", "b"]);
   assertEquals(asked.at(-1), "https://registry.test/v2/a/b/tags/list?last=a");
   for (const link of [`</admin>; rel="next"`, `</v2/../admin>; rel="next"`, `<//evil.test/x>; rel="next"`]) {
     const { repository } = answering(() => Response.json({ tags: [] }, { headers: { link } }));
@@ -558,8 +560,11 @@ Deno.test("Repository.listTags() asks again for a page that breaks off", async (
     if (breaks-- <= 0) return await reply(200, {}, `{"tags":["a","b"]}`);
     await write(`HTTP/1.1 200 OK\r\ncontent-length: 18\r\n\r\n{"tags":["a"`);
   });
-  const transport = new Transport({ isInsecure: () => true, clock: new FakeClock() });
-  assertEquals(await listAll(new Repository(transport, server.host, "a/b", "pull")), ["a", "b"]);
+  const registries = new Registries({ isInsecure: () => true, clock: new FakeClock() });
+  assertEquals(await listAll(registries.open({ registry: server.host, repository: "a/b" }, "pull")), [
+    "a",
+    "b",
+  ]);
   assertEquals(server.requests.length, 3);
 });
 
@@ -577,5 +582,5 @@ Deno.test("Repository.describe() writes references as users do", () => {
   const { repository } = setUp();
   assertEquals(repository.describe("v1"), "registry.test/a/b:v1");
   assertEquals(repository.describe(BLOB.digest), `registry.test/a/b@${BLOB.digest}`);
-  assertInstanceOf(repository.transport, Transport);
+  assertEquals(repository.registry.host, REGISTRY);
 });

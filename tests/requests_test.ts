@@ -115,7 +115,7 @@ function setUpRegistries(quirks: Quirks = {}, auth: AuthOptions = AUTH): MirrorS
   return new MirrorSetup({
     source: { auth },
     destination: { auth, quirks },
-    transport: { credentials: () => Promise.resolve({ username: "robot", password: "secret" }) },
+    registries: { credentials: () => Promise.resolve({ username: "robot", password: "secret" }) },
   });
 }
 
@@ -127,8 +127,8 @@ function setUpJob(quirks: Quirks = {}): MirrorSetup {
 
 /** A run as the command line makes it, which remembers what registries ask for. */
 async function run(setup: MirrorSetup, options: Partial<MirrorOptions> = {}, rule = RULE): Promise<Report> {
-  const transport = setup.transport({ challenges: challengeMemory(setup.store) });
-  return await setup.run(rule, { transport, ...options });
+  const registries = setup.registries({ challenges: challengeMemory(setup.store) });
+  return await setup.run(rule, { registries, ...options });
 }
 
 function forgetRequests({ source, destination }: MirrorSetup): void {

@@ -135,7 +135,7 @@ function refusing(status: number, times: number): MirrorSetup {
   let left = times;
   const intercept = (request: Request, context: InterceptContext) =>
     isManifestPut(request, context) && left-- > 0 ? new Response(null, { status }) : undefined;
-  return withImages(numbered(1), { destination: { intercept }, transport: ONCE });
+  return withImages(numbered(1), { destination: { intercept }, registries: ONCE });
 }
 
 Deno.test("mirror() tries again what failed, as often as told", async () => {
@@ -174,7 +174,7 @@ Deno.test("mirror() plans again what could not be planned, and counts it once", 
         intercept: (_, { kind }) =>
           kind === "manifest" && left-- > 0 ? new Response(null, { status: 500 }) : undefined,
       },
-      transport: ONCE,
+      registries: ONCE,
     });
     const report = await setup.run({ [`${FROM}:t0`]: TO }, { platforms });
     assertEquals(report.totals, totals({ copied: 1 }));
@@ -271,7 +271,7 @@ Deno.test("mirror() copies only the platforms wanted, and leaves them unchanged 
 
 Deno.test("planOnly() makes the plan and copies nothing", async () => {
   const setup = withImages(numbered(3));
-  const plan = await planOnly(rulesOf({ [FROM]: TO }), { transport: setup.transport() });
+  const plan = await planOnly(rulesOf({ [FROM]: TO }), { registries: setup.registries() });
   assertEquals(plan.tasks.length, 3);
   assertEquals(setup.source.count({ method: "GET", kind: "manifest" }), 0);
   assertEquals(setup.destination.requests.filter(({ method }) => !["GET", "HEAD"].includes(method)), []);
@@ -292,7 +292,7 @@ Deno.test("mirror() copies what is selected of the plan, also of what is planned
       intercept: (_, { kind }) =>
         kind === "tags" && left-- > 0 ? new Response(null, { status: 500 }) : undefined,
     },
-    transport: ONCE,
+    registries: ONCE,
   });
   const isMine = ({ source }: CopyTask) => source.endsWith("t1") || source.endsWith("t2");
   const select = (plan: Plan) => ({ ...plan, tasks: plan.tasks.filter(isMine) });

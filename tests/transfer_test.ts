@@ -78,7 +78,7 @@ Deno.test("Transfer.run() goes on without a destination that takes no more bytes
   const stalled = answeringUploads(({ signal }) =>
     new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)))
   );
-  const setup = withImage(LARGE, { others: { "stalled.test": stalled }, transport: { limits: SLOW } });
+  const setup = withImage(LARGE, { others: { "stalled.test": stalled }, registries: { limits: SLOW } });
   const report = await setup.run(ruleTo("stalled.test", DESTINATION), { retries: 0 });
   assertEquals([report.totals.copied, report.totals.failed], [1, 1]);
   assertHolds(setup.destination, "to/image", "v1", LARGE);

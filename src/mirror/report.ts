@@ -1,7 +1,7 @@
 /** Step 8 of the walk, the report: what happens while a plan runs, and what has become of it, as plain JSON. */
 
 import type { Digest } from "../oci/descriptor.ts";
-import type { TransportEvent } from "../registry/request.ts";
+import type { RegistryEvent } from "../registry/request.ts";
 import { imageId } from "./plan/image_id.ts";
 import type { Plan, PlanFailure } from "./plan/plan.ts";
 
@@ -34,7 +34,7 @@ export type CopyEvent =
   | { type: "destination-failed"; task: string; destination: string; error: string; isPermanent: boolean }
   | { type: "task-finished"; task: string; status: TaskStatus }
   | { type: "warning"; message: string }
-  | TransportEvent;
+  | RegistryEvent;
 
 /** What has become of an image. `skipped` is an image none of whose platforms is wanted; `pending` stands
  * only in the report of a run that was interrupted. */

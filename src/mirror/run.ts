@@ -5,8 +5,7 @@ import { type DigestOf, digestOf } from "../oci/descriptor.ts";
 import type { Clock } from "../registry/clock.ts";
 import { TransferSlots } from "../registry/gate.ts";
 import type { CreateHasher } from "../registry/hasher.ts";
-import { Repository } from "../registry/repository.ts";
-import type { Transport } from "../registry/transport.ts";
+import type { Registries } from "../registry/registries.ts";
 import type { Rule } from "./config/config.ts";
 import { copyTask } from "./copy/copy.ts";
 import { messageOf } from "./plan/failure.ts";
@@ -15,12 +14,11 @@ import { Presence } from "./copy/presence.ts";
 import { type CopyEvent, type Report, ReportBuilder } from "./report.ts";
 import { MemoryStore, type Store } from "./store/store.ts";
 import type { CopyContext } from "./copy/destination.ts";
-import { UploadHabits } from "./copy/upload_habits.ts";
 
 /** Options of {@linkcode mirror}. */
 export interface MirrorOptions {
-  /** How registries are reached; shared connections, tokens and limits. */
-  transport: Transport;
+  /** The registries of the run: shared connections, tokens and limits. */
+  registries: Registries;
   /** The memory between runs; none unless told. */
   store?: Store;
   /** Blobs under way at once, in all; 5 unless told. */
@@ -61,15 +59,15 @@ const IMAGES_AT_LEAST = 16;
 /**
  * Mirrors rules: makes a plan, copies what it says, and tries again what failed and may succeed.
  *
- * An abort of the transport's signal ends it early with a report of what was done.
+ * An abort of the registries' signal ends it early with a report of what was done.
  *
  * @returns What has become of every image; failures are in it, not thrown.
  * @example
  * ```ts
- * import { mirror, parseConfig, Transport } from "@image-syncer/image-syncer";
+ * import { mirror, parseConfig, Registries } from "@image-syncer/image-syncer";
  *
  * const { rules } = parseConfig(`{ "images": { "alpine:3.20": "registry.example.com/mirror/alpine" } }`);
- * const report = await mirror(rules, { transport: new Transport() });
+ * const report = await mirror(rules, { registries: new Registries() });
  * console.log(report.totals);
  * ```
  */
@@ -81,7 +79,7 @@ export async function mirror(rules: readonly Rule[], options: MirrorOptions): Pr
 /**
  * Makes the plan that {@linkcode mirror} would run, and stops there.
  *
- * @throws The signal's reason when the transport is aborted.
+ * @throws The registries' signal's reason when it is aborted.
  */
 export async function planOnly(rules: readonly Rule[], options: MirrorOptions): Promise<Plan> {
   return await new Run(rules, options).plan();
@@ -98,26 +96,25 @@ class Run {
   #elsewhere: CopyTask[] = [];
 
   constructor(rules: readonly Rule[], options: MirrorOptions) {
-    const { transport } = options;
+    const { registries } = options;
     this.#rules = rules;
     this.#options = options;
-    this.#clock = transport.clock;
+    this.#clock = registries.clock;
     this.#builder = new ReportBuilder(this.#time());
     this.#context = {
-      open: openerOf(transport),
+      registries,
       presence: new Presence(),
-      habits: new UploadHabits(),
-      slots: new TransferSlots(options.concurrency ?? 5, (registry) => transport.gateOf(registry)),
+      slots: new TransferSlots(options.concurrency ?? 5),
       store: options.store ?? new MemoryStore(),
-      now: () => transport.clock.now(),
+      now: () => registries.clock.now(),
       force: options.force ?? false,
       trustRecords: options.trustRecords ?? false,
       createHasher: options.createHasher,
       digestOf: options.digestOf ?? digestOf,
       platforms: options.platforms ?? [],
-      isStopping: () => transport.clock.now() >= (options.stopAt ?? Infinity),
+      isStopping: () => registries.clock.now() >= (options.stopAt ?? Infinity),
       emit: (event) => this.#emit(event),
-      signal: transport.signal,
+      signal: registries.signal,
     };
   }
 
@@ -264,18 +261,4 @@ class Run {
   #time(): string {
     return new Date(this.#clock.now()).toISOString();
   }
-}
-
-/** One handle for each repository and role, so that what it learns is shared. */
-function openerOf(transport: Transport): CopyContext["open"] {
-  const repositories = new Map<string, Repository>();
-  return (registry, name, actions) => {
-    const key = `${actions} ${registry}/${name}`;
-    let repository = repositories.get(key);
-    if (repository === undefined) {
-      repository = new Repository(transport, registry, name, actions);
-      repositories.set(key, repository);
-    }
-    return repository;
-  };
 }

@@ -135,38 +135,36 @@ export class Gate {
 
 /** A place for one blob under way. */
 interface TransferWaiter {
-  registries: readonly string[];
+  gates: readonly Gate[];
   admit: () => void;
 }
 
 /** How many blobs are under way at once: never more than `--proc` in all, and fewer at a registry that is overloaded. */
 export class TransferSlots {
   #maximum: number;
-  #gateOf: (registry: string) => Gate;
   #total = 0;
-  #perRegistry = new Map<string, number>();
+  #perGate = new Map<Gate, number>();
   #waiters: TransferWaiter[] = [];
 
   /**
    * Nothing is taken yet.
    *
    * @param maximum The most blobs under way at once.
-   * @param gateOf The gate whose limit also holds for the transfers of a registry.
    */
-  constructor(maximum: number, gateOf: (registry: string) => Gate) {
+  constructor(maximum: number) {
     this.#maximum = maximum;
-    this.#gateOf = gateOf;
   }
 
   /**
-   * Waits for a place at all of `registries`, which are taken together, so that two transfers never wait for each other.
+   * Waits for a place at several registries, which are taken together, so that two transfers never wait for each other.
    *
+   * @param gates The doors of the registries; the limit of each also holds for its transfers.
    * @returns A function that gives the place back; only its first call counts.
    * @throws The signal's reason when it aborts first.
    */
-  async acquire(registries: readonly string[], signal?: AbortSignal): Promise<() => void> {
+  async acquire(gates: readonly Gate[], signal?: AbortSignal): Promise<() => void> {
     signal?.throwIfAborted();
-    const unique = [...new Set(registries)].sort();
+    const unique = [...new Set(gates)];
     if (this.#waiters.length === 0 && this.#isFree(unique)) this.#take(unique);
     else await this.#wait(unique, signal);
     let isHeld = true;
@@ -177,14 +175,14 @@ export class TransferSlots {
     };
   }
 
-  #wait(registries: readonly string[], signal: AbortSignal | undefined): Promise<void> {
+  #wait(gates: readonly Gate[], signal: AbortSignal | undefined): Promise<void> {
     return new Promise((resolve, reject) => {
       const onAbort = () => {
         this.#waiters = this.#waiters.filter((other) => other !== waiter);
         reject(signal?.reason);
       };
       const waiter: TransferWaiter = {
-        registries,
+        gates,
         admit: () => {
           signal?.removeEventListener("abort", onAbort);
           resolve();
@@ -196,25 +194,19 @@ export class TransferSlots {
     });
   }
 
-  #isFree(registries: readonly string[]): boolean {
+  #isFree(gates: readonly Gate[]): boolean {
     if (this.#total >= this.#maximum) return false;
-    return registries.every((registry) =>
-      (this.#perRegistry.get(registry) ?? 0) < this.#gateOf(registry).limit
-    );
+    return gates.every((gate) => (this.#perGate.get(gate) ?? 0) < gate.limit);
   }
 
-  #take(registries: readonly string[]): void {
+  #take(gates: readonly Gate[]): void {
     this.#total++;
-    for (const registry of registries) {
-      this.#perRegistry.set(registry, (this.#perRegistry.get(registry) ?? 0) + 1);
-    }
+    for (const gate of gates) this.#perGate.set(gate, (this.#perGate.get(gate) ?? 0) + 1);
   }
 
-  #give(registries: readonly string[]): void {
+  #give(gates: readonly Gate[]): void {
     this.#total--;
-    for (const registry of registries) {
-      this.#perRegistry.set(registry, (this.#perRegistry.get(registry) ?? 1) - 1);
-    }
+    for (const gate of gates) this.#perGate.set(gate, (this.#perGate.get(gate) ?? 1) - 1);
     this.#admit();
   }
 
@@ -222,9 +214,9 @@ export class TransferSlots {
   #admit(): void {
     for (let index = 0; index < this.#waiters.length && this.#total < this.#maximum;) {
       const waiter = this.#waiters[index];
-      if (waiter !== undefined && this.#isFree(waiter.registries)) {
+      if (waiter !== undefined && this.#isFree(waiter.gates)) {
         this.#waiters.splice(index, 1);
-        this.#take(waiter.registries);
+        this.#take(waiter.gates);
         waiter.admit();
       } else index++;
     }

@@ -1,9 +1,8 @@
 /** Step 2 of the walk, the wire: what went wrong below HTTP, in words. */
 
 import { DigestError } from "../oci/descriptor.ts";
-import { AuthError } from "./login/auth.ts";
 import { RedirectError, TimeLimitError } from "./fetch.ts";
-import { printable, RegistryError } from "./registry_error.ts";
+import { AuthError, printable, RegistryError } from "./registry_error.ts";
 import type { RegistryRequest } from "./request.ts";
 
 /** The messages and codes of an error and its causes, innermost last. Runtimes hide the real reason at different depths. */

@@ -28,6 +28,8 @@ export interface RegistryErrorOptions {
   why?: string;
   /** Whether asking again cannot help. */
   isPermanent?: boolean;
+  /** Whether it was asked already as often as makes sense for now. */
+  isSpent?: boolean;
   /** The underlying failure. */
   cause?: unknown;
 }
@@ -51,6 +53,8 @@ export class RegistryError extends Error {
   readonly retryAfter: number | undefined;
   /** Whether asking again cannot help. */
   readonly isPermanent: boolean;
+  /** Whether it was asked already as often as makes sense for now. */
+  readonly isSpent: boolean;
 
   /** Puts the sentence together: what could not be done, to what, why. */
   constructor(options: RegistryErrorOptions) {
@@ -61,6 +65,7 @@ export class RegistryError extends Error {
     this.status = options.status;
     this.errors = options.errors ?? [];
     this.retryAfter = options.retryAfter;
+    this.isSpent = options.isSpent ?? false;
     this.isPermanent = options.isPermanent ?? (options.status !== 0 && !isRetryableStatus(options.status));
   }
 
@@ -125,4 +130,13 @@ export function parseRetryAfter(header: string | null, now: number): number | un
   if (!/^(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)/.test(text)) return undefined;
   const time = Date.parse(text);
   return Number.isNaN(time) ? undefined : Math.max(0, time - now);
+}
+
+/** Logging in was not possible; the message holds no secret. */
+export class AuthError extends Error {
+  /** Says at which registry, and why. */
+  constructor(registry: string, why: string, options?: ErrorOptions) {
+    super(`Cannot log in to "${registry}": ${why}`, options);
+    this.name = "AuthError";
+  }
 }

@@ -14,10 +14,10 @@ import { type Content, MANIFEST_SIZE_LIMIT, parseContent } from "../oci/manifest
 import type { UploadBody } from "./stream/body.ts";
 import type { SourceResponse } from "./fetch.ts";
 import { lengthOf } from "./stream/read_body.ts";
+import type { Registry } from "./registry.ts";
 import { RegistryError } from "./registry_error.ts";
 import { nextTagPage, parseTagPage, TAG_PAGE_BYTES, TAG_PAGE_LIMIT, TAG_PAGE_SIZE } from "./tag_page.ts";
 import type { RegistryRequest } from "./request.ts";
-import type { Transport } from "./transport.ts";
 import {
   type OpenUploadOptions,
   parseUploadRange,
@@ -43,39 +43,32 @@ const ACCEPT_MANIFESTS = MANIFEST_MEDIA_TYPES.join(", ");
 
 /** One repository of one registry. */
 export class Repository {
-  /** Canonical registry. */
-  readonly registry: string;
+  /** Its registry. */
+  readonly registry: Registry;
   /** Name in the registry. */
   readonly name: string;
-  #transport: Transport;
   #actions: string;
 
   /**
    * Nothing is sent yet.
    *
-   * @param transport Shared by all repositories of a run.
+   * @param registry Shared by all repositories in it.
    * @param actions What tokens are asked for: `pull` for a source, `pull,push` for a destination.
    */
-  constructor(transport: Transport, registry: string, name: string, actions: "pull" | "pull,push") {
-    this.#transport = transport;
+  constructor(registry: Registry, name: string, actions: "pull" | "pull,push") {
     this.registry = registry;
     this.name = name;
     this.#actions = actions;
   }
 
-  /** The transport this repository is reached through. */
-  get transport(): Transport {
-    return this.#transport;
-  }
-
   /** Gets to know the registry, and a token for this repository, ahead of the first request. */
   warm(): Promise<void> {
-    return this.#transport.warm({ registry: this.registry, repository: this.name, scopes: this.#scopes() });
+    return this.registry.warm({ repository: this.name, scopes: this.#scopes() });
   }
 
   /** How users write a thing in this repository. */
   describe(reference: string): string {
-    return `${this.registry}/${this.name}${isDigest(reference) ? "@" : ":"}${reference}`;
+    return `${this.registry.host}/${this.name}${isDigest(reference) ? "@" : ":"}${reference}`;
   }
 
   /**
@@ -150,7 +143,7 @@ export class Repository {
 
   /** Whether a blob is there (OCI distribution-spec 1.1, Checking if content exists in the registry). */
   async hasBlob(digest: Digest, signal?: AbortSignal): Promise<boolean> {
-    const action = `check blob "${digest}" in "${this.registry}/${this.name}"`;
+    const action = `check blob "${digest}" in "${this.registry.host}/${this.name}"`;
     const response = await this.#send({
       ...this.#blobRequest("HEAD", digest, action),
       expect: [200, 404],
@@ -167,7 +160,7 @@ export class Repository {
    * @throws {RegistryError} when there is none or the registry refuses.
    */
   getBlob(digest: Digest, options: GetBlobOptions = {}): Promise<SourceResponse> {
-    const action = `read blob "${digest}" from "${this.registry}/${this.name}"`;
+    const action = `read blob "${digest}" from "${this.registry.host}/${this.name}"`;
     const { offset = 0, size, signal } = options;
     return this.#send({
       ...this.#blobRequest("GET", digest, action),
@@ -186,7 +179,7 @@ export class Repository {
    */
   async openUpload(digest: Digest, options: OpenUploadOptions = {}): Promise<UploadOpening> {
     const { mountFrom, bytes, signal } = options;
-    const action = `push blob "${digest}" to "${this.registry}/${this.name}"`;
+    const action = `push blob "${digest}" to "${this.registry.host}/${this.name}"`;
     const scopes = this.#scopes();
     let query = bytes === undefined ? "" : `?digest=${encodeURIComponent(digest)}`;
     if (mountFrom !== undefined) {
@@ -226,7 +219,7 @@ export class Repository {
     body: UploadBody | Uint8Array<ArrayBuffer>,
     signal?: AbortSignal,
   ): Promise<void> {
-    const action = `push blob "${digest}" to "${this.registry}/${this.name}"`;
+    const action = `push blob "${digest}" to "${this.registry.host}/${this.name}"`;
     const url = new URL(session.location);
     url.searchParams.set("digest", digest);
     const response = await this.#send({
@@ -258,7 +251,7 @@ export class Repository {
     digest: Digest,
     part: { body: UploadBody; offset: number; signal?: AbortSignal | undefined },
   ): Promise<void> {
-    const action = `push blob "${digest}" to "${this.registry}/${this.name}"`;
+    const action = `push blob "${digest}" to "${this.registry.host}/${this.name}"`;
     const end = part.offset + part.body.size;
     const response = await this.#send({
       action,
@@ -281,7 +274,7 @@ export class Repository {
    * `undefined` when the registry does not know or tell.
    */
   async uploadOffset(session: UploadSession, signal?: AbortSignal): Promise<number | undefined> {
-    const action = `ask how far an upload to "${this.registry}/${this.name}" is`;
+    const action = `ask how far an upload to "${this.registry.host}/${this.name}" is`;
     try {
       const response = await this.#send({
         action,
@@ -304,7 +297,7 @@ export class Repository {
   async cancelUpload(session: UploadSession): Promise<void> {
     try {
       const response = await this.#send({
-        action: `cancel an upload to "${this.registry}/${this.name}"`,
+        action: `cancel an upload to "${this.registry.host}/${this.name}"`,
         scopes: this.#scopes(),
         method: "DELETE",
         path: session.location,
@@ -325,7 +318,7 @@ export class Repository {
    * @throws {RegistryError} when the repository is not there, the registry refuses, or the listing does not end.
    */
   async *listTags(signal?: AbortSignal): AsyncIterable<string[]> {
-    const action = `list tags of "${this.registry}/${this.name}"`;
+    const action = `list tags of "${this.registry.host}/${this.name}"`;
     let path: string | undefined = `/v2/${this.name}/tags/list?n=${TAG_PAGE_SIZE}`;
     const seen = new Set<string>();
     for (let page = 0; path !== undefined; page++) {
@@ -359,13 +352,13 @@ export class Repository {
   }
 
   #location(response: Response, action: string): string {
-    const base = this.#transport.urlOf(this.registry);
+    const base = this.registry.url;
     const from = response.url || undefined;
     return this.#understand(action, () => resolveLocation(response.headers.get("location"), base, from));
   }
 
   #wrong(action: string, why: string, cause?: unknown): RegistryError {
-    const url = this.#transport.urlOf(this.registry).href;
+    const url = this.registry.url.href;
     return new RegistryError({ action, method: "GET", url, status: 0, why, isPermanent: true, cause });
   }
 
@@ -382,16 +375,12 @@ export class Repository {
     return { action, scopes: this.#scopes(), method, path: `/v2/${this.name}/blobs/${digest}` };
   }
 
-  #send(request: Omit<RegistryRequest, "registry" | "repository">): Promise<SourceResponse> {
-    return this.#transport.send({ ...request, registry: this.registry, repository: this.name });
+  #send(request: Omit<RegistryRequest, "repository">): Promise<SourceResponse> {
+    return this.registry.send({ ...request, repository: this.name });
   }
 
-  #fetch(request: Omit<RegistryRequest, "registry" | "repository">, limit: number): Promise<WholeAnswer> {
-    return fetchWhole(
-      this.#transport,
-      { ...request, registry: this.registry, repository: this.name },
-      limit,
-    );
+  #fetch(request: Omit<RegistryRequest, "repository">, limit: number): Promise<WholeAnswer> {
+    return fetchWhole(this.registry, { ...request, repository: this.name }, limit);
   }
 }
 

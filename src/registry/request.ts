@@ -1,10 +1,11 @@
 /** Step 2 of the walk, the wire: what a request to a registry is made of, and what may be decided about all of them. */
 
-import type { UploadBody } from "./stream/body.ts";
-import type { Challenge } from "./login/challenge.ts";
 import type { Clock } from "./clock.ts";
-import type { CredentialSource } from "./login/credential.ts";
 import type { Fetch } from "./fetch.ts";
+import type { Challenge } from "./login/challenge.ts";
+import type { CredentialSource } from "./login/credential.ts";
+import type { UploadBody } from "./stream/body.ts";
+import type { BufferPool } from "./stream/buffer_pool.ts";
 
 /** Limits on time (milliseconds) and on attempts. No limit is on total time: big layers take as long as they take. */
 export interface Limits {
@@ -44,13 +45,27 @@ export interface ChallengeMemory {
 }
 
 /** Something about the wire that a watcher may want to know. */
-export type TransportEvent =
+export type RegistryEvent =
   | { type: "request-retried"; registry: string; action: string; reason: string; wait: number }
   | { type: "waiting"; registry: string; reason: string; wait: number; attempt: number; attempts: number }
   | { type: "rate-limited"; registry: string; until: number };
 
-/** What a {@linkcode Transport} is made of; every part has a default. */
-export interface TransportOptions {
+/** What all requests of a run share. */
+export interface RequestContext {
+  /** Clock and dice. */
+  readonly clock: Clock;
+  /** Limits on time and attempts. */
+  readonly limits: Limits;
+  /** Memory that blobs are read into. */
+  readonly buffers: BufferPool;
+  /** Ends everything. */
+  readonly signal: AbortSignal | undefined;
+  /** Tells whoever watches. */
+  readonly emit: (event: RegistryEvent) => void;
+}
+
+/** What `Registries` are made of; every part has a default. */
+export interface RegistriesOptions {
   /** The fetch that reaches a registry (for example with its own certificates); `globalThis.fetch` unless told. */
   fetchFor?: (registry: string) => Fetch;
   /** Whether a registry may be reached with an untrusted certificate or without TLS; no unless told. */
@@ -66,15 +81,13 @@ export interface TransportOptions {
   /** Limits that differ from {@linkcode DEFAULT_LIMITS}. */
   limits?: Partial<Limits>;
   /** Called with what happens on the wire. */
-  onEvent?: ((event: TransportEvent) => void) | undefined;
+  onEvent?: ((event: RegistryEvent) => void) | undefined;
 }
 
 /** One request to a registry. */
 export interface RegistryRequest {
   /** What is being done, for messages: `push manifest "sha256:…" to "ghcr.io/acme/nginx:1.27"`. */
   action: string;
-  /** Canonical registry. */
-  registry: string;
   /** Repository whose credential is used. */
   repository: string;
   /** Scopes a token must have. */

@@ -2,9 +2,9 @@
 
 import { describeFailure } from "./network_failure.ts";
 import { readBytes } from "./stream/read_body.ts";
+import type { Registry } from "./registry.ts";
 import { RegistryError } from "./registry_error.ts";
 import type { RegistryRequest } from "./request.ts";
-import type { Transport } from "./transport.ts";
 
 /** An answer with all of its body. */
 export interface WholeAnswer {
@@ -21,32 +21,32 @@ export interface WholeAnswer {
  * @throws {RegistryError} when the registry refuses, breaks off every time, or answers with more bytes than that.
  */
 export async function fetchWhole(
-  transport: Transport,
+  registry: Registry,
   request: RegistryRequest,
   limit: number,
 ): Promise<WholeAnswer> {
   for (let attempt = 1;; attempt++) {
-    const response = await transport.send(request);
+    const response = await registry.send(request);
     try {
-      return { response, bytes: await read(transport, { request, response, limit }) };
+      return { response, bytes: await read(registry, { request, response, limit }) };
     } catch (error) {
-      const isFinal = attempt >= (request.attempts ?? transport.limits.attempts);
+      const isFinal = attempt >= (request.attempts ?? registry.context.limits.attempts);
       if (!(error instanceof RegistryError) || error.isPermanent || isFinal) throw error;
-      await transport.backOff(request, error, attempt);
+      await registry.backOff(request, error, attempt);
     }
   }
 }
 
 async function read(
-  transport: Transport,
+  registry: Registry,
   { request, response, limit }: { request: RegistryRequest; response: Response; limit: number },
 ): Promise<Uint8Array<ArrayBuffer>> {
-  const { action, method, registry, signal = transport.signal } = request;
+  const { action, method, signal = registry.context.signal } = request;
   try {
-    return await readBytes(response, limit, transport.limits.stall, signal);
+    return await readBytes(response, limit, registry.context.limits.stall, signal);
   } catch (cause) {
     signal?.throwIfAborted();
-    const url = transport.urlOf(registry);
+    const url = registry.url;
     const isPermanent = cause instanceof RangeError;
     const why = isPermanent ? `it is larger than ${limit} bytes` : describeFailure(cause, url);
     throw new RegistryError({ action, method, url: url.href, status: 0, why, isPermanent, cause });

@@ -5,7 +5,7 @@
 
 import { openFileStore } from "../../src/machine/store/file_store.ts";
 import { mirror } from "../../src/mirror/run.ts";
-import { Transport } from "../../src/registry/transport.ts";
+import { Registries } from "../../src/registry/registries.ts";
 
 /** What the measurement is told. */
 export interface LiveMemorySettings {
@@ -41,8 +41,8 @@ async function measure({ source, destination, records }: LiveMemorySettings): Pr
   const look = () => most = Math.max(most, inUse() - before);
   const timer = setInterval(look, INTERVAL);
   const store = await openFileStore(records);
-  const transport = new Transport({ isInsecure: () => true });
-  const report = await mirror([{ source, destinations: [destination] }], { transport, store });
+  const registries = new Registries({ isInsecure: () => true });
+  const report = await mirror([{ source, destinations: [destination] }], { registries, store });
   clearInterval(timer);
   look();
   await store.close();

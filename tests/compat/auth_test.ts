@@ -5,9 +5,9 @@ import {
   mirror,
   parseConfig,
   parseRuleSource,
+  Registries,
+  type RegistriesOptions,
   type Report,
-  Transport,
-  type TransportOptions,
 } from "../../mod.ts";
 import { openConfigRegistries } from "../../src/machine/network/config_registries.ts";
 import { FakeClock } from "../fake_clock.ts";
@@ -38,8 +38,8 @@ function registriesOf(auth: Record<string, unknown>): ReturnType<typeof openConf
   return openConfigRegistries(config, { environment: () => undefined });
 }
 
-/** What a config's `auth` makes of a transport. */
-function credentialsOf(auth: Record<string, unknown>): TransportOptions {
+/** What a config's `auth` makes of the way to registries. */
+function credentialsOf(auth: Record<string, unknown>): RegistriesOptions {
   return { credentials: registriesOf(auth).options.credentials };
 }
 
@@ -47,7 +47,7 @@ function credentialsOf(auth: Record<string, unknown>): TransportOptions {
 function setUpHub(auth: Record<string, unknown>, options: RegistryOptions = {}): [MirrorSetup, TestRegistry] {
   const hub = createRegistry(options);
   for (const name of ["library/nginx", "a/b", "u/app"]) pushImage(hub, name, "v1", buildImage());
-  return [setUpMirror({ others: { [HUB]: hub }, transport: credentialsOf(auth) }), hub];
+  return [setUpMirror({ others: { [HUB]: hub }, registries: credentialsOf(auth) }), hub];
 }
 
 function rule({ S, D }: Scene): Record<string, string> {
@@ -109,7 +109,7 @@ compat(
       };
       const setup = setUpMirror({
         source: { auth: { type: "bearer", users } },
-        transport: credentialsOf(auth),
+        registries: credentialsOf(auth),
       });
       for (const repository of ["ns/x", "nsx/y"]) pushImage(setup.source, repository, "v1", buildImage());
       assertEquals((await setup.run(rules)).totals.copied, 2, `run ${run}`);
@@ -196,8 +196,8 @@ function scopesAt(registry: TestRegistry): string[] {
 
 /** Copies between registries that both want a login of this kind. */
 async function copyWithLogin(auth: AuthOptions): Promise<MirrorSetup> {
-  const transport = credentialsOf({ [SOURCE]: LOGIN, [DESTINATION]: LOGIN });
-  const setup = setUpMirror({ source: { auth }, destination: { auth }, transport });
+  const registries = credentialsOf({ [SOURCE]: LOGIN, [DESTINATION]: LOGIN });
+  const setup = setUpMirror({ source: { auth }, destination: { auth }, registries });
   pushImage(setup.source, "ns/app", "v1", buildImage());
   assertEquals((await setup.run({ [`${SOURCE}/ns/app:v1`]: `${DESTINATION}/copy/app` })).totals.copied, 1);
   return setup;
@@ -210,9 +210,9 @@ async function tokensOver(
 ): Promise<number[]> {
   const clock = new FakeClock();
   const source = { auth: { ...TOKENS, ...options }, now: () => clock.now() };
-  const setup = setUpMirror({ source, transport: { ...credentialsOf({ [SOURCE]: LOGIN }), clock } });
+  const setup = setUpMirror({ source, registries: { ...credentialsOf({ [SOURCE]: LOGIN }), clock } });
   pushImage(setup.source, "ns/app", "v1", buildImage());
-  const repository = setup.context().open(SOURCE, "ns/app", "pull");
+  const repository = setup.registries().open({ registry: SOURCE, repository: "ns/app" }, "pull");
   const counts: number[] = [];
   for (const wait of seconds) {
     clock.advance(wait * 1000);
@@ -242,8 +242,8 @@ compat(
 async function mirrorOnce({ S, D }: Pick<Scene, "S" | "D">, auth: Record<string, unknown>): Promise<Report> {
   const { options, close } = registriesOf(auth);
   try {
-    const transport = new Transport({ ...options, limits: { attempts: 1 } });
-    return await mirror(rulesOf({ [`${S}/ns/app:v1`]: `${D}/copy/app` }), { transport, retries: 0 });
+    const registries = new Registries({ ...options, limits: { attempts: 1 } });
+    return await mirror(rulesOf({ [`${S}/ns/app:v1`]: `${D}/copy/app` }), { registries, retries: 0 });
   } finally {
     close();
   }
@@ -332,8 +332,8 @@ compat(
     for (const host of GOOGLE) {
       const registry = createRegistry({ auth: google });
       const copy = async (from: string, to: string, password: string) => {
-        const transport = credentialsOf({ [host]: { username: "_oauth2_", password } });
-        const setup = setUpMirror({ others: { [host]: registry }, transport });
+        const registries = credentialsOf({ [host]: { username: "_oauth2_", password } });
+        const setup = setUpMirror({ others: { [host]: registry }, registries });
         pushImage(setup.source, "ns/app", "v1", buildImage());
         const report = await setup.run({ [`${from}/ns/app:v1`]: `${to}/ns/app` });
         return [report.totals.copied, JSON.stringify(report)] as const;

@@ -295,7 +295,7 @@ compat(54, "a server that takes a request and never answers fails within the tim
   const source: RegistryOptions = {
     intercept: ({ method }) => method === "HEAD" ? new Promise(() => {}) : undefined,
   };
-  const setup = setUpMirror({ source, transport: { limits: { headers: 100, attempts: 2 } } });
+  const setup = setUpMirror({ source, registries: { limits: { headers: 100, attempts: 2 } } });
   pushImage(setup.source, "ns/app", "v1", buildImage());
   const { totals, tasks } = await setup.run(RULE, { retries: 0 });
   assertEquals([totals.copied, totals.failed], [0, 1]);

@@ -6,7 +6,7 @@ import { IMAGE_LEASE, shareWork } from "../../src/machine/workers/shared_work.ts
 import { openStore } from "../../src/deno/store_location.ts";
 import { parseConfig } from "../../src/mirror/config/config_text.ts";
 import { mirror } from "../../src/mirror/run.ts";
-import { Transport } from "../../src/registry/transport.ts";
+import { Registries } from "../../src/registry/registries.ts";
 
 const [path = "", text = "", lifetime = "30000"] = Deno.args;
 const config = parseConfig(text);
@@ -14,11 +14,11 @@ const { store, kv, close } = await openStore(`kv:${path}`, {
   onWarning: (message) => console.error(message),
 });
 if (kv === undefined) throw new Error("Cannot share work: there is no database");
-const registries = openConfigRegistries(config);
+const opened = openConfigRegistries(config);
 const leases = new Leases(kv, { lifetime: Number(lifetime) });
 const claim = shareWork(leases, { store, onWarning: (message) => console.error(message) });
-const report = await mirror(config.rules, { transport: new Transport(registries.options), store, claim });
+const report = await mirror(config.rules, { registries: new Registries(opened.options), store, claim });
 console.log(JSON.stringify({ totals: report.totals }));
 await leases.clearDead(IMAGE_LEASE);
-registries.close();
+opened.close();
 await close();

@@ -4,9 +4,9 @@ import { assert, assertEquals } from "@std/assert";
 import { BlobSource } from "../../src/registry/stream/blob_source.ts";
 import { parseChallenges } from "../../src/registry/login/challenge.ts";
 import { parseErrors, parseRetryAfter, RegistryError } from "../../src/registry/registry_error.ts";
-import { Repository } from "../../src/registry/repository.ts";
+import type { Repository } from "../../src/registry/repository.ts";
 import { nextTagPage, parseTagPage } from "../../src/registry/tag_page.ts";
-import { Transport } from "../../src/registry/transport.ts";
+import { Registries } from "../../src/registry/registries.ts";
 import { parseUploadRange, resolveLocation } from "../../src/registry/upload_session.ts";
 import { FakeClock } from "../fake_clock.ts";
 import { digestBytes, generatedBytes } from "../registry.ts";
@@ -165,8 +165,8 @@ function rangeLiar(contentRange: string): Repository {
     isFirst = false;
     return Promise.resolve(response);
   };
-  const transport = new Transport({ fetchFor: () => fetch, clock: new FakeClock() });
-  return new Repository(transport, "registry.test", "a/b", "pull");
+  const registries = new Registries({ fetchFor: () => fetch, clock: new FakeClock() });
+  return registries.open({ registry: "registry.test", repository: "a/b" }, "pull");
 }
 
 Deno.test("BlobSource.read() goes on only with the right Content-Range", async () => {

@@ -8,7 +8,7 @@ import { mirror, type MirrorOptions } from "../../src/mirror/run.ts";
 import type { Report } from "../../src/mirror/report.ts";
 import type { Fetch, FetchInit } from "../../src/registry/fetch.ts";
 import type { Limits } from "../../src/registry/request.ts";
-import { Transport } from "../../src/registry/transport.ts";
+import { Registries } from "../../src/registry/registries.ts";
 import { FakeClock } from "../fake_clock.ts";
 import { type FaultPlan, FaultProxy } from "../fault_proxy.ts";
 import { blobsOf, type Image, pushImage, pushOverHttp, walkImage } from "../images.ts";
@@ -79,7 +79,7 @@ export async function fill(registry: LabRegistry, repository: string, image: Ima
 }
 
 /** What a run is given besides registries. */
-export interface LabOptions extends Omit<MirrorOptions, "transport"> {
+export interface LabOptions extends Omit<MirrorOptions, "registries"> {
   /** Limits that differ from the laboratory's. */
   limits?: Partial<Limits>;
   /** The clock. */
@@ -117,13 +117,13 @@ export async function run(
   const client = openClient(options.usesSockets ?? false);
   const fetchFor = () => client.fetch;
   const hang = new AbortController();
-  const transport = new Transport({ fetchFor, isInsecure: () => true, limits, clock, signal: hang.signal });
+  const registries = new Registries({ fetchFor, isInsecure: () => true, limits, clock, signal: hang.signal });
   const rules = [repository].flat().map((name) => ({
     source: `${source.proxy.host}/${name}${selection}`,
     destinations: destinations.map(({ proxy }) => `${proxy.host}/${name}`),
   }));
   try {
-    return await deadline(mirror(rules, { transport, ...rest }), HANG);
+    return await deadline(mirror(rules, { registries, ...rest }), HANG);
   } finally {
     hang.abort();
     client.close();

@@ -4,7 +4,7 @@
 export const NODE_EXAMPLE = `import { createHash } from "node:crypto";
 import { setMaxListeners } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
-import { MemoryStore, mirror, parseConfig, Transport } from "@image-syncer/image-syncer";
+import { MemoryStore, mirror, parseConfig, Registries } from "@image-syncer/image-syncer";
 
 // A hasher, to hash every blob as it passes; without one blobs above 1 MiB are checked by their destinations alone.
 function createHasher(algorithm) {
@@ -24,12 +24,12 @@ process.once("SIGINT", () => stop.abort());
 
 const [source, destination] = process.argv.slice(2);
 const { rules } = parseConfig(JSON.stringify({ images: { [source]: destination } }));
-const transport = new Transport({
+const registries = new Registries({
   credentials: async (registry) => ({ username: "robot", password: process.env.REGISTRY_PASSWORD }),
   isInsecure: (registry) => registry.startsWith("127.0.0.1:"),
   signal: stop.signal,
 });
-const { totals, tasks } = await mirror(rules, { transport, store, createHasher });
+const { totals, tasks } = await mirror(rules, { registries, store, createHasher });
 for (const { source, error } of tasks) if (error !== undefined) console.error(\`\${source}: \${error}\`);
 console.log(\`\${totals.copied} copied, \${totals.unchanged} unchanged, \${totals.failed + totals.rulesFailed} failed\`);
 
@@ -40,16 +40,16 @@ process.exitCode = totals.failed + totals.rulesFailed === 0 ? 0 : 1;
 `;
 
 /** A mirror in a worker: nothing but what a worker has. */
-export const WORKER_EXAMPLE = `import { mirror, Transport } from "@image-syncer/image-syncer";
+export const WORKER_EXAMPLE = `import { mirror, Registries } from "@image-syncer/image-syncer";
 
 async function run(env) {
-  const transport = new Transport({
+  const registries = new Registries({
     credentials: async (registry) => ({ username: "robot", password: env.REGISTRY_PASSWORD }),
     isInsecure: (registry) => registry.startsWith("127.0.0.1:"),
   });
   const rules = [{ source: env.SOURCE, destinations: [env.DESTINATION] }];
   // A worker has six connections: two blobs at once take four.
-  return await mirror(rules, { transport, concurrency: 2 });
+  return await mirror(rules, { registries, concurrency: 2 });
 }
 
 export default {

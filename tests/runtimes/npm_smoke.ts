@@ -9,10 +9,10 @@ import { install, type Runtime, RUNTIMES, versionOf } from "./runtime.ts";
 import { startWorker } from "./workerd.ts";
 
 /** A consumer in TypeScript: checked, not run. */
-const TYPED_EXAMPLE = `import { mirror, type Report, Transport } from "@image-syncer/image-syncer";
-export const report: Promise<Report> = mirror([], { transport: new Transport() });
+const TYPED_EXAMPLE = `import { mirror, type Report, Registries } from "@image-syncer/image-syncer";
+export const report: Promise<Report> = mirror([], { registries: new Registries() });
 // @ts-expect-error: a list of rules
-export const wrong = mirror("alpine", { transport: new Transport() });
+export const wrong = mirror("alpine", { registries: new Registries() });
 `;
 
 /**

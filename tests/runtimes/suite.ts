@@ -1,6 +1,6 @@
 /** What runs inside each runtime: a mirror run as it is asked for, with fetch and WHATWG streams and nothing else. */
 
-import { type CreateHasher, mirror, type Rule, systemClock, Transport } from "../../mod.ts";
+import { type CreateHasher, mirror, Registries, type Rule, systemClock } from "../../mod.ts";
 
 /** What a runtime is asked to copy; plain JSON, because it goes to another process. */
 export interface Job {
@@ -31,7 +31,7 @@ export async function runJob(
   { rules, credentials, verifies }: Job,
   createHasher?: CreateHasher,
 ): Promise<JobResult> {
-  const transport = new Transport({
+  const registries = new Registries({
     isInsecure: () => true,
     credentials: (registry) => Promise.resolve(credentials[registry]),
     // The first retry of everything comes at once.
@@ -39,7 +39,7 @@ export async function runJob(
     signal: new AbortController().signal,
   });
   const hashing = verifies && createHasher !== undefined ? { createHasher } : {};
-  const report = await mirror(rules, { transport, ...hashing });
+  const report = await mirror(rules, { registries, ...hashing });
   const { bytes, totals, tasks } = report;
   const failures = [...tasks, ...report.rules].flatMap(({ source, error }) =>
     error === undefined ? [] : [`${source}: ${error}`]

@@ -5,8 +5,7 @@ import { messageOf } from "../../mirror/plan/failure.ts";
 import { parseRuleSource } from "../../mirror/plan/rules.ts";
 import { splitReference } from "../../oci/reference.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
-import { Repository } from "../../registry/repository.ts";
-import type { Transport } from "../../registry/transport.ts";
+import type { Registries } from "../../registry/registries.ts";
 import type { OpenedRegistries } from "../network/config_registries.ts";
 
 /** One repository of a config, in one role. */
@@ -30,10 +29,10 @@ const NOTHING = `sha256:${"0".repeat(64)}`;
 /** Checks every repository that a config names, one finding each, sources first. */
 export async function checkAuth(
   config: Config,
-  registries: Pick<OpenedRegistries, "find">,
-  transport: Transport,
+  opened: Pick<OpenedRegistries, "find">,
+  registries: Registries,
 ): Promise<AuthFinding[]> {
-  return await Promise.all(usesOf(config).map((use) => checkUse(use, registries, transport)));
+  return await Promise.all(usesOf(config).map((use) => checkUse(use, opened, registries)));
 }
 
 function usesOf(config: Config): Use[] {
@@ -57,14 +56,16 @@ function usesOf(config: Config): Use[] {
 
 async function checkUse(
   use: Use,
-  registries: Pick<OpenedRegistries, "find">,
-  transport: Transport,
+  opened: Pick<OpenedRegistries, "find">,
+  registries: Registries,
 ): Promise<AuthFinding> {
   const name = `${use.role} ${use.registry}/${use.repository}`;
   try {
-    const found = await registries.find(use.registry, use.repository);
+    const found = await opened.find(use.registry, use.repository);
     const who = found === undefined ? "anonymous (no credentials found)" : `${describe(found)}`;
-    const result = use.role === "source" ? await checkPull(use, transport) : await checkPush(use, transport);
+    const result = use.role === "source"
+      ? await checkPull(use, registries)
+      : await checkPush(use, registries);
     return { line: `ok      ${name}\n        ${who}; ${result}`, isGood: true };
   } catch (error) {
     return { line: `failed  ${name}\n        ${messageOf(error)}`, isGood: false };
@@ -79,8 +80,8 @@ function describe(
 }
 
 /** A repository that is not there is no matter of logging in. */
-async function checkPull({ registry, repository }: Use, transport: Transport): Promise<string> {
-  const source = new Repository(transport, registry, repository, "pull");
+async function checkPull(use: Use, registries: Registries): Promise<string> {
+  const source = registries.open(use, "pull");
   try {
     for await (const _ of source.listTags()) break;
     return "pull is allowed";
@@ -92,8 +93,8 @@ async function checkPull({ registry, repository }: Use, transport: Transport): P
   }
 }
 
-async function checkPush({ registry, repository }: Use, transport: Transport): Promise<string> {
-  const destination = new Repository(transport, registry, repository, "pull,push");
+async function checkPush(use: Use, registries: Registries): Promise<string> {
+  const destination = registries.open(use, "pull,push");
   const opening = await destination.openUpload(NOTHING);
   if (opening.type === "opened") await destination.cancelUpload(opening.session);
   return "push is allowed";

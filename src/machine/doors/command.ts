@@ -7,7 +7,7 @@ import type { CopyEvent, Report } from "../../mirror/report.ts";
 import { mirror, type MirrorOptions, planOnly } from "../../mirror/run.ts";
 import { parseShard, ShardError, shardPlan, shardRules } from "../../mirror/plan/shard.ts";
 import type { Store } from "../../mirror/store/store.ts";
-import { Transport } from "../../registry/transport.ts";
+import { Registries } from "../../registry/registries.ts";
 import { readConfigFiles } from "../config/config_file.ts";
 import {
   checkConnections,
@@ -131,8 +131,8 @@ function openRegistries(config: Config, log: Log): OpenedRegistries {
 
 async function authCheck({ config, registries, screen, signal, flags }: RunParts): Promise<number> {
   const { checkAuth } = await import("./auth_check.ts");
-  const transport = new Transport({ ...registries.options, signal, limits: flags.limits });
-  const findings = await checkAuth(config, registries, transport);
+  const through = new Registries({ ...registries.options, signal, limits: flags.limits });
+  const findings = await checkAuth(config, registries, through);
   for (const line of findings.flatMap((one) => one.line.split("\n"))) screen.out(line);
   return findings.every(({ isGood }) => isGood) ? EXIT.done : EXIT.failed;
 }
@@ -183,7 +183,7 @@ async function clearDead(leases: Leases, signal: AbortSignal): Promise<void> {
   await leases.clearDead(IMAGE_LEASE, signal).catch(() => {});
 }
 
-type Options = Omit<MirrorOptions, "transport"> & { store: Store };
+type Options = Omit<MirrorOptions, "registries"> & { store: Store };
 
 async function mirrorOptions(
   { flags, log }: RunParts,
@@ -229,7 +229,7 @@ async function fullRun(parts: RunParts, options: Options): Promise<number> {
   try {
     report = await mirror(rulesOf(parts), {
       ...options,
-      transport: transportOf(parts, options.store, onEvent),
+      registries: registriesOf(parts, options.store, onEvent),
       onEvent,
     });
   } finally {
@@ -260,12 +260,12 @@ function rulesOf({ config, flags }: RunParts): Config["rules"] {
   return flags.shard === undefined ? config.rules : shardRules(config.rules, parseShard(flags.shard));
 }
 
-function transportOf(
+function registriesOf(
   { registries, flags, signal }: RunParts,
   store: Store,
   onEvent: (event: CopyEvent) => void,
-): Transport {
-  return new Transport({
+): Registries {
+  return new Registries({
     ...registries.options,
     challenges: challengeMemory(store),
     limits: flags.limits,
@@ -284,8 +284,8 @@ function logSummary(log: Log, { totals, startedAt, finishedAt = startedAt }: Rep
 async function dryRun(parts: RunParts, options: Options): Promise<number> {
   const { flags, screen, log, signal } = parts;
   try {
-    const transport = transportOf(parts, options.store, (event) => logEvent(log, event));
-    const plan = await planOnly(rulesOf(parts), { ...options, transport });
+    const registries = registriesOf(parts, options.store, (event) => logEvent(log, event));
+    const plan = await planOnly(rulesOf(parts), { ...options, registries });
     for (const message of plan.warnings) log.write("warn", message);
     for (const line of dryRunLines(plan)) screen.out(line);
     return plan.failed.length > 0 || flags.strict && plan.warnings.length > 0 ? EXIT.failed : EXIT.done;

@@ -1,7 +1,7 @@
 /** Access tokens for Google's registries from a service account's key, as image-syncer's `_oauth2_` user asks for. */
 
 import { createSign } from "node:crypto";
-import { AuthError } from "../../registry/login/auth.ts";
+import { AuthError } from "../../registry/registry_error.ts";
 
 /** What a service account's key file holds that is needed here. */
 interface ServiceAccount {

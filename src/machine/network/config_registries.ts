@@ -10,14 +10,14 @@ import {
 } from "../../mirror/config/config.ts";
 import type { Environment } from "../../mirror/config/environment_values.ts";
 import type { Credential } from "../../registry/login/credential.ts";
-import type { TransportOptions } from "../../registry/request.ts";
+import type { RegistriesOptions } from "../../registry/request.ts";
 import type { MachineCredentials } from "../login/credentials.ts";
 import type { ClosableFetch } from "./insecure_fetch.ts";
 
 /** The way to the registries of one run. */
 export interface OpenedRegistries {
-  /** For the run's `Transport`. */
-  options: TransportOptions;
+  /** For the run's `Registries`. */
+  options: RegistriesOptions;
   /** Which credential a repository gets, and where it was found; `undefined` for anonymous. */
   find: (
     registry: string,

@@ -8,7 +8,7 @@ import { mirror, type MirrorOptions } from "../../mirror/run.ts";
 import type { Store } from "../../mirror/store/store.ts";
 import type { Clock } from "../../registry/clock.ts";
 import type { Fetch } from "../../registry/fetch.ts";
-import { Transport } from "../../registry/transport.ts";
+import { Registries } from "../../registry/registries.ts";
 import type { OpenedRegistries } from "../network/config_registries.ts";
 import { lazyDigestOf } from "../network/lazy_digest.ts";
 import type { Lease, Leases } from "../workers/lease.ts";
@@ -198,35 +198,35 @@ export class MirrorService {
       recorder.add(event);
       this.#options.onEvent?.(event);
     };
-    const registries = await this.#options.openRegistries(config);
+    const opened = await this.#options.openRegistries(config);
     try {
-      const transport = this.#transport(registries, { traffic, lease, onEvent });
+      const registries = this.#registries(opened, { traffic, lease, onEvent });
       if (!this.#isStopped) this.#stopAt = this.#clock.now() + (this.#options.budget ?? Infinity);
-      const report = await mirror(config.rules, this.#mirrorOptions(transport, onEvent));
+      const report = await mirror(config.rules, this.#mirrorOptions(registries, onEvent));
       lease.signal.throwIfAborted();
       return await recorder.finish(config.rules, report);
     } finally {
-      registries.close();
+      opened.close();
     }
   }
 
-  #transport(
+  #registries(
     { options }: OpenedRegistries,
     { traffic, lease, onEvent }: RunWatch,
-  ): Transport {
+  ): Registries {
     const signal = AbortSignal.any([lease.signal, this.#hardStop.signal]);
     const plainFetch: Fetch = (url, init) => fetch(url, init);
     const fetchFor = (registry: string) =>
       traffic.watch(registry, options.fetchFor?.(registry) ?? plainFetch);
     const challenges = challengeMemory(this.#options.store);
-    return new Transport({ ...options, fetchFor, challenges, signal, clock: this.#clock, onEvent });
+    return new Registries({ ...options, fetchFor, challenges, signal, clock: this.#clock, onEvent });
   }
 
-  #mirrorOptions(transport: Transport, onEvent: (event: CopyEvent) => void): MirrorOptions {
+  #mirrorOptions(registries: Registries, onEvent: (event: CopyEvent) => void): MirrorOptions {
     const { store, concurrency = 5, retries = 2 } = this.#options;
     const stopAt = () => this.#stopAt;
     return {
-      transport,
+      registries,
       store,
       concurrency,
       retries,

@@ -151,7 +151,7 @@ async function openUpload(
   copy: BlobCopy,
   { repository, mountFrom }: { repository: Repository; mountFrom: string | undefined },
 ): Promise<UploadOpening> {
-  const { signal, habits } = context;
+  const { signal } = context;
   const { digest } = copy.blob;
   if (mountFrom === undefined) return await repository.openUpload(digest, { signal });
   try {
@@ -160,17 +160,17 @@ async function openUpload(
     signal?.throwIfAborted();
     if (!(error instanceof RegistryError) || !error.isPermanent) throw error;
     const opening = await repository.openUpload(digest, { signal });
-    habits.learnNoMount(repository.registry);
+    repository.registry.abilities.learnNoMount();
     return opening;
   }
 }
 
 function mountableFrom(
-  { presence, habits }: CopyContext,
+  { presence }: CopyContext,
   { source, blob }: BlobCopy,
   repository: Repository,
 ): string | undefined {
-  if (!habits.canMount(repository.registry)) return undefined;
+  if (!repository.registry.abilities.canMount) return undefined;
   if (source.registry === repository.registry && source.name !== repository.name) return source.name;
   return presence.holderOf(repository, blob.digest);
 }
@@ -185,7 +185,7 @@ async function note(
   const { registry, name } = repository;
   // What was seen before is not written again: the time would make every run write every blob.
   if (presence.isHinted(repository, blob.digest)) return;
-  await store.set(blobKey(registry, name, blob.digest), { size: blob.size, seenAt: now() });
+  await store.set(blobKey(registry.host, name, blob.digest), { size: blob.size, seenAt: now() });
 }
 
 function skip(

@@ -20,12 +20,12 @@ export class Claims {
 
   /** Somebody's bringing the blob to a repository, if somebody is. */
   flightTo({ registry, name }: Repository): Promise<void> | undefined {
-    return this.#presence.flight(`${registry}/${name} ${this.#digest}`);
+    return this.#presence.flight(`${registry.host}/${name} ${this.#digest}`);
   }
 
   /** Somebody's bringing the blob to any repository of a registry, if somebody is. */
   flightToRegistry({ registry }: Repository): Promise<void> | undefined {
-    return this.#presence.flight(`${registry} ${this.#digest}`);
+    return this.#presence.flight(`${registry.host} ${this.#digest}`);
   }
 
   /** Claims a repository. */
@@ -33,7 +33,7 @@ export class Claims {
     const { registry, name } = destination.repository;
     const end = defer<void>();
     this.#ends.set(destination, end);
-    this.#presence.setFlight(`${registry}/${name} ${this.#digest}`, end.promise);
+    this.#presence.setFlight(`${registry.host}/${name} ${this.#digest}`, end.promise);
   }
 
   /** Claims a repository and the lead in its registry. */
@@ -41,7 +41,7 @@ export class Claims {
     this.claim(destination);
     const promise = this.#ends.get(destination)?.promise;
     if (promise === undefined) return;
-    this.#presence.setFlight(`${destination.repository.registry} ${this.#digest}`, promise);
+    this.#presence.setFlight(`${destination.repository.registry.host} ${this.#digest}`, promise);
   }
 
   /** Tells those who wait how it ended. */

@@ -31,10 +31,10 @@ interface ImageCopy {
  */
 export async function copyTask(context: CopyContext, task: CopyTask): Promise<void> {
   const reference = parseReference(task.source);
-  const source = context.open(reference.registry, reference.repository, "pull");
+  const source = context.registries.open(reference, "pull");
   const destinations = task.destinations.filter(({ action }) => action === "copy").map((planned) => {
     const to = parseReference(planned.reference);
-    return new Destination(to, context.open(to.registry, to.repository, "pull,push"));
+    return new Destination(to, context.registries.open(to, "pull,push"));
   });
   context.emit({ type: "task-started", task: task.id });
   const copy: ImageCopy = { task: task.id, source, rewritten: new Map() };
@@ -291,7 +291,7 @@ async function copyChild(
   const end = defer<void>();
   for (const destination of live(destinations)) {
     const { registry, name } = destination.repository;
-    const key = `manifest ${registry}/${name} ${digest}`;
+    const key = `manifest ${registry.host}/${name} ${digest}`;
     const flight = context.presence.flight(key);
     if (context.presence.has(destination.repository, digest)) continue;
     if (flight !== undefined) waiting.push(joinChild(context, copy, child, { destination, flight }));
@@ -367,7 +367,7 @@ async function put(
     await repository.putManifest(name, node.content, context.signal);
   }
   const { digest } = node.content.descriptor;
-  const to = formatReference({ registry: repository.registry, repository: repository.name });
+  const to = formatReference({ registry: repository.registry.host, repository: repository.name });
   context.emit({
     type: "manifest-pushed",
     task: copy.task,

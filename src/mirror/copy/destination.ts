@@ -4,21 +4,19 @@ import type { DigestOf } from "../../oci/descriptor.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
 import type { TransferSlots } from "../../registry/gate.ts";
 import type { CreateHasher } from "../../registry/hasher.ts";
+import type { Registries } from "../../registry/registries.ts";
 import type { Repository } from "../../registry/repository.ts";
 import { toError } from "../plan/failure.ts";
 import type { Presence } from "./presence.ts";
 import type { CopyEvent } from "../report.ts";
 import type { Store } from "../store/store.ts";
-import type { UploadHabits } from "./upload_habits.ts";
 
 /** What copying needs. */
 export interface CopyContext {
-  /** Opens a repository. */
-  open: (registry: string, name: string, actions: "pull" | "pull,push") => Repository;
+  /** The registries of the run. */
+  registries: Registries;
   /** What is known to be where. */
   presence: Presence;
-  /** What registries have shown of how they take uploads. */
-  habits: UploadHabits;
   /** Hashes every blob as it passes; without it large blobs are checked by their destinations alone. */
   createHasher: CreateHasher | undefined;
   /** Finds the digest of bytes in memory. */

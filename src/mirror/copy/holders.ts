@@ -5,7 +5,7 @@ import type { Digest } from "../../oci/descriptor.ts";
 /** The one repository that holds something, or all of them: most content is in one, and a set of one takes far more memory. */
 type Names = string | Set<string>;
 
-/** A place in a registry, as a `Repository` is one. */
+/** A place in a registry. */
 export interface Place {
   /** Canonical registry. */
   readonly registry: string;

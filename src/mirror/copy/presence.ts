@@ -2,7 +2,7 @@
 
 import type { Digest } from "../../oci/descriptor.ts";
 import type { Repository } from "../../registry/repository.ts";
-import { Holders } from "./holders.ts";
+import { Holders, type Place } from "./holders.ts";
 
 /**
  * The memory of a run: which content is in which repository, and what is on its way there. All of it was seen or done in
@@ -17,17 +17,17 @@ export class Presence {
 
   /** Whether content was seen in a repository. */
   has(repository: Repository, digest: Digest): boolean {
-    return this.#seen.has(repository, digest);
+    return this.#seen.has(placeOf(repository), digest);
   }
 
   /** Content was seen in, or sent to, a repository. */
   add(repository: Repository, digest: Digest): void {
-    this.#seen.add(repository, digest);
+    this.#seen.add(placeOf(repository), digest);
   }
 
   /** Forgets everything about a repository: it has shown that what was known is wrong. */
   forget(repository: Repository): void {
-    this.#seen.forget(repository);
+    this.#seen.forget(placeOf(repository));
     this.#empty.delete(nameOf(repository));
   }
 
@@ -48,12 +48,13 @@ export class Presence {
 
   /** Whether a store remembers content in a repository. */
   isHinted(repository: Repository, digest: Digest): boolean {
-    return this.#hinted.has(repository, digest);
+    return this.#hinted.has(placeOf(repository), digest);
   }
 
   /** Another repository of the same registry that holds a blob: seen in this run, else hinted. */
   holderOf(repository: Repository, digest: Digest): string | undefined {
-    return this.#seen.other(repository, digest) ?? this.#hinted.other(repository, digest);
+    const place = placeOf(repository);
+    return this.#seen.other(place, digest) ?? this.#hinted.other(place, digest);
   }
 
   /** Why a source's content cannot be had, when that was found out in this run: no use in every image asking again. */
@@ -87,5 +88,9 @@ export class Presence {
 }
 
 function nameOf({ registry, name }: Repository): string {
-  return `${registry}/${name}`;
+  return `${registry.host}/${name}`;
+}
+
+function placeOf({ registry, name }: Repository): Place {
+  return { registry: registry.host, name };
 }

@@ -67,7 +67,7 @@ export class Transfer {
 
   /** Brings the blob to every destination; one that fails for good notes it, nothing is thrown. */
   async run(destinations: readonly Destination[]): Promise<void> {
-    const { limits } = this.#copy.source.transport;
+    const { limits } = this.#copy.source.registry.context;
     let waiting = [...destinations];
     try {
       for (let attempt = 1; waiting.length > 0; attempt++) {
@@ -92,10 +92,9 @@ export class Transfer {
     if (ready.length === 0) return;
     const { slots, signal } = this.#context;
     try {
-      const registries = [this.#copy.source, ...ready.map(({ repository }) => repository)].map((
-        { registry },
-      ) => registry);
-      const release = this.#isSmall() ? undefined : await slots.acquire(registries, signal);
+      const parties = [this.#copy.source, ...ready.map(({ repository }) => repository)];
+      const gates = parties.map(({ registry }) => registry.gate);
+      const release = this.#isSmall() ? undefined : await slots.acquire(gates, signal);
       try {
         if (this.#context.isStopping()) throw new StoppedError();
         await this.#send(ready);
@@ -135,7 +134,7 @@ export class Transfer {
   async #offsetOf(repository: Repository, session: UploadSession): Promise<number | undefined> {
     // A blob that is sent whole is sent from its start, which an upload that holds some of it would not take.
     if (this.#source.whole !== undefined) return undefined;
-    if (!this.#context.habits.canResume(repository.registry)) return undefined;
+    if (!repository.registry.abilities.canResume) return undefined;
     const offset = await repository.uploadOffset(session, this.#context.signal);
     const size = this.#source.size;
     // An upload that holds nothing is not worth going on with: some registries are confused by one that broke off.
@@ -183,11 +182,10 @@ export class Transfer {
     bytes: Uint8Array<ArrayBuffer>,
   ): Promise<UploadSession | undefined> {
     const { repository } = destination;
-    const { signal, habits } = this.#context;
+    const { signal } = this.#context;
     const { digest } = this.#copy.blob;
     // Not before the bytes are at hand: whoever tries must wait for nothing else, or two would wait for each other.
-    const opening = await habits.tryPostWhole(
-      repository.registry,
+    const opening = await repository.registry.abilities.tryPostWhole(
       (mayPost) => openOrPost(repository, { digest, bytes: mayPost ? bytes : undefined, signal }),
     );
     if (opening.type !== "opened") return undefined;
@@ -200,7 +198,7 @@ export class Transfer {
   async #sendStreams(destinations: readonly Destination[]): Promise<void> {
     const first = Math.min(...destinations.map((one) => this.#uploads.get(one)?.offset ?? 0));
     const together = destinations.filter((one) => this.#uploads.get(one)?.offset === first);
-    const { stall } = this.#copy.source.transport.limits;
+    const { stall } = this.#copy.source.registry.context.limits;
     const reader = this.#source.reader(first, together.length > 1);
     const branches = fanOut(reader, together.length, { lag: FAN_OUT_LAG, patience: stall });
     await Promise.all(
@@ -220,8 +218,8 @@ export class Transfer {
     if (upload?.session === undefined) return;
     const { repository } = destination;
     const { digest } = this.#copy.blob;
-    const { signal, habits } = this.#context;
-    const chunk = Math.max(habits.chunkOf(repository.registry), upload.session.chunkMinimum ?? 0);
+    const { signal } = this.#context;
+    const chunk = Math.max(repository.registry.abilities.chunk, upload.session.chunkMinimum ?? 0);
     upload.atOnce = size < 0 ? UNSIZED_PART : Math.min(chunk, size);
     if (upload.offset === 0 && size >= 0 && size <= chunk) {
       await repository.putBlob(upload.session, digest, new UploadBody(reader, size), signal);
@@ -288,15 +286,15 @@ export class Transfer {
   #mayTryAgain(destination: Destination, isLast: boolean): boolean {
     const error = this.#failures.get(destination);
     if (error === undefined) return false;
-    const { registry } = destination.repository;
-    const { habits, signal, isStopping } = this.#context;
-    const isChunked = Number.isFinite(habits.chunkOf(registry));
+    const { abilities } = destination.repository.registry;
+    const { signal, isStopping } = this.#context;
+    const isChunked = Number.isFinite(abilities.chunk);
     const { offset, atOnce } = this.#uploads.get(destination) ?? { offset: 0, atOnce: 0 };
     const hasResumed = !isChunked && offset > 0;
     if (!isLast && !signal?.aborted && !isStopping() && error !== this.#source.failure) {
-      if (habits.learnTooLarge(registry, error, atOnce)) return this.#startOver(destination);
+      if (abilities.learnTooLarge(error, atOnce)) return this.#startOver(destination);
       if (hasResumed && error instanceof RegistryError && error.isPermanent) {
-        habits.learnNoResume(registry);
+        abilities.learnNoResume();
         return this.#startOver(destination);
       }
       if (isLostUpload(error, this.#source.whole !== undefined)) return this.#startOver(destination);
@@ -323,11 +321,7 @@ export class Transfer {
     const { registry } = first.repository;
     const action = `push blob "${this.#copy.blob.digest}" to "${first.name}"`;
     try {
-      await this.#copy.source.transport.backOff(
-        { registry, action, signal: this.#context.signal },
-        error,
-        attempt,
-      );
+      await registry.backOff({ action, signal: this.#context.signal }, error, attempt);
       return waiting;
     } catch (reason) {
       for (const destination of waiting) destination.fail(reason);

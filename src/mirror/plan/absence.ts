@@ -45,7 +45,7 @@ export async function findAbsent(
 async function listAbsent(references: readonly Reference[], context: AbsenceContext): Promise<string[]> {
   const [first] = references;
   if (first === undefined || await isRemembered(references, context)) return [];
-  const repository = context.open(first.registry, first.repository, "pull,push");
+  const repository = context.registries.open(first, "pull,push");
   try {
     const tags = new Set<string>();
     for await (const page of repository.listTags(context.signal)) for (const tag of page) tags.add(tag);

@@ -4,8 +4,7 @@ import { DigestError } from "../../oci/descriptor.ts";
 import { ManifestError } from "../../oci/manifest.ts";
 import { PlatformError } from "../../oci/platform.ts";
 import { InvalidReferenceError } from "../../oci/reference.ts";
-import { AuthError } from "../../registry/login/auth.ts";
-import { RegistryError } from "../../registry/registry_error.ts";
+import { AuthError, RegistryError } from "../../registry/registry_error.ts";
 import { RuleError } from "./rules.ts";
 
 /** Whether trying again cannot help: the registry refused for good, or what it served is wrong. */

@@ -3,14 +3,14 @@
 import type { Descriptor, Digest } from "../../oci/descriptor.ts";
 import type { Reference } from "../../oci/reference.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { Registries } from "../../registry/registries.ts";
 import { filterPlatforms } from "./platform_filter.ts";
 import { filteredKey, type Store, type StoreValue, tagKey } from "../store/store.ts";
 
 /** What looking needs. */
 export interface LookContext {
-  /** Opens a repository. */
-  open: (registry: string, name: string, actions: "pull" | "pull,push") => Repository;
+  /** The registries of the run. */
+  registries: Registries;
   /** The memory between runs. */
   store: Store;
   /** Milliseconds since 1970. */
@@ -56,7 +56,7 @@ async function resolveFiltered(
   const key = filteredKey(descriptor.digest, platforms);
   const known = readDescriptor(await context.store.get(key));
   if (known !== undefined) return known;
-  const repository = context.open(source.registry, source.repository, "pull");
+  const repository = context.registries.open(source, "pull");
   const content = await repository.getManifest(descriptor.digest, context.signal);
   const filter = { source: repository, rewritten: new Map(), signal: context.signal };
   const left = (await filterPlatforms(content, platforms, filter))?.descriptor;
@@ -79,7 +79,7 @@ function readDescriptor(value: StoreValue | undefined): Descriptor | null | unde
 
 /** A HEAD has no body, so a refusal is asked for again with GET, for the registry's own words. */
 async function resolveSource(reference: Reference, context: LookContext): Promise<Descriptor> {
-  const repository = context.open(reference.registry, reference.repository, "pull");
+  const repository = context.registries.open(reference, "pull");
   const name = reference.digest ?? reference.tag ?? "latest";
   try {
     const found = await repository.resolve(name, context.signal);
@@ -98,7 +98,7 @@ export async function resolveDestination(
   reference: Reference,
   context: LookContext,
 ): Promise<Descriptor | undefined> {
-  const repository = context.open(reference.registry, reference.repository, "pull,push");
+  const repository = context.registries.open(reference, "pull,push");
   try {
     return await repository.resolve(reference.digest ?? reference.tag ?? "latest", context.signal);
   } catch (error) {

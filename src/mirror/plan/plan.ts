@@ -208,7 +208,7 @@ function ruleFailure({ position, source }: PlacedRule, error: unknown): PlanFail
 }
 
 async function selectTags(source: RuleSource, context: PlanContext): Promise<string[]> {
-  const repository = context.open(source.registry, source.repository, "pull");
+  const repository = context.registries.open(source, "pull");
   const tags: string[] = [];
   const { selection } = source;
   // The pattern is looked at first: one that does not compile needs no list.
@@ -247,7 +247,11 @@ async function warmDestinations(rules: readonly Rule[], context: PlanContext): P
       // The rule's own expansion says what is wrong with it.
     }
   }
-  await Promise.all([...first].map(([registry, name]) => context.open(registry, name, "pull,push").warm()));
+  await Promise.all(
+    [...first].map(([registry, repository]) =>
+      context.registries.open({ registry, repository }, "pull,push").warm()
+    ),
+  );
 }
 
 /** A source with all its destinations. */

@@ -1,84 +1,109 @@
 /** Step 2 of the walk, the wire: asks a token service, once; what it says in an error is repeated, what it was told never is. */
 
-import { AuthError, type TokenRequest } from "./auth.ts";
-import type { Fetch, FetchInit } from "../fetch.ts";
+import type { Connection } from "../connection.ts";
+import { deadlineFetch, type FetchInit } from "../fetch.ts";
 import { describeFailure, isCertificateFailure } from "../network_failure.ts";
-import { readText } from "../stream/read_body.ts";
-import { parseErrors, parseRetryAfter, RegistryError } from "../registry_error.ts";
+import { AuthError, parseErrors, parseRetryAfter, RegistryError } from "../registry_error.ts";
+import { USER_AGENT } from "../send.ts";
 import { statusWords } from "../status_words.ts";
+import { readText } from "../stream/read_body.ts";
 
 /** Bytes of a token service's answer that are read. */
 const ANSWER_LIMIT = 1024 * 1024;
 
-/** How a token service is asked. */
-export interface TokenFetchOptions {
-  /** Reaches the service, within a time limit. */
-  send: Fetch;
-  /** Headers that every request has. */
+/** One request to a token service. */
+export interface TokenRequest {
+  /** Where to ask. */
+  url: string;
+  /** `GET` for user names and anonymous, `POST` for identity tokens. */
+  method: "GET" | "POST";
+  /** Headers to send; they may hold a password. */
   headers: Record<string, string>;
-  /** Milliseconds that reading the answer may take. */
-  time: number;
-  /** Milliseconds since 1970. */
-  now: number;
+  /** Form to send; it may hold a token. */
+  body?: Uint8Array<ArrayBuffer>;
+  /** Whose token it is, for messages. */
+  account: string;
 }
 
 /**
- * Asks for a token (distribution: token authentication specification; OAuth2 token authentication).
+ * Asks for a token (distribution: token authentication specification; OAuth2 token authentication). The service is tried again
+ * like a registry, which nobody need do again.
  *
  * @returns The JSON of the answer.
  * @throws {RegistryError} when the service refuses or cannot be reached.
  * @throws {AuthError} when its answer is not JSON.
  */
-export async function fetchToken(token: TokenRequest, options: TokenFetchOptions): Promise<unknown> {
-  const headers = { ...options.headers, ...token.headers, accept: "application/json" };
-  // A redirect is not followed: the password was meant for the realm that was checked.
-  const init: FetchInit = { method: token.method, headers, redirect: "manual" };
-  if (token.body !== undefined) init.body = token.body;
-  const { response, text } = await exchange(token, init, options);
-  if (response.status !== 200) throw refusal(token, response, { text, now: options.now });
-  try {
-    return JSON.parse(text);
-  } catch {
-    throw new AuthError(token.registry, "its token service answered with something that is not JSON");
+export async function fetchToken(connection: Connection, token: TokenRequest): Promise<unknown> {
+  const { limits, signal } = connection.context;
+  for (let attempt = 1;; attempt++) {
+    try {
+      return await askOnce(connection, token);
+    } catch (error) {
+      signal?.throwIfAborted();
+      if (!(error instanceof RegistryError) || error.isPermanent || attempt >= limits.attempts) throw error;
+      await connection.backOff({ action: "get a token" }, error, attempt);
+    }
   }
 }
 
-async function exchange(
-  token: TokenRequest,
-  init: FetchInit,
-  { send, time }: TokenFetchOptions,
-): Promise<{ response: Response; text: string }> {
+async function askOnce(connection: Connection, token: TokenRequest): Promise<unknown> {
+  const { response, text } = await exchangeToken(connection, token);
+  if (response.status !== 200) throw refusal(connection, token, { response, text });
   try {
-    const response = await send(token.url, init);
-    return { response, text: await readText(response, ANSWER_LIMIT, time) };
+    return JSON.parse(text);
+  } catch {
+    throw new AuthError(connection.host, "its token service answered with something that is not JSON");
+  }
+}
+
+async function exchangeToken(
+  connection: Connection,
+  token: TokenRequest,
+): Promise<{ response: Response; text: string }> {
+  const { limits, signal } = connection.context;
+  const common = { "accept-encoding": "identity", "user-agent": USER_AGENT, accept: "application/json" };
+  // A redirect is not followed: the password was meant for the realm that was checked.
+  const init: FetchInit = {
+    method: token.method,
+    headers: { ...common, ...token.headers },
+    redirect: "manual",
+  };
+  if (token.body !== undefined) init.body = token.body;
+  try {
+    const response = await deadlineFetch(connection.fetch, limits.headers, signal)(token.url, init);
+    return { response, text: await readText(response, ANSWER_LIMIT, limits.stall) };
   } catch (cause) {
     throw new RegistryError({
-      ...placeOf(token),
+      ...placeOf(connection, token),
       status: 0,
       why: describeFailure(cause, new URL(token.url)),
       isPermanent: isCertificateFailure(cause),
+      isSpent: true,
       cause,
     });
   }
 }
 
 function refusal(
+  connection: Connection,
   token: TokenRequest,
-  response: Response,
-  { text, now }: { text: string; now: number },
+  { response, text }: { response: Response; text: string },
 ): RegistryError {
   const errors = parseErrors(text);
   return new RegistryError({
-    ...placeOf(token),
+    ...placeOf(connection, token),
     status: response.status,
     errors,
-    retryAfter: parseRetryAfter(response.headers.get("retry-after"), now),
+    retryAfter: parseRetryAfter(response.headers.get("retry-after"), connection.context.clock.now()),
     why: errors.length === 0 ? statusWords(response.status) : "",
+    isSpent: true,
   });
 }
 
-function placeOf(token: TokenRequest): { action: string; method: string; url: string } {
-  const url = new URL(token.url);
-  const action = `log in to "${token.registry}" as ${token.account}`;
-  return { action, method: token.method, url: `${url.origin}${url.pathname}` };
+function placeOf(
+  { host }: Connection,
+  { url, method, account }: TokenRequest,
+): { action: string; method: string; url: string } {
+  const { origin, pathname } = new URL(url);
+  return { action: `log in to "${host}" as ${account}`, method, url: `${origin}${pathname}` };
 }

@@ -1,11 +1,10 @@
 /** Step 2 of the walk, the wire: reads one blob, and goes on where it broke off when the connection does. */
 
 import type { Descriptor } from "../../oci/descriptor.ts";
-import { AuthError } from "../login/auth.ts";
 import { type ByteSource, LengthError } from "./body.ts";
 import type { SourceResponse } from "../fetch.ts";
 import { describeFailure } from "../network_failure.ts";
-import { RegistryError } from "../registry_error.ts";
+import { AuthError, RegistryError } from "../registry_error.ts";
 import { openPieceReader } from "./piece_reader.ts";
 import { lengthOf } from "./read_body.ts";
 import type { Repository } from "../repository.ts";
@@ -46,7 +45,7 @@ export class BlobSource implements ByteSource {
     this.#descriptor = descriptor;
     this.#size = descriptor.size;
     this.position = options.offset ?? 0;
-    this.#signal = options.signal ?? repository.transport.signal;
+    this.#signal = options.signal ?? repository.registry.context.signal;
   }
 
   /** Size of the blob in bytes; -1 until a registry said it, where the manifest does not. */
@@ -73,7 +72,7 @@ export class BlobSource implements ByteSource {
   }
 
   #watch(response: SourceResponse): WatchedReader | undefined {
-    const { buffers, limits: { stall } } = this.#repository.transport;
+    const { buffers, limits: { stall } } = this.#repository.registry.context;
     const options = { size: this.#size, isSlow: this.#hasBroken, buffers };
     const reader = openPieceReader(response, options);
     return reader && new WatchedReader(reader, { stall, signal: this.#signal });
@@ -109,7 +108,7 @@ export class BlobSource implements ByteSource {
 
   /** Takes back the memory of a piece that nobody will look at again. */
   recycle(piece: Uint8Array<ArrayBuffer>): void {
-    this.#repository.transport.buffers.give(piece.buffer);
+    this.#repository.registry.context.buffers.give(piece.buffer);
   }
 
   #take(piece: Uint8Array<ArrayBuffer>): Uint8Array<ArrayBuffer> {
@@ -198,10 +197,10 @@ export class BlobSource implements ByteSource {
     // The request behind `open` was already tried as often as made sense.
     if (error instanceof RegistryError || error instanceof AuthError) throw error;
     const failure = this.#failure(error, false);
-    const { transport, registry } = this.#repository;
-    if (++this.#failures >= transport.limits.attempts) throw failure;
+    const { registry } = this.#repository;
+    if (++this.#failures >= registry.context.limits.attempts) throw failure;
     const action = `read blob "${this.#descriptor.digest}" on from byte ${this.position}`;
-    await transport.backOff({ registry, action, signal: this.#signal }, failure, this.#failures);
+    await registry.backOff({ action, signal: this.#signal }, failure, this.#failures);
   }
 
   #drop(reason: unknown): void {
@@ -212,13 +211,13 @@ export class BlobSource implements ByteSource {
   }
 
   #failure(cause: unknown, isPermanent: boolean): RegistryError {
-    const { registry, name, transport } = this.#repository;
-    const url = new URL(`/v2/${name}/blobs/${this.#descriptor.digest}`, transport.urlOf(registry));
+    const { registry, name } = this.#repository;
+    const url = new URL(`/v2/${name}/blobs/${this.#descriptor.digest}`, registry.url);
     const why = cause instanceof LengthError || isPermanent && cause instanceof Error
       ? cause.message
       : describeFailure(cause, url);
     return new RegistryError({
-      action: `read blob "${this.#descriptor.digest}" from "${registry}/${name}"`,
+      action: `read blob "${this.#descriptor.digest}" from "${registry.host}/${name}"`,
       method: "GET",
       url: url.href,
       status: 0,

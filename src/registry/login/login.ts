@@ -1,60 +1,30 @@
 /** Step 2 of the walk, the wire: from a registry's challenge to the header that satisfies it. */
 
-import type { Challenge } from "./challenge.ts";
-import type { Clock } from "../clock.ts";
-import type { Credential, CredentialSource } from "./credential.ts";
+import type { Connection } from "../connection.ts";
 import { defer } from "../deferred.ts";
-import { printable, RegistryError } from "../registry_error.ts";
+import { AuthError, printable, RegistryError } from "../registry_error.ts";
+import type { ChallengeMemory } from "../request.ts";
+import { type Challenge, isOwnRealm, parseChallenges } from "./challenge.ts";
+import type { Credential, CredentialSource } from "./credential.ts";
 import { coversScopes, mergeScopes } from "./scopes.ts";
-
-/** Logging in was not possible; the message holds no secret. */
-export class AuthError extends Error {
-  /** Says at which registry, and why. */
-  constructor(registry: string, why: string, options?: ErrorOptions) {
-    super(`Cannot log in to "${registry}": ${why}`, options);
-    this.name = "AuthError";
-  }
-}
-
-/** One request to a token service. */
-export interface TokenRequest {
-  /** The registry the token is for. */
-  registry: string;
-  /** Where to ask. */
-  url: string;
-  /** `GET` for user names and anonymous, `POST` for identity tokens. */
-  method: "GET" | "POST";
-  /** Headers to send; they may hold a password. */
-  headers: Record<string, string>;
-  /** Form to send; it may hold a token. */
-  body?: Uint8Array<ArrayBuffer>;
-  /** Whose token it is, for messages. */
-  account: string;
-}
-
-/** Sends a token request and returns the JSON of the answer; throws when there is none. */
-export type TokenFetch = (request: TokenRequest) => Promise<unknown>;
+import { fetchToken, type TokenRequest } from "./token_service.ts";
 
 /** Who asks for what. */
 export interface AuthorizationTarget {
-  /** Canonical registry. */
-  registry: string;
   /** Repository whose credential is used. */
   repository: string;
   /** Scopes in the token service's words, for example `repository:library/nginx:pull`. */
   scopes: readonly string[];
 }
 
-/** What an {@linkcode Authorizer} needs. */
-export interface AuthorizerOptions {
+/** Options of a {@linkcode Login}. */
+export interface LoginOptions {
   /** Where credentials come from; without it everything is anonymous. */
-  credentials: CredentialSource | undefined;
-  /** How a token service is reached. */
-  fetchToken: TokenFetch;
-  /** Whether a registry may have a token service without TLS: only one that is itself reached without TLS. */
-  allowsPlainRealm: (registry: string) => boolean;
-  /** The clock by which tokens expire. */
-  clock: Clock;
+  credentials?: CredentialSource | undefined;
+  /** What registries asked for in earlier runs. */
+  challenges?: ChallengeMemory | undefined;
+  /** Asks a token service; over the registry's own connection unless told. */
+  fetchToken?: (connection: Connection, request: TokenRequest) => Promise<unknown>;
 }
 
 interface Token {
@@ -83,32 +53,61 @@ const SCOPES_AT_ONCE = 20;
 const DEFAULT_TOKEN_SECONDS = 60;
 
 /**
- * Challenges and tokens by registry and scope. One request is in flight for a token, however many wait for it, and those who want
+ * The challenge and the tokens of one registry. One request is in flight for a token, however many wait for it, and those who want
  * tokens of one account at the same moment get one for all of their repositories, unless the registry will not have that.
  */
-export class Authorizer {
-  #options: AuthorizerOptions;
-  #challenges = new Map<string, Challenge>();
-  #tokens = new Map<string, Token[]>();
+export class Login {
+  #connection: Connection;
+  #options: LoginOptions;
+  #challenge: Challenge | undefined;
+  /** What the registry asked for in an earlier run. */
+  #recalled: Challenge | undefined;
+  #tokens: Token[] = [];
   #batches = new Map<string, Set<Batch>>();
-  /** Registries that have refused a token for several repositories. */
-  #onlyAlone = new Set<string>();
+  /** The registry has refused a token for several repositories. */
+  #isOnlyAlone = false;
 
   /** Starts knowing nothing. */
-  constructor(options: AuthorizerOptions) {
+  constructor(connection: Connection, options: LoginOptions = {}) {
+    this.#connection = connection;
     this.#options = options;
   }
 
-  /** What a registry asked for last, if it asked for anything. */
-  challengeOf(registry: string): Challenge | undefined {
-    return this.#challenges.get(registry);
+  /** What the registry asked for last, if it asked for anything. */
+  get challenge(): Challenge | undefined {
+    return this.#challenge;
   }
 
-  /** Takes in what a registry asks for; returns whether it is something this project can do. */
-  learn(registry: string, challenges: readonly Challenge[]): boolean {
+  /** Reads from memory what the registry asked for in an earlier run; a memory that fails knows nothing. */
+  async recall(): Promise<void> {
+    this.#recalled = await this.#options.challenges?.get(this.#connection.host).catch(() => undefined);
+  }
+
+  /** Takes what was recalled for true, where that is safe; returns whether it was. */
+  believeRecalled(): boolean {
+    const known = this.#recalled;
+    if (known === undefined || !isOwnRealm(known, this.#connection.origin)) return false;
+    return this.learn([known]);
+  }
+
+  /** Takes in what an answer of the registry asks for; returns whether it is something this project can do. */
+  async learnFrom(response: Response): Promise<boolean> {
+    const { host, origin } = this.#connection;
+    // Where passwords go is said by the registry itself, not by a host that it redirects to.
+    const isOwn = response.url === "" || new URL(response.url).origin === origin;
+    const header = isOwn ? response.headers.get("www-authenticate") ?? "" : "";
+    const isKnown = this.learn(parseChallenges(header));
+    if (isKnown && this.#challenge !== undefined) {
+      await this.#options.challenges?.set(host, this.#challenge).catch(() => {});
+    }
+    return isKnown;
+  }
+
+  /** Takes in what the registry asks for; returns whether it is something this project can do. */
+  learn(challenges: readonly Challenge[]): boolean {
     const bearer = challenges.find((one) => one.scheme === "bearer" && one.parameters.realm !== undefined);
     const challenge = bearer ?? challenges.find((one) => one.scheme === "basic");
-    if (challenge !== undefined) this.#challenges.set(registry, challenge);
+    this.#challenge = challenge ?? this.#challenge;
     return challenge !== undefined;
   }
 
@@ -118,9 +117,9 @@ export class Authorizer {
    * @throws {AuthError} when the challenge cannot be trusted or the token service gives no token.
    */
   async header(target: AuthorizationTarget): Promise<string | undefined> {
-    const challenge = this.#challenges.get(target.registry);
+    const challenge = this.#challenge;
     if (challenge === undefined) return undefined;
-    const credential = await this.#options.credentials?.(target.registry, target.repository);
+    const credential = await this.#credentialOf(target.repository);
     if (credential?.registryToken !== undefined) return `Bearer ${credential.registryToken}`;
     if (challenge.scheme === "basic") return basicHeader(credential);
     const token = await this.#token(target, challenge, credential);
@@ -128,17 +127,20 @@ export class Authorizer {
   }
 
   /** Forgets the token a header was made of, because the registry refused it. */
-  forget(registry: string, header: string): void {
-    const tokens = this.#tokens.get(registry) ?? [];
-    const refused = tokens.filter(({ value }) => `Bearer ${value}` === header);
-    this.#tokens.set(registry, tokens.filter((token) => !refused.includes(token)));
+  forget(header: string): void {
+    const refused = this.#tokens.filter(({ value }) => `Bearer ${value}` === header);
+    this.#tokens = this.#tokens.filter((token) => !refused.includes(token));
     // A service may grant a part of what it was asked for without a word, so the others ask for themselves.
-    if (refused.some(({ isShared }) => isShared)) this.#onlyAlone.add(registry);
+    if (refused.some(({ isShared }) => isShared)) this.#isOnlyAlone = true;
   }
 
-  /** Who a target is asked as, for messages: a user name in quotes, or `anonymous`. */
-  async accountOf(target: AuthorizationTarget): Promise<string> {
-    return accountOf(await this.#options.credentials?.(target.registry, target.repository));
+  /** Who is asked as for a repository, for messages: a user name in quotes, or `anonymous`. */
+  async accountOf(repository: string): Promise<string> {
+    return accountOf(await this.#credentialOf(repository));
+  }
+
+  async #credentialOf(repository: string): Promise<Credential | undefined> {
+    return await this.#options.credentials?.(this.#connection.host, repository);
   }
 
   async #token(
@@ -146,23 +148,22 @@ export class Authorizer {
     challenge: Challenge,
     credential: Credential | undefined,
   ): Promise<Token> {
-    const { registry } = target;
     const scopes = scopesFor(target, challenge);
-    const account = accountKey(registry, challenge, credential);
-    const now = this.#options.clock.now();
-    const known = this.#tokens.get(registry)?.find((token) =>
+    const account = accountKey(challenge, credential);
+    const now = this.#connection.context.clock.now();
+    const known = this.#tokens.find((token) =>
       token.account === account && token.expiresAt > now && coversScopes(token.scopes, scopes)
     );
     if (known !== undefined) return known;
     const batch = this.#join(account, scopes) ??
-      this.#open(account, scopes, { registry, challenge, credential });
+      this.#open(account, scopes, { challenge, credential });
     try {
       return await batch.token;
     } catch (error) {
       const isRefused = error instanceof AuthError || error instanceof RegistryError && error.isPermanent;
       if (!batch.isShared || !isRefused) throw error;
       // One repository that this account may not see is enough for some services to refuse all of them (GHCR).
-      this.#onlyAlone.add(registry);
+      this.#isOnlyAlone = true;
       return await this.#token(target, challenge, credential);
     }
   }
@@ -185,7 +186,7 @@ export class Authorizer {
   #open(account: string, scopes: readonly string[], from: TokenOrigin): Batch {
     const batches = this.#batches.get(account) ?? new Set();
     const { promise, resolve, reject } = defer<Token>();
-    const isOpen = !this.#onlyAlone.has(from.registry);
+    const isOpen = !this.#isOnlyAlone;
     const batch: Batch = { scopes, isOpen, isShared: false, token: promise };
     this.#batches.set(account, batches.add(batch));
     void this.#fetch(account, batch, from).then(resolve, reject).finally(() => batches.delete(batch));
@@ -195,31 +196,31 @@ export class Authorizer {
   async #fetch(
     account: string,
     batch: Batch,
-    { registry, challenge, credential }: TokenOrigin,
+    { challenge, credential }: TokenOrigin,
   ): Promise<Token> {
-    // Requests that waited for the registry to be met go on in this turn; the next one finds what they want gathered.
+    // Requests that waited for first contact go on in this turn; the next one finds what they want gathered.
     if (batch.isOpen) await new Promise((resolve) => setTimeout(resolve, 0));
     batch.isOpen = false;
-    const { value, expiresAt } = await this.#requestToken(registry, challenge, batch.scopes, credential);
+    const { value, expiresAt } = await this.#requestToken(challenge, batch.scopes, credential);
     const token: Token = { value, expiresAt, account, scopes: batch.scopes, isShared: batch.isShared };
-    const now = this.#options.clock.now();
-    const others = this.#tokens.get(registry)?.filter((other) => other.expiresAt > now) ?? [];
+    const now = this.#connection.context.clock.now();
     // It is kept before the request is over, or who comes in between would ask once more.
-    this.#tokens.set(registry, [...others, token]);
+    this.#tokens = [...this.#tokens.filter((other) => other.expiresAt > now), token];
     return token;
   }
 
   async #requestToken(
-    registry: string,
     challenge: Challenge,
     scopes: readonly string[],
     credential: Credential | undefined,
   ): Promise<Pick<Token, "value" | "expiresAt">> {
-    const realm = checkRealm(registry, challenge, this.#options.allowsPlainRealm(registry));
-    const startedAt = this.#options.clock.now();
-    const request = tokenRequest(registry, realm, challenge.parameters.service, scopes, credential);
-    const answer = await this.#options.fetchToken(request);
-    const { value, seconds } = readToken(registry, answer);
+    const { host, origin, context: { clock } } = this.#connection;
+    // Only a registry that is itself reached without TLS may have a token service without.
+    const realm = checkRealm(host, challenge, origin.startsWith("http:"));
+    const startedAt = clock.now();
+    const request = tokenRequest(realm, challenge.parameters.service, scopes, credential);
+    const answer = await (this.#options.fetchToken ?? fetchToken)(this.#connection, request);
+    const { value, seconds } = readToken(host, answer);
     // A tenth (at most 10 s) is kept back, so that a token does not run out between here and the registry.
     const lifetime = Math.max(1, seconds) * 1000;
     return { value, expiresAt: startedAt + lifetime - Math.min(10_000, lifetime / 10) };
@@ -228,18 +229,16 @@ export class Authorizer {
 
 /** Where a token comes from. */
 interface TokenOrigin {
-  registry: string;
   challenge: Challenge;
   credential: Credential | undefined;
 }
 
 /** Not the scope and error of a challenge: those of one refused request would cost all others their tokens. */
 function accountKey(
-  registry: string,
   { parameters: { realm, service } }: Challenge,
   credential: Credential | undefined,
 ): string {
-  return JSON.stringify([registry, realm, service, credential ?? null]);
+  return JSON.stringify([realm, service, credential ?? null]);
 }
 
 function accountOf(credential: Credential | undefined): string {
@@ -275,7 +274,6 @@ function checkRealm(registry: string, challenge: Challenge, allowsPlain: boolean
 }
 
 function tokenRequest(
-  registry: string,
   realm: URL,
   service: string | undefined,
   scopes: readonly string[],
@@ -288,7 +286,7 @@ function tokenRequest(
     for (const scope of scopes) url.searchParams.append("scope", scope);
     const authorization = basicHeader(credential);
     const headers: Record<string, string> = authorization === undefined ? {} : { authorization };
-    return { registry, url: url.href, method: "GET", headers, account };
+    return { url: url.href, method: "GET", headers, account };
   }
   const form = new URLSearchParams({
     grant_type: "refresh_token",
@@ -299,7 +297,7 @@ function tokenRequest(
   });
   const headers = { "content-type": "application/x-www-form-urlencoded" };
   const body = new TextEncoder().encode(form.toString());
-  return { registry, url: realm.href, method: "POST", headers, body, account };
+  return { url: realm.href, method: "POST", headers, body, account };
 }
 
 function readToken(registry: string, answer: unknown): { value: string; seconds: number } {

@@ -10,9 +10,8 @@ import {
 } from "../src/registry/stream/body.ts";
 import { deadlineFetch, type Fetch, TimeLimitError } from "../src/registry/fetch.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
-import { Repository } from "../src/registry/repository.ts";
 import type { Limits } from "../src/registry/request.ts";
-import { Transport } from "../src/registry/transport.ts";
+import { Registries } from "../src/registry/registries.ts";
 import type { UploadSession } from "../src/registry/upload_session.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { type RawExchange, type RawHandler, RawServer } from "./raw_server.ts";
@@ -29,8 +28,8 @@ interface Setup {
 /** A server that handles the PUT of an upload. */
 function setUp(handler: RawHandler, limits: Partial<Limits> = {}): Setup {
   const server = new RawServer(handler);
-  const transport = new Transport({ isInsecure: () => true, clock: new FakeClock(), limits });
-  const repository = new Repository(transport, server.host, "a/b", "pull,push");
+  const registries = new Registries({ isInsecure: () => true, clock: new FakeClock(), limits });
+  const repository = registries.open({ registry: server.host, repository: "a/b" }, "pull,push");
   const put = (body: UploadBody, signal?: AbortSignal) => {
     const session = {
       location: `http://${server.host}/v2/a/b/blobs/uploads/1?state=x`,

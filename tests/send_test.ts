@@ -10,8 +10,8 @@ import {
 } from "@std/assert";
 import type { Fetch } from "../src/registry/fetch.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
-import type { RegistryRequest, TransportEvent, TransportOptions } from "../src/registry/request.ts";
-import { Transport } from "../src/registry/transport.ts";
+import type { RegistriesOptions, RegistryEvent, RegistryRequest } from "../src/registry/request.ts";
+import { Registries } from "../src/registry/registries.ts";
 import { FakeClock, settle } from "./fake_clock.ts";
 import { RawServer } from "./raw_server.ts";
 import { createNetwork, createRegistry, type RegistryOptions, serve, type TestRegistry } from "./registry.ts";
@@ -21,7 +21,6 @@ const REGISTRY = "registry.test";
 function requestOf(overrides: Partial<RegistryRequest> = {}): RegistryRequest {
   return {
     action: "do it",
-    registry: REGISTRY,
     repository: "a/b",
     scopes: ["repository:a/b:pull"],
     method: "GET",
@@ -32,20 +31,20 @@ function requestOf(overrides: Partial<RegistryRequest> = {}): RegistryRequest {
 }
 
 interface Setup {
-  transport: Transport;
+  registries: Registries;
   clock: FakeClock;
-  events: TransportEvent[];
+  events: RegistryEvent[];
   registry: TestRegistry;
 }
 
-/** A transport whose every registry is a test registry. */
-function setUp(registryOptions: RegistryOptions = {}, options: TransportOptions = {}): Setup {
+/** Registries each of which is the same test registry. */
+function setUp(registryOptions: RegistryOptions = {}, options: RegistriesOptions = {}): Setup {
   const clock = new FakeClock();
-  const events: TransportEvent[] = [];
+  const events: RegistryEvent[] = [];
   const registry = createRegistry({ now: () => clock.now(), ...registryOptions });
-  const onEvent = (event: TransportEvent) => events.push(event);
-  const transport = new Transport({ fetchFor: () => registry.fetch, clock, onEvent, ...options });
-  return { transport, clock, events, registry };
+  const onEvent = (event: RegistryEvent) => events.push(event);
+  const registries = new Registries({ fetchFor: () => registry.fetch, clock, onEvent, ...options });
+  return { registries, clock, events, registry };
 }
 
 /** A test registry that gives these answers to everything but pings, the last one for ever. */
@@ -72,15 +71,15 @@ async function failureOf(promise: Promise<unknown>): Promise<RegistryError> {
   return error;
 }
 
-Deno.test("Transport.send() meets a registry alone before all others are sent", async () => {
+Deno.test("Registry.send() meets a registry alone before all others are sent", async () => {
   const gate = Promise.withResolvers<void>();
-  const { transport, registry } = setUp({
+  const { registries, registry } = setUp({
     intercept: async (_request, { kind }) => {
       if (kind === "ping") await gate.promise;
       return OK();
     },
   });
-  const sending = Array.from({ length: 20 }, () => transport.send(requestOf()));
+  const sending = Array.from({ length: 20 }, () => registries.get(REGISTRY).send(requestOf()));
   await settle();
   assertEquals(registry.requests.map(({ path }) => path), ["/v2/"]);
   gate.resolve();
@@ -89,25 +88,25 @@ Deno.test("Transport.send() meets a registry alone before all others are sent", 
   assertEquals(registry.count(), 21);
 });
 
-Deno.test("Transport.send() takes any answer to the ping but one that says to come back", async () => {
+Deno.test("Registry.send() takes any answer to the ping but one that says to come back", async () => {
   for (const status of [200, 301, 400, 403, 404, 405]) {
-    const { transport, registry } = setUp({
+    const { registries, registry } = setUp({
       intercept: (_request, { kind }) => kind === "ping" ? new Response(null, { status }) : OK(),
     });
-    await (await transport.send(requestOf())).body?.cancel();
+    await (await registries.get(REGISTRY).send(requestOf())).body?.cancel();
     assertEquals(registry.count({ kind: "ping" }), 1, `${status}`);
   }
 });
 
-Deno.test("Transport.send() meets a registry again that was not ready, and keeps its words", async () => {
+Deno.test("Registry.send() meets a registry again that was not ready, and keeps its words", async () => {
   const body = JSON.stringify({ errors: [{ code: "UNAVAILABLE", message: "starting up" }] });
-  const { transport, registry, events } = setUp({
+  const { registries, registry, events } = setUp({
     intercept: (_request, { kind, count }) => {
       if (kind === "ping" && count < 3) return new Response(body, { status: 503 });
       return kind === "ping" ? undefined : OK();
     },
   });
-  await (await transport.send(requestOf())).body?.cancel();
+  await (await registries.get(REGISTRY).send(requestOf())).body?.cancel();
   assertEquals(registry.count({ kind: "ping" }), 3);
   assertEquals(events.map((event) => event.type === "request-retried" ? event.reason : ""), [
     "Cannot do it: 503 UNAVAILABLE: starting up",
@@ -115,17 +114,17 @@ Deno.test("Transport.send() meets a registry again that was not ready, and keeps
   ]);
 });
 
-Deno.test("Transport.send() goes on for the others when the one that meets the registry gives up", async () => {
+Deno.test("Registry.send() goes on for the others when the one that meets the registry gives up", async () => {
   const gate = Promise.withResolvers<void>();
-  const { transport } = setUp({
+  const { registries } = setUp({
     intercept: async (_request, { kind }) => {
       if (kind === "ping") await gate.promise;
       return OK();
     },
   });
   const controller = new AbortController();
-  const first = transport.send(requestOf({ signal: controller.signal }));
-  const second = transport.send(requestOf());
+  const first = registries.get(REGISTRY).send(requestOf({ signal: controller.signal }));
+  const second = registries.get(REGISTRY).send(requestOf());
   await settle();
   controller.abort(new Error("enough"));
   await assertRejects(() => first, Error, "enough");
@@ -133,10 +132,10 @@ Deno.test("Transport.send() goes on for the others when the one that meets the r
   assertEquals(await (await second).text(), "ok");
 });
 
-Deno.test("Transport.send() sends what the registry needs to know and nothing that compresses", async () => {
+Deno.test("Registry.send() sends what the registry needs to know and nothing that compresses", async () => {
   const seen: Headers[] = [];
-  const { transport } = setUp({ intercept: (request) => (seen.push(request.headers), OK()) });
-  await (await transport.send(requestOf({ headers: { accept: "x/y" } }))).body?.cancel();
+  const { registries } = setUp({ intercept: (request) => (seen.push(request.headers), OK()) });
+  await (await registries.get(REGISTRY).send(requestOf({ headers: { accept: "x/y" } }))).body?.cancel();
   for (const headers of seen) {
     assertEquals([headers.get("accept-encoding"), headers.get("user-agent")], [
       "identity",
@@ -146,69 +145,69 @@ Deno.test("Transport.send() sends what the registry needs to know and nothing th
   assertEquals(seen[1]?.get("accept"), "x/y");
 });
 
-Deno.test("Transport.send() asks Docker Hub at the host that serves it", async () => {
+Deno.test("Registry.send() asks Docker Hub at the host that serves it", async () => {
   const urls: string[] = [];
   const fetch: Fetch = (url) => (urls.push(url), Promise.resolve(OK()));
-  const transport = new Transport({ fetchFor: () => fetch });
-  await transport.send(requestOf({ registry: "docker.io" }));
+  const registries = new Registries({ fetchFor: () => fetch });
+  await registries.get("docker.io").send(requestOf());
   assertEquals(urls.map((url) => new URL(url).origin), Array(2).fill("https://registry-1.docker.io"));
 });
 
-Deno.test("Transport.send() tries again what may succeed, and gives up at the limit", async () => {
+Deno.test("Registry.send() tries again what may succeed, and gives up at the limit", async () => {
   for (const status of [408, 425, 429, 500, 502, 503, 504, 522]) {
     const once = answering(refusing(status), OK);
-    assertEquals(await (await once.transport.send(requestOf())).text(), "ok");
+    assertEquals(await (await once.registries.get(REGISTRY).send(requestOf())).text(), "ok");
     const never = answering(refusing(status));
-    const error = await failureOf(never.transport.send(requestOf()));
+    const error = await failureOf(never.registries.get(REGISTRY).send(requestOf()));
     assertEquals([error.status, never.asked()], [status, 6]);
   }
 });
 
-Deno.test("Transport.send() asks once where asking again cannot help", async () => {
+Deno.test("Registry.send() asks once where asking again cannot help", async () => {
   for (const status of [301, 400, 401, 403, 404, 405, 411, 413, 416, 501]) {
-    const { transport, asked, clock } = answering(refusing(status));
-    const error = await failureOf(transport.send(requestOf()));
+    const { registries, asked, clock } = answering(refusing(status));
+    const error = await failureOf(registries.get(REGISTRY).send(requestOf()));
     assertEquals([error.status, error.isPermanent, asked(), clock.waits], [status, true, 1, []]);
   }
 });
 
-Deno.test("Transport.send() keeps to the attempts of a request", async () => {
-  const { transport, asked } = answering(refusing(500));
-  await failureOf(transport.send(requestOf({ attempts: 1 })));
+Deno.test("Registry.send() keeps to the attempts of a request", async () => {
+  const { registries, asked } = answering(refusing(500));
+  await failureOf(registries.get(REGISTRY).send(requestOf({ attempts: 1 })));
   assertEquals(asked(), 1);
 });
 
-Deno.test("Transport.send() waits up to twice as long each time, by the dice, at most 30 seconds", async () => {
+Deno.test("Registry.send() waits up to twice as long each time, by the dice, at most 30 seconds", async () => {
   for (const chance of [0, 0.25, 0.999]) {
-    const { transport, clock } = answering(refusing(500));
+    const { registries, clock } = answering(refusing(500));
     clock.chance = chance;
-    await failureOf(transport.send(requestOf()));
+    await failureOf(registries.get(REGISTRY).send(requestOf()));
     assertEquals(clock.waits, [400, 800, 1600, 3200, 6400].map((wait) => wait * chance));
   }
-  const { transport, clock } = answering(refusing(500));
-  await failureOf(transport.send(requestOf({ attempts: 12 })));
+  const { registries, clock } = answering(refusing(500));
+  await failureOf(registries.get(REGISTRY).send(requestOf({ attempts: 12 })));
   assertEquals(clock.waits.slice(-3), [15_000, 15_000, 15_000]);
 });
 
-Deno.test("Transport.send() waits as long as a registry asks, in seconds or until a date", async () => {
+Deno.test("Registry.send() waits as long as a registry asks, in seconds or until a date", async () => {
   const date = new Date(1_700_000_000_000 + 20_000).toUTCString();
   for (const [header, wait] of [["7", 7000], [date, 20_000], ["0", 0]] as const) {
-    const { transport, clock, events } = answering(refusing(429, { "retry-after": header }), OK);
-    await (await transport.send(requestOf())).body?.cancel();
+    const { registries, clock, events } = answering(refusing(429, { "retry-after": header }), OK);
+    await (await registries.get(REGISTRY).send(requestOf())).body?.cancel();
     assertEquals(clock.waits, [wait]);
     assertEquals(events[0], { type: "rate-limited", registry: REGISTRY, until: 1_700_000_000_000 + wait });
     assertEquals(events[1]?.type === "request-retried" ? events[1].wait : -1, wait);
   }
 });
 
-Deno.test("Transport.send() does not wait longer than its limit", async () => {
-  const { transport, clock, asked } = answering(refusing(429, { "retry-after": "301" }));
-  const error = await failureOf(transport.send(requestOf()));
+Deno.test("Registry.send() does not wait longer than its limit", async () => {
+  const { registries, clock, asked } = answering(refusing(429, { "retry-after": "301" }));
+  const error = await failureOf(registries.get(REGISTRY).send(requestOf()));
   assertEquals([error.retryAfter, clock.waits, asked()], [301_000, [], 1]);
-  assertEquals(transport.gateOf(REGISTRY).notBefore, clock.now() + 300_000);
+  assertEquals(registries.get(REGISTRY).gate.notBefore, clock.now() + 300_000);
 });
 
-Deno.test("Transport.send() obeys for all what one request was told", async () => {
+Deno.test("Registry.send() obeys for all what one request was told", async () => {
   const clock = new FakeClock({ isManual: true });
   const { registry } = setUp();
   let isBusy = true;
@@ -216,12 +215,15 @@ Deno.test("Transport.send() obeys for all what one request was told", async () =
     if (isBusy && url.includes("first")) return Promise.resolve(refusing(503, { "retry-after": "10" })());
     return url.includes("thing") ? Promise.resolve(OK()) : registry.fetch(url, init);
   };
-  const transport = new Transport({ fetchFor: () => fetch, clock });
-  const first = transport.send(requestOf({ path: "/v2/thing/first" }));
+  const registries = new Registries({ fetchFor: () => fetch, clock });
+  const first = registries.get(REGISTRY).send(requestOf({ path: "/v2/thing/first" }));
   await settle();
   isBusy = false;
   let done = 0;
-  const others = Array.from({ length: 5 }, () => transport.send(requestOf()).then(() => done++));
+  const others = Array.from(
+    { length: 5 },
+    () => registries.get(REGISTRY).send(requestOf()).then(() => done++),
+  );
   await settle();
   clock.advance(9999);
   await settle();
@@ -231,26 +233,28 @@ Deno.test("Transport.send() obeys for all what one request was told", async () =
   assertEquals(done, 5);
 });
 
-Deno.test("Transport.send() sends fewer at once to a registry that is overloaded", async () => {
-  const { transport } = answering(refusing(429), OK);
-  assertEquals(transport.gateOf(REGISTRY).limit, 16);
-  await (await transport.send(requestOf())).body?.cancel();
-  assertEquals(transport.gateOf(REGISTRY).limit, 8);
+Deno.test("Registry.send() sends fewer at once to a registry that is overloaded", async () => {
+  const { registries } = answering(refusing(429), OK);
+  assertEquals(registries.get(REGISTRY).gate.limit, 16);
+  await (await registries.get(REGISTRY).send(requestOf())).body?.cancel();
+  assertEquals(registries.get(REGISTRY).gate.limit, 8);
 });
 
-Deno.test("Transport.send() never has more requests under way than the gate lets in", async () => {
-  const { transport, registry } = setUp({
+Deno.test("Registry.send() never has more requests under way than the gate lets in", async () => {
+  const { registries, registry } = setUp({
     intercept: async () => {
       await settle();
       return OK();
     },
   });
-  const responses = await Promise.all(Array.from({ length: 100 }, () => transport.send(requestOf())));
+  const responses = await Promise.all(
+    Array.from({ length: 100 }, () => registries.get(REGISTRY).send(requestOf())),
+  );
   for (const response of responses) await response.body?.cancel();
   assert(registry.peak >= 16 && registry.peak <= 24, `${registry.peak}`);
 });
 
-Deno.test("Transport.send() tries again when the network fails, and says what failed", async () => {
+Deno.test("Registry.send() tries again when the network fails, and says what failed", async () => {
   let asked = 0;
   const fetch: Fetch = (url) => {
     if (url.endsWith("/v2/")) return Promise.resolve(OK());
@@ -258,15 +262,15 @@ Deno.test("Transport.send() tries again when the network fails, and says what fa
     const cause = new Error(`error sending request for url (${url}): connection reset by peer`);
     return Promise.reject(new TypeError("fetch failed", { cause }));
   };
-  const transport = new Transport({ fetchFor: () => fetch, clock: new FakeClock() });
-  const error = await failureOf(transport.send(requestOf()));
+  const registries = new Registries({ fetchFor: () => fetch, clock: new FakeClock() });
+  const error = await failureOf(registries.get(REGISTRY).send(requestOf()));
   assertEquals(asked, 6);
   assertEquals(error.message, "Cannot do it: the connection was reset (registry.test)");
   assertEquals([error.status, error.url], [0, "https://registry.test/v2/a/b/thing"]);
   assertInstanceOf(error.cause, TypeError);
 });
 
-Deno.test("Transport.send() does not try again what a certificate or a redirect rules out", async () => {
+Deno.test("Registry.send() does not try again what a certificate or a redirect rules out", async () => {
   const invalid = new TypeError("fetch failed", {
     cause: new Error("invalid peer certificate: UnknownIssuer"),
   });
@@ -274,13 +278,13 @@ Deno.test("Transport.send() does not try again what a certificate or a redirect 
   for (const answer of [() => Promise.reject(invalid), () => Promise.resolve(moved())]) {
     let asked = 0;
     const fetch: Fetch = (url) => url.endsWith("/v2/") ? Promise.resolve(OK()) : (asked++, answer());
-    const transport = new Transport({ fetchFor: () => fetch, clock: new FakeClock() });
-    assert((await failureOf(transport.send(requestOf()))).isPermanent);
+    const registries = new Registries({ fetchFor: () => fetch, clock: new FakeClock() });
+    assert((await failureOf(registries.get(REGISTRY).send(requestOf()))).isPermanent);
     assertEquals(asked, 1);
   }
 });
 
-Deno.test("Transport.send() names the host that failed, also behind a redirect", async () => {
+Deno.test("Registry.send() names the host that failed, also behind a redirect", async () => {
   const network = createNetwork({
     "https://registry.test": (request) =>
       request.url.endsWith("/v2/") ? OK() : refusing(307, { location: "https://cdn.test/x?sig=SECRET" })(),
@@ -288,27 +292,27 @@ Deno.test("Transport.send() names the host that failed, also behind a redirect",
       throw new Error("connection reset by peer");
     },
   });
-  const transport = new Transport({ fetchFor: () => network, clock: new FakeClock() });
-  const error = await failureOf(transport.send(requestOf()));
+  const registries = new Registries({ fetchFor: () => network, clock: new FakeClock() });
+  const error = await failureOf(registries.get(REGISTRY).send(requestOf()));
   assertEquals(error.message, "Cannot do it: the connection was reset (cdn.test)");
 });
 
-Deno.test("Transport.send() ends with the signal while it waits to try again", async () => {
+Deno.test("Registry.send() ends with the signal while it waits to try again", async () => {
   const clock = new FakeClock({ isManual: true });
   const controller = new AbortController();
   const { registry } = setUp({ intercept: (_request, { kind }) => kind === "ping" ? OK() : refusing(500)() });
-  const transport = new Transport({ fetchFor: () => registry.fetch, clock, signal: controller.signal });
-  const sending = transport.send(requestOf());
+  const registries = new Registries({ fetchFor: () => registry.fetch, clock, signal: controller.signal });
+  const sending = registries.get(REGISTRY).send(requestOf());
   while (clock.pending === 0) await settle();
   const reason = new Error("enough");
   controller.abort(reason);
   assertStrictEquals(await assertRejects(() => sending), reason);
-  assertStrictEquals(await assertRejects(() => transport.send(requestOf())), reason);
+  assertStrictEquals(await assertRejects(() => registries.get(REGISTRY).send(requestOf())), reason);
 });
 
-Deno.test("Transport.send() ends with the signal while the registry keeps it waiting", async () => {
+Deno.test("Registry.send() ends with the signal while the registry keeps it waiting", async () => {
   const arrived = Promise.withResolvers<void>();
-  const { transport } = setUp({
+  const { registries } = setUp({
     intercept: (_request, { kind }) => {
       if (kind === "ping") return OK();
       arrived.resolve();
@@ -316,62 +320,62 @@ Deno.test("Transport.send() ends with the signal while the registry keeps it wai
     },
   });
   const controller = new AbortController();
-  const sending = transport.send(requestOf({ signal: controller.signal }));
+  const sending = registries.get(REGISTRY).send(requestOf({ signal: controller.signal }));
   await arrived.promise;
   const reason = new Error("enough");
   controller.abort(reason);
   assertStrictEquals(await assertRejects(() => sending), reason);
 });
 
-Deno.test("Transport.send() gives up on a server that never answers", async () => {
+Deno.test("Registry.send() gives up on a server that never answers", async () => {
   await using server = new RawServer(async ({ read }) => {
     while (await read() !== undefined);
   });
-  const transport = new Transport({
+  const registries = new Registries({
     isInsecure: () => true,
     clock: new FakeClock(),
     limits: { headers: 300, attempts: 2 },
   });
-  const error = await failureOf(transport.send(requestOf({ registry: server.host })));
+  const error = await failureOf(registries.get(server.host).send(requestOf()));
   assertMatch(error.message, /^Cannot do it: no answer within [\d.]+ s$/);
   assertEquals(server.requests.length, 2);
 });
 
-Deno.test("Transport.send() reaches an insecure registry by https first, then by http for good", async () => {
+Deno.test("Registry.send() reaches an insecure registry by https first, then by http for good", async () => {
   await using server = new RawServer((exchange) => exchange.reply(200, {}, "ok"));
-  const transport = new Transport({ isInsecure: () => true, clock: new FakeClock() });
+  const registries = new Registries({ isInsecure: () => true, clock: new FakeClock() });
   for (let again = 0; again < 2; again++) {
-    assertEquals(await (await transport.send(requestOf({ registry: server.host }))).text(), "ok");
+    assertEquals(await (await registries.get(server.host).send(requestOf())).text(), "ok");
   }
   assertEquals(server.handshakes, 1);
-  assertEquals(transport.urlOf(server.host).href, `http://${server.host}/`);
+  assertEquals(registries.get(server.host).url.href, `http://${server.host}/`);
 });
 
-Deno.test("Transport.send() never sends http to a registry that is not insecure", async () => {
+Deno.test("Registry.send() never sends http to a registry that is not insecure", async () => {
   await using server = new RawServer((exchange) => exchange.reply(200));
-  const transport = new Transport({ clock: new FakeClock() });
-  const error = await failureOf(transport.send(requestOf({ registry: server.host })));
+  const registries = new Registries({ clock: new FakeClock() });
+  const error = await failureOf(registries.get(server.host).send(requestOf()));
   assertEquals([server.handshakes, server.requests.length], [6, 0]);
   assert(error.message.startsWith("Cannot do it: "), error.message);
 });
 
-Deno.test("Transport.send() stays with https where an insecure registry answers it", async () => {
-  const { transport, registry } = setUp({ intercept: OK }, { isInsecure: () => true });
-  await (await transport.send(requestOf())).body?.cancel();
+Deno.test("Registry.send() stays with https where an insecure registry answers it", async () => {
+  const { registries, registry } = setUp({ intercept: OK }, { isInsecure: () => true });
+  await (await registries.get(REGISTRY).send(requestOf())).body?.cancel();
   assertEquals(registry.count(), 2);
-  assertEquals(transport.urlOf(REGISTRY).protocol, "https:");
+  assertEquals(registries.get(REGISTRY).url.protocol, "https:");
 });
 
-Deno.test("Transport.send() tells why neither https nor http answers", async () => {
+Deno.test("Registry.send() tells why neither https nor http answers", async () => {
   const listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
   const host = `127.0.0.1:${listener.addr.port}`;
   listener.close();
-  const transport = new Transport({ isInsecure: () => true, clock: new FakeClock() });
-  const error = await failureOf(transport.send(requestOf({ registry: host })));
+  const registries = new Registries({ isInsecure: () => true, clock: new FakeClock() });
+  const error = await failureOf(registries.get(host).send(requestOf()));
   assertEquals(error.message, `Cannot do it: connection refused (${host})`);
 });
 
-Deno.test("Transport.send() repeats a refusal in the registry's words, without what could do harm", async () => {
+Deno.test("Registry.send() repeats a refusal in the registry's words, without what could do harm", async () => {
   const list = JSON.stringify({ errors: [{ code: "DENIED", message: "no\u001b[31m\nway" }] });
   const plain = { "content-type": "text/plain; charset=utf-8" };
   const cases: [() => Response, string][] = [
@@ -383,13 +387,13 @@ Deno.test("Transport.send() repeats a refusal in the registry's words, without w
     [refusing(418), "Cannot do it: 418 unexpected answer"],
   ];
   for (const [answer, message] of cases) {
-    const error = await failureOf(answering(answer).transport.send(requestOf()));
+    const error = await failureOf(answering(answer).registries.get(REGISTRY).send(requestOf()));
     assertEquals(error.message, message);
     assertEquals([error.method, error.url.includes("secret")], ["GET", false]);
   }
 });
 
-Deno.test("Transport.send() leaves no body open, whatever the answer", async () => {
+Deno.test("Registry.send() leaves no body open, whatever the answer", async () => {
   // sanitizeResources sees what is left open.
   await using server = serve((request) => {
     const { pathname } = new URL(request.url);
@@ -399,9 +403,9 @@ Deno.test("Transport.send() leaves no body open, whatever the answer", async () 
     }
     return new Response("no".repeat(40_000), { status: 404 });
   });
-  const transport = new Transport({ isInsecure: () => true, clock: new FakeClock() });
+  const registries = new Registries({ isInsecure: () => true, clock: new FakeClock() });
   for (const path of ["/moved", "/v2/else"]) {
-    const error = await failureOf(transport.send(requestOf({ registry: server.host, path })));
+    const error = await failureOf(registries.get(server.host).send(requestOf({ path })));
     assertEquals(error.status, 404);
   }
 });

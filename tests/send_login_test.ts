@@ -1,13 +1,12 @@
 /** Tests of logging in on the way: what a registry and its token service see, and what they never see. */
 
 import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/assert";
-import { AuthError } from "../src/registry/login/auth.ts";
 import type { Challenge } from "../src/registry/login/challenge.ts";
 import type { Credential } from "../src/registry/login/credential.ts";
-import { RegistryError } from "../src/registry/registry_error.ts";
-import { Repository } from "../src/registry/repository.ts";
-import type { TransportOptions } from "../src/registry/request.ts";
-import { Transport } from "../src/registry/transport.ts";
+import { AuthError, RegistryError } from "../src/registry/registry_error.ts";
+import type { Repository } from "../src/registry/repository.ts";
+import type { RegistriesOptions } from "../src/registry/request.ts";
+import { Registries } from "../src/registry/registries.ts";
 import { FakeClock, settle } from "./fake_clock.ts";
 import { buildImage, pushImage } from "./images.ts";
 import {
@@ -30,7 +29,7 @@ const BLOB = generatedContent(1, 1000);
 
 interface Setup {
   registry: TestRegistry;
-  transport: Transport;
+  registries: Registries;
   clock: FakeClock;
   open: (name?: string, actions?: "pull" | "pull,push") => Repository;
 }
@@ -38,21 +37,21 @@ interface Setup {
 function setUp(
   registryOptions: RegistryOptions = {},
   credential: Credential | undefined = USER,
-  options: TransportOptions = {},
+  options: RegistriesOptions = {},
 ): Setup {
   const clock = new FakeClock();
   const registry = createRegistry({ auth: BEARER, now: () => clock.now(), ...registryOptions });
   pushImage(registry, "a/b", "v1", buildImage());
   registry.state.addBlob("a/b", BLOB);
-  const transport = new Transport({
+  const registries = new Registries({
     fetchFor: () => registry.fetch,
     credentials: () => Promise.resolve(credential),
     clock,
     ...options,
   });
   const open: Setup["open"] = (name = "a/b", actions = "pull") =>
-    new Repository(transport, REGISTRY, name, actions);
-  return { registry, transport, clock, open };
+    registries.open({ registry: REGISTRY, repository: name }, actions);
+  return { registry, registries, clock, open };
 }
 
 function many<Value>(count: number, make: () => Promise<Value>): Promise<Value[]> {
@@ -68,7 +67,7 @@ function everythingIn(error: unknown): string {
   return parts.join("\n");
 }
 
-Deno.test("Transport.send() logs fifty requests in with one ping and one token", async () => {
+Deno.test("Registry.send() logs fifty requests in with one ping and one token", async () => {
   const { registry, open } = setUp();
   assertEquals(await many(50, () => open().hasBlob(BLOB.digest)), Array(50).fill(true));
   assertEquals(registry.access.tokenRequests, 1);
@@ -77,7 +76,7 @@ Deno.test("Transport.send() logs fifty requests in with one ping and one token",
   assertEquals(registry.count({ kind: "blob", status: 200 }), 50);
 });
 
-Deno.test("Transport.send() asks for a token per repository and for no more than it needs", async () => {
+Deno.test("Registry.send() asks for a token per repository and for no more than it needs", async () => {
   const { registry, open } = setUp();
   await open("a/b").hasBlob(BLOB.digest);
   await open("a/b", "pull,push").openUpload(BLOB.digest);
@@ -88,7 +87,7 @@ Deno.test("Transport.send() asks for a token per repository and for no more than
   assertEquals(asked, [["repository:a/b:pull"], ["repository:a/b:pull,push"]]);
 });
 
-Deno.test("Transport.send() asks for pull on the repository it mounts from", async () => {
+Deno.test("Registry.send() asks for pull on the repository it mounts from", async () => {
   const { registry, open } = setUp();
   const opening = await open("c", "pull,push").openUpload(BLOB.digest, { mountFrom: "a/b" });
   assertEquals(opening, { type: "mounted" });
@@ -99,7 +98,7 @@ Deno.test("Transport.send() asks for pull on the repository it mounts from", asy
   ]);
 });
 
-Deno.test("Transport.send() logs in anonymously where it has no credential", async () => {
+Deno.test("Registry.send() logs in anonymously where it has no credential", async () => {
   const auth: AuthOptions = { ...BEARER, anonymousPull: true };
   const { registry, open } = setUp({ auth }, {});
   assert(await open().hasBlob(BLOB.digest));
@@ -107,7 +106,7 @@ Deno.test("Transport.send() logs in anonymously where it has no credential", asy
   assertEquals(token?.authorization, "none");
 });
 
-Deno.test("Transport.send() logs in by Basic with every request but the ping", async () => {
+Deno.test("Registry.send() logs in by Basic with every request but the ping", async () => {
   const { registry, open } = setUp({ auth: { type: "basic", username: "robot", password: PASSWORD } });
   await many(3, () => open().hasBlob(BLOB.digest));
   assertEquals(registry.requests.map(({ authorization }) => authorization), [
@@ -118,24 +117,24 @@ Deno.test("Transport.send() logs in by Basic with every request but the ping", a
   ]);
 });
 
-Deno.test("Transport.send() exchanges an identity token", async () => {
+Deno.test("Registry.send() exchanges an identity token", async () => {
   const { registry, open } = setUp({}, { identityToken: "x" });
   const login = await registry.fetch(
     `https://${REGISTRY}/token?service=registry.test&offline_token=true`,
     { headers: { authorization: `Basic ${btoa(`robot:${PASSWORD}`)}` } },
   );
   const identityToken: string = (await login.json()).refresh_token;
-  const transport = new Transport({
+  const registries = new Registries({
     fetchFor: () => registry.fetch,
     credentials: () => Promise.resolve({ identityToken }),
   });
-  assert(await new Repository(transport, REGISTRY, "a/b", "pull").hasBlob(BLOB.digest));
+  assert(await registries.open({ registry: REGISTRY, repository: "a/b" }, "pull").hasBlob(BLOB.digest));
   assertEquals(registry.requests.findLast(({ kind }) => kind === "token")?.method, "POST");
   const error = await assertRejects(() => open().hasBlob(BLOB.digest), RegistryError);
   assertEquals([error.status, error.method], [401, "POST"]);
 });
 
-Deno.test("Transport.send() renews a token that runs out in the middle of a run, before it is refused", async () => {
+Deno.test("Registry.send() renews a token that runs out in the middle of a run, before it is refused", async () => {
   const { registry, open, clock } = setUp();
   for (let minute = 0; minute < 20; minute++) {
     assert(await open().hasBlob(BLOB.digest));
@@ -145,7 +144,7 @@ Deno.test("Transport.send() renews a token that runs out in the middle of a run,
   assertEquals(registry.access.tokenRequests, 4);
 });
 
-Deno.test("Transport.send() takes one new token for fifty requests whose token was refused", async () => {
+Deno.test("Registry.send() takes one new token for fifty requests whose token was refused", async () => {
   const { registry, open } = setUp();
   assert(await open().hasBlob(BLOB.digest));
   registry.access.revokeTokens();
@@ -155,7 +154,7 @@ Deno.test("Transport.send() takes one new token for fifty requests whose token w
   assert(registry.count({ status: 401 }) <= 16);
 });
 
-Deno.test("Transport.send() says who was refused, and no secret", async () => {
+Deno.test("Registry.send() says who was refused, and no secret", async () => {
   const { registry, open } = setUp({}, { username: "robot", password: "wrong-secret" });
   const error = await assertRejects(() => open().hasBlob(BLOB.digest), RegistryError);
   assertEquals(
@@ -167,7 +166,7 @@ Deno.test("Transport.send() says who was refused, and no secret", async () => {
   assertEquals(registry.access.tokenRequests, 1);
 });
 
-Deno.test("Transport.send() says who lacks the right to do it", async () => {
+Deno.test("Registry.send() says who lacks the right to do it", async () => {
   const auth: AuthOptions = {
     type: "bearer",
     users: { robot: { password: PASSWORD, rights: { "a/b": ["pull"] } } },
@@ -181,7 +180,7 @@ Deno.test("Transport.send() says who lacks the right to do it", async () => {
   assertEquals(registry.count({ kind: "upload" }), 2);
 });
 
-Deno.test("Transport.send() refuses a token service that was forged, and asks it nothing", async () => {
+Deno.test("Registry.send() refuses a token service that was forged, and asks it nothing", async () => {
   for (const realm of ["http://evil.test/token", "ftp://evil.test/", "https://u:p@evil.test/", "evil"]) {
     const { registry, open } = setUp({ auth: { ...BEARER, realm } });
     const error = await assertRejects(() => open().hasBlob(BLOB.digest), AuthError);
@@ -190,7 +189,7 @@ Deno.test("Transport.send() refuses a token service that was forged, and asks it
   }
 });
 
-Deno.test("Transport.send() leaves no answer open when the challenge in it cannot be trusted", async () => {
+Deno.test("Registry.send() leaves no answer open when the challenge in it cannot be trusted", async () => {
   let isForged = false;
   const registry = createRegistry({
     auth: BEARER,
@@ -202,18 +201,18 @@ Deno.test("Transport.send() leaves no answer open when the challenge in it canno
   });
   registry.state.addBlob("a/b", BLOB);
   await using server = serve(registry);
-  const transport = new Transport({
+  const registries = new Registries({
     isInsecure: () => true,
     credentials: () => Promise.resolve(USER),
     clock: new FakeClock(),
   });
-  const repository = new Repository(transport, server.host, "a/b", "pull");
+  const repository = registries.open({ registry: server.host, repository: "a/b" }, "pull");
   assert(await repository.hasBlob(BLOB.digest));
   isForged = true;
   await assertRejects(() => repository.getBlob(BLOB.digest), AuthError, "ftp:");
 });
 
-Deno.test("Transport.send() does not follow a token service that redirects", async () => {
+Deno.test("Registry.send() does not follow a token service that redirects", async () => {
   let stolen: string | null = "nothing";
   const evil: Handler = (request) => {
     stolen = request.headers.get("authorization");
@@ -226,19 +225,19 @@ Deno.test("Transport.send() does not follow a token service that redirects", asy
         : undefined,
   });
   const network = createNetwork({ [`https://${REGISTRY}`]: registry.handler, "https://evil.test": evil });
-  const transport = new Transport({
+  const registries = new Registries({
     fetchFor: () => network,
     credentials: () => Promise.resolve(USER),
     clock: new FakeClock(),
   });
   const error = await assertRejects(
-    () => new Repository(transport, REGISTRY, "a/b", "pull").hasBlob(BLOB.digest),
+    () => registries.open({ registry: REGISTRY, repository: "a/b" }, "pull").hasBlob(BLOB.digest),
     RegistryError,
   );
   assertEquals([error.status, stolen], [307, "nothing"]);
 });
 
-Deno.test("Transport.send() asks a token service that is down as often as the limit says, no more", async () => {
+Deno.test("Registry.send() asks a token service that is down as often as the limit says, no more", async () => {
   let down = Infinity;
   const { registry, open, clock } = setUp({
     intercept: (_request, { kind, count }) =>
@@ -257,7 +256,7 @@ Deno.test("Transport.send() asks a token service that is down as often as the li
   assertEquals(registry.count({ kind: "token" }), 4);
 });
 
-Deno.test("Transport.send() explains what a token service answers that it cannot use", async () => {
+Deno.test("Registry.send() explains what a token service answers that it cannot use", async () => {
   const cases: [() => Response, string][] = [
     [() => new Response("<html>SECRET</html>"), "its token service answered with something that is not JSON"],
     [() => Response.json({ error: "SECRET" }), "its token service answered without a token"],
@@ -270,21 +269,23 @@ Deno.test("Transport.send() explains what a token service answers that it cannot
   }
 });
 
-Deno.test("Transport.send() sends no credentials along a redirect to a storage host", async () => {
+Deno.test("Registry.send() sends no credentials along a redirect to a storage host", async () => {
   const { registry } = setUp({ redirectBlobsTo: "https://cdn.test" });
   const host = createBlobHost(registry);
   const network = createNetwork({
     [`https://${REGISTRY}`]: registry.handler,
     "https://cdn.test": host.handler,
   });
-  const transport = new Transport({ fetchFor: () => network, credentials: () => Promise.resolve(USER) });
-  const response = await new Repository(transport, REGISTRY, "a/b", "pull").getBlob(BLOB.digest);
+  const registries = new Registries({ fetchFor: () => network, credentials: () => Promise.resolve(USER) });
+  const response = await registries.open({ registry: REGISTRY, repository: "a/b" }, "pull").getBlob(
+    BLOB.digest,
+  );
   assertEquals((await response.bytes()).length, BLOB.size);
   assertEquals(host.requests.map(({ authorizationHeader }) => authorizationHeader), [null]);
   assertEquals(registry.requests.at(-1)?.authorization, "bearer");
 });
 
-Deno.test("Transport.send() sends no credentials along a redirect, on real sockets", async () => {
+Deno.test("Registry.send() sends no credentials along a redirect, on real sockets", async () => {
   const registry = createRegistry({ auth: BEARER });
   registry.state.addBlob("a/b", BLOB);
   const host = createBlobHost(registry);
@@ -297,13 +298,15 @@ Deno.test("Transport.send() sends no credentials along a redirect, on real socke
       })
       : registry.handler(request)
   );
-  const transport = new Transport({ isInsecure: () => true, credentials: () => Promise.resolve(USER) });
-  const response = await new Repository(transport, server.host, "a/b", "pull").getBlob(BLOB.digest);
+  const registries = new Registries({ isInsecure: () => true, credentials: () => Promise.resolve(USER) });
+  const response = await registries.open({ registry: server.host, repository: "a/b" }, "pull").getBlob(
+    BLOB.digest,
+  );
   assertEquals((await response.bytes()).length, BLOB.size);
   assertEquals(host.requests.map(({ authorizationHeader }) => authorizationHeader), [null]);
 });
 
-Deno.test("Transport.send() gives no password to a host that a registry only redirects to", async () => {
+Deno.test("Registry.send() gives no password to a host that a registry only redirects to", async () => {
   const asked: string[] = [];
   const evil: Handler = (request) => {
     asked.push(`${new URL(request.url).pathname} ${request.headers.get("authorization")}`);
@@ -315,9 +318,9 @@ Deno.test("Transport.send() gives no password to a host that a registry only red
     const auth: AuthOptions = isBasic ? { type: "basic", username: "robot", password: PASSWORD } : BEARER;
     const { registry } = setUp({ auth, redirectBlobsTo: "https://evil.test" });
     const network = createNetwork({ [`https://${REGISTRY}`]: registry.handler, "https://evil.test": evil });
-    const transport = new Transport({ fetchFor: () => network, credentials: () => Promise.resolve(USER) });
+    const registries = new Registries({ fetchFor: () => network, credentials: () => Promise.resolve(USER) });
     const error = await assertRejects(
-      () => new Repository(transport, REGISTRY, "a/b", "pull").getBlob(BLOB.digest),
+      () => registries.open({ registry: REGISTRY, repository: "a/b" }, "pull").getBlob(BLOB.digest),
       RegistryError,
     );
     assertEquals(error.status, 401);
@@ -326,7 +329,7 @@ Deno.test("Transport.send() gives no password to a host that a registry only red
   }
 });
 
-Deno.test("Transport.send() gives no password to a host that the ping is redirected to", async () => {
+Deno.test("Registry.send() gives no password to a host that the ping is redirected to", async () => {
   const asked: string[] = [];
   const network = createNetwork({
     [`https://${REGISTRY}`]: (request) =>
@@ -338,12 +341,12 @@ Deno.test("Transport.send() gives no password to a host that the ping is redirec
       return new Response(null, { status: 401, headers: { "www-authenticate": `Basic realm="x"` } });
     },
   });
-  const transport = new Transport({ fetchFor: () => network, credentials: () => Promise.resolve(USER) });
-  assert(await new Repository(transport, REGISTRY, "a/b", "pull").hasBlob(BLOB.digest));
+  const registries = new Registries({ fetchFor: () => network, credentials: () => Promise.resolve(USER) });
+  assert(await registries.open({ registry: REGISTRY, repository: "a/b" }, "pull").hasBlob(BLOB.digest));
   assertEquals(asked, ["https://evil.test/v2/"]);
 });
 
-Deno.test("Transport.send() does not ping a registry whose challenge is remembered", async () => {
+Deno.test("Registry.send() does not ping a registry whose challenge is remembered", async () => {
   const memory = new Map<string, Challenge>();
   const challenges = {
     get: (registry: string) => Promise.resolve(memory.get(registry)),
@@ -357,7 +360,7 @@ Deno.test("Transport.send() does not ping a registry whose challenge is remember
   assertEquals(second.registry.requests.map(({ kind }) => kind), ["token", "blob"]);
 });
 
-Deno.test("Transport.send() does not believe a remembered token service elsewhere", async () => {
+Deno.test("Registry.send() does not believe a remembered token service elsewhere", async () => {
   const challenge: Challenge = { scheme: "bearer", parameters: { realm: "https://evil.test/token" } };
   const challenges = { get: () => Promise.resolve(challenge), set: () => Promise.resolve() };
   const { registry, open } = setUp({}, USER, { challenges });
@@ -365,13 +368,13 @@ Deno.test("Transport.send() does not believe a remembered token service elsewher
   assertEquals(registry.requests.map(({ kind }) => kind), ["ping", "token", "blob"]);
 });
 
-Deno.test("Transport.send() goes on without a memory that fails", async () => {
+Deno.test("Registry.send() goes on without a memory that fails", async () => {
   const challenges = { get: () => Promise.reject(new Error("x")), set: () => Promise.reject(new Error("x")) };
   const { open } = setUp({}, USER, { challenges });
   assert(await open().hasBlob(BLOB.digest));
 });
 
-Deno.test("Transport.warm() meets the registry and gets a token, and keeps failures to itself", async () => {
+Deno.test("Registry.warm() meets the registry and gets a token, and keeps failures to itself", async () => {
   const { registry, open } = setUp();
   await open().warm();
   assertEquals(registry.requests.map(({ kind }) => kind), ["ping", "token"]);
@@ -382,29 +385,24 @@ Deno.test("Transport.warm() meets the registry and gets a token, and keeps failu
   await assertRejects(() => forged.open().hasBlob(BLOB.digest), AuthError);
 });
 
-Deno.test("Transport.send() asks for credentials by registry and repository", async () => {
+Deno.test("Registry.send() asks for credentials by registry and repository", async () => {
   const asked = new Set<string>();
   const { registry } = setUp();
-  const transport = new Transport({
+  const registries = new Registries({
     fetchFor: () => registry.fetch,
     credentials: (name, repository) => {
       asked.add(`${name}/${repository}`);
       return Promise.resolve(USER);
     },
   });
-  await new Repository(transport, REGISTRY, "a/b", "pull").hasBlob(BLOB.digest);
+  await registries.open({ registry: REGISTRY, repository: "a/b" }, "pull").hasBlob(BLOB.digest);
   await settle();
   assertEquals([...asked], [`${REGISTRY}/a/b`]);
   const error = await assertRejects(() =>
-    new Repository(
-      new Transport({
-        fetchFor: () => registry.fetch,
-        credentials: () => Promise.reject(new Error("locked")),
-      }),
-      REGISTRY,
-      "a/b",
-      "pull",
-    ).hasBlob(BLOB.digest)
+    new Registries({
+      fetchFor: () => registry.fetch,
+      credentials: () => Promise.reject(new Error("locked")),
+    }).open({ registry: REGISTRY, repository: "a/b" }, "pull").hasBlob(BLOB.digest)
   );
   assertInstanceOf(error, Error);
   assertEquals(error.message, "locked");

@@ -1,0 +1,63 @@
+/** Step 2 of the walk, the wire: how one registry is reached, before anybody has logged in. */
+
+import { registryHost } from "../oci/reference.ts";
+import type { Fetch } from "./fetch.ts";
+import { RegistryError } from "./registry_error.ts";
+import type { RegistryRequest, RequestContext } from "./request.ts";
+
+/** The way to one registry: its host, its origin, and the fetch that reaches it. */
+export class Connection {
+  /** Canonical registry, for example `docker.io` or `localhost:5000`. */
+  readonly host: string;
+  /** What all requests of a run share. */
+  readonly context: RequestContext;
+  /** Sends one HTTP request. */
+  readonly fetch: Fetch;
+  #origin: string | undefined;
+
+  /** Nothing is sent yet; where a registry may be without TLS its origin is found at first contact. */
+  constructor(host: string, context: RequestContext, options: { fetch: Fetch; isInsecure: boolean }) {
+    this.host = host;
+    this.context = context;
+    this.fetch = options.fetch;
+    this.#origin = options.isInsecure ? undefined : this.originWith("https");
+  }
+
+  /** The root of the registry: scheme, host and port, as `URL` spells them. */
+  get origin(): string {
+    return this.#origin ?? this.originWith("https");
+  }
+
+  /** Whether it is known with which scheme the registry is reached. */
+  get hasOrigin(): boolean {
+    return this.#origin !== undefined;
+  }
+
+  /** Says with which scheme the registry is reached; `undefined` when that is open again. */
+  setOrigin(scheme: "https" | "http" | undefined): void {
+    this.#origin = scheme && this.originWith(scheme);
+  }
+
+  /** The origin that a scheme would give, in the one spelling that `URL` gives it, so that two can be compared. */
+  originWith(scheme: "https" | "http"): string {
+    return new URL(`${scheme}://${registryHost(this.host)}`).origin;
+  }
+
+  /**
+   * Waits before the next attempt: as long as the registry asked, else up to twice as long each time with full jitter.
+   *
+   * @throws {unknown} `error`, when the registry asks for a longer wait than the limit.
+   */
+  async backOff(
+    { action, signal }: Pick<RegistryRequest, "action" | "signal">,
+    error: Error,
+    attempt: number,
+  ): Promise<void> {
+    const { clock, limits, emit } = this.context;
+    const asked = error instanceof RegistryError ? error.retryAfter : undefined;
+    if (asked !== undefined && asked > limits.retryAfter) throw error;
+    const wait = asked ?? Math.min(30_000, 200 * 2 ** attempt) * clock.random();
+    emit({ type: "request-retried", registry: this.host, action, reason: error.message, wait });
+    await clock.delay(wait, signal ?? this.context.signal);
+  }
+}

@@ -1,0 +1,69 @@
+/** Step 2 of the walk, the wire: all registries of a run, one object each, and their repositories. */
+
+import { type Clock, systemClock } from "./clock.ts";
+import { Connection } from "./connection.ts";
+import { Registry } from "./registry.ts";
+import { Repository } from "./repository.ts";
+import { DEFAULT_LIMITS, type Limits, type RegistriesOptions, type RequestContext } from "./request.ts";
+import { BufferPool } from "./stream/buffer_pool.ts";
+
+/** The registries of a run: connections, tokens, gates and what was learned are shared by everyone who uses them. */
+export class Registries {
+  /** The clock in use. */
+  readonly clock: Clock;
+  /** The limits in use. */
+  readonly limits: Limits;
+  /** Ends everything. */
+  readonly signal: AbortSignal | undefined;
+  #options: RegistriesOptions;
+  #context: RequestContext;
+  #registries = new Map<string, Registry>();
+  #repositories = new Map<string, Repository>();
+
+  /** Nothing is sent before a repository is asked for something. */
+  constructor(options: RegistriesOptions = {}) {
+    const { clock = systemClock, signal } = options;
+    this.clock = clock;
+    this.limits = { ...DEFAULT_LIMITS, ...options.limits };
+    this.signal = signal;
+    this.#options = options;
+    this.#context = {
+      clock,
+      limits: this.limits,
+      buffers: new BufferPool(),
+      signal,
+      emit: (event) => options.onEvent?.(event),
+    };
+  }
+
+  /** The one object of a registry. */
+  get(host: string): Registry {
+    let registry = this.#registries.get(host);
+    if (registry === undefined) {
+      const { fetchFor, isInsecure, credentials, challenges } = this.#options;
+      const connection = new Connection(host, this.#context, {
+        fetch: fetchFor?.(host) ?? ((url, init) => fetch(url, init)),
+        isInsecure: isInsecure?.(host) ?? false,
+      });
+      registry = new Registry(connection, { credentials, challenges });
+      this.#registries.set(host, registry);
+    }
+    return registry;
+  }
+
+  /**
+   * The one handle of a repository in a role.
+   *
+   * @param place Where it is; a `Reference` is one.
+   * @param actions What tokens are asked for: `pull` for a source, `pull,push` for a destination.
+   */
+  open(place: { registry: string; repository: string }, actions: "pull" | "pull,push"): Repository {
+    const key = `${actions} ${place.registry}/${place.repository}`;
+    let repository = this.#repositories.get(key);
+    if (repository === undefined) {
+      repository = new Repository(this.get(place.registry), place.repository, actions);
+      this.#repositories.set(key, repository);
+    }
+    return repository;
+  }
+}

@@ -1,0 +1,114 @@
+/** Step 2 of the walk, the wire: one request to a registry and its answer, within limits, with redirects as the rules allow. */
+
+import type { Connection } from "./connection.ts";
+import { deadlineFetch, type FetchInit, followRedirects, type SourceResponse } from "./fetch.ts";
+import { failureOf } from "./network_failure.ts";
+import {
+  ERROR_BODY_LIMIT,
+  parseErrors,
+  parseRetryAfter,
+  printable,
+  RegistryError,
+} from "./registry_error.ts";
+import type { RegistryRequest } from "./request.ts";
+import { statusWords } from "./status_words.ts";
+import type { UploadBody } from "./stream/body.ts";
+import { readText } from "./stream/read_body.ts";
+
+/** The name this project gives itself; Docker Hub asks clients to have one. */
+export const USER_AGENT = "image-syncer-deno";
+
+/** Made once: it notes where it was made, which takes longer than all else about the end of a request. */
+const OVER = new DOMException("the request is over", "AbortError");
+
+/**
+ * Sends a request once.
+ *
+ * @param authorization Goes to the registry's own origin and nowhere else.
+ * @returns Any answer, its body not yet read.
+ * @throws {RegistryError} when there is none.
+ * @throws The signal's reason when it aborts.
+ */
+export async function exchange(
+  connection: Connection,
+  request: RegistryRequest,
+  authorization: string | undefined,
+): Promise<SourceResponse> {
+  const { context, origin } = connection;
+  const url = new URL(request.path, origin);
+  const headers: Record<string, string> = {
+    "accept-encoding": "identity",
+    "user-agent": USER_AGENT,
+    ...request.headers,
+  };
+  // Credentials belong to the registry's own origin; an upload's Location may be elsewhere.
+  if (authorization !== undefined && url.origin === origin) headers.authorization = authorization;
+  const signal = request.signal ?? context.signal;
+  signal?.throwIfAborted();
+  let hop = url.href;
+  try {
+    if (request.upload !== undefined) return await stream(connection, url, headers, { ...request, signal });
+    const init: FetchInit = { method: request.method, headers, redirect: "manual" };
+    if (request.size !== undefined) init.size = request.size;
+    if (request.body !== undefined) init.body = request.body;
+    const send = deadlineFetch(connection.fetch, request.time ?? context.limits.headers, signal);
+    return await followRedirects((next, rest) => send(hop = next, rest), url, init);
+  } catch (error) {
+    signal?.throwIfAborted();
+    throw failureOf(request, new URL(hop), error);
+  }
+}
+
+/** Sends a streamed body; the clock for the answer runs only while nothing moves. */
+async function stream(
+  { fetch, context }: Connection,
+  url: URL,
+  headers: Record<string, string>,
+  { upload, method, signal }: RegistryRequest & { upload?: UploadBody },
+): Promise<Response> {
+  if (upload === undefined) throw new TypeError("a request without a streamed body");
+  const init = upload.init();
+  const { stall, commit } = context.limits;
+  try {
+    const send = deadlineFetch(fetch, () => {
+      const limit = upload.isComplete ? commit : stall;
+      // While the source is being read its own limit holds.
+      return upload.isReading ? limit : upload.lastActivity + limit - performance.now();
+    }, signal);
+    return await send(url.href, { ...init, method, headers: { ...headers, ...init.headers } });
+  } catch (error) {
+    if (upload.sourceFailure !== undefined) throw upload.sourceFailure;
+    throw error;
+  } finally {
+    upload.kill(OVER);
+  }
+}
+
+/**
+ * Turns an unexpected answer into an error with the registry's own words; its body is read, or let go.
+ *
+ * @param account Who asked, for messages about what that account may not do.
+ */
+export async function refusalOf(
+  { context: { clock, limits } }: Connection,
+  { action, method, path }: Pick<RegistryRequest, "action" | "method" | "path">,
+  response: Response,
+  account = "",
+): Promise<RegistryError> {
+  const retryAfter = parseRetryAfter(response.headers.get("retry-after"), clock.now());
+  const text = await readText(response, ERROR_BODY_LIMIT, limits.stall).catch(() => "");
+  const errors = parseErrors(text);
+  const isPlain = response.headers.get("content-type")?.startsWith("text/plain") ?? false;
+  const said = isPlain ? printable(text) : "";
+  const words = errors.length === 0 ? said || statusWords(response.status) : "";
+  const isAboutAccount = response.status === 401 || response.status === 403;
+  return new RegistryError({
+    action,
+    method,
+    url: (response.url === "" ? path : response.url).split("?")[0] ?? "",
+    status: response.status,
+    errors,
+    retryAfter,
+    why: isAboutAccount && account !== "" ? `${words} (${account})`.trim() : words,
+  });
+}
