@@ -1,0 +1,34 @@
+/** Tests that rooms stay rooms: how long functions and files may be, and how much one may lean on others. */
+
+import { assert, assertEquals } from "@std/assert";
+import { importersOf, measureHouse, percentile } from "./house.ts";
+
+/** Functions of more than three parameters that there may be; the number may only shrink, to 5. */
+const MANY_PARAMETERS = 30;
+/** Files that still import more than 15 others; the list may only shrink. `mod.ts` is the list of what is offered. */
+const STILL_LEANING = ["mod.ts", "src/machine/doors/command.ts", "src/machine/service/service.ts"];
+
+const HOUSE = await measureHouse();
+
+Deno.test("functions are short: 95 of 100 at 25 lines, none over 40", () => {
+  assert(HOUSE.functions.length > 500);
+  assert(percentile(HOUSE.functions.map(({ lines }) => lines), 0.95) <= 25);
+  assertEquals(HOUSE.functions.filter(({ lines }) => lines > 40), []);
+});
+
+Deno.test("functions take three parameters, few take more", () => {
+  const many = HOUSE.functions.filter(({ parameters }) => parameters > 3);
+  assert(many.length <= MANY_PARAMETERS, many.map(({ path, name }) => `${path} ${name}`).join("\n"));
+});
+
+Deno.test("files are rooms: none over 400 lines, none of under 25 that only one other needs", () => {
+  const importers = importersOf(HOUSE);
+  assertEquals(HOUSE.files.filter(({ lines }) => lines > 400).map(({ path }) => path), []);
+  const slips = HOUSE.files.filter(({ path, lines }) => lines < 25 && importers.get(path)?.length === 1);
+  assertEquals(slips.map(({ path }) => path), []);
+});
+
+Deno.test("no file imports more than 15 others of ours", () => {
+  const leaning = HOUSE.files.filter(({ imports }) => imports.length > 15).map(({ path }) => path);
+  assertEquals(leaning.filter((path) => !STILL_LEANING.includes(path)), []);
+});
