@@ -25,6 +25,7 @@
 export * from "./src/oci/descriptor.ts";
 export * from "./src/oci/manifest.ts";
 export * from "./src/oci/platform.ts";
+export * from "./src/oci/printable.ts";
 export * from "./src/oci/reference.ts";
 export * from "./src/registry/login/login.ts";
 export * from "./src/registry/login/token_service.ts";

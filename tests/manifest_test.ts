@@ -4,6 +4,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes, assertThrows
 import {
   type Descriptor,
   DigestError,
+  MANIFEST_MEDIA_TYPES,
   MEDIA_TYPE_DOCKER_LIST,
   MEDIA_TYPE_DOCKER_MANIFEST,
   MEDIA_TYPE_DOCKER_SCHEMA1,
@@ -16,6 +17,7 @@ import {
   type Content,
   MANIFEST_SIZE_LIMIT,
   ManifestError,
+  mayBeBlob,
   parseContent,
 } from "../src/oci/manifest.ts";
 import { buildImage, buildIndex, buildSchema1, encodeJson, foreignLayer, sha512Layer } from "./images.ts";
@@ -140,7 +142,8 @@ Deno.test("parseContent() refuses what is no manifest, in a sentence", async () 
   const cases: [Uint8Array<ArrayBuffer>, string][] = [
     [bytes("<html>Sign in</html>"), "not JSON"],
     [bytes(""), "not JSON"],
-    [new Uint8Array([0x22, 0xff, 0x22]), "not JSON"],
+    [new Uint8Array([0x22, 0xff, 0x22]), "not a JSON object"],
+    [new Uint8Array([0xff, 0xfe]), "not JSON"],
     [bytes("[]"), "not a JSON object"],
     [bytes("null"), "not a JSON object"],
     [bytes("{}"), `unsupported manifest type "unknown"`],
@@ -237,8 +240,135 @@ Deno.test("childrenOf() refuses pointers that are malformed", async () => {
     const index = await parse({ manifests: [layer] });
     assertThrows(() => childrenOf(index), ManifestError, why);
   }
-  const noList = await parse({ config: blob(), layers: {} }, MEDIA_TYPE_OCI_MANIFEST);
-  assertThrows(() => childrenOf(noList), ManifestError, `"layers" is not a list`);
   const noSum = await parse({ schemaVersion: 1, fsLayers: [{}] });
   assertThrows(() => childrenOf(noSum), ManifestError, "a layer has no digest");
+});
+
+Deno.test("fault 4: childrenOf() takes for a blob only what is known to be one", async () => {
+  const types = [
+    undefined,
+    "",
+    "application/json",
+    "application/octet-stream",
+    "Application/Vnd.OCI.Image.Manifest.v1+JSON",
+    "application/vnd.acme.thing+json",
+    "application/vnd.acme.layer",
+  ];
+  for (const mediaType of types) {
+    const [entry] = childrenOf(await parse({ manifests: [blob({ mediaType })] })).manifests;
+    assertEquals(entry?.digest, DIGEST, `${mediaType}`);
+  }
+  const blobs = [
+    "application/vnd.oci.image.layer.v1.tar+zstd",
+    "application/vnd.oci.image.config.v1+json",
+    "application/vnd.oci.empty.v1+json",
+    "application/vnd.docker.container.image.v1+json",
+    "application/vnd.docker.image.rootfs.diff.tar.gzip",
+    "application/vnd.cncf.helm.chart.content.v1.tar+gzip",
+  ];
+  for (const mediaType of blobs) {
+    assertEquals(digests(childrenOf(await parse({ manifests: [blob({ mediaType })] })).blobs), [DIGEST]);
+  }
+});
+
+Deno.test("fault 4: mayBeBlob() tells entries that say what they are from those that do not", () => {
+  for (const mediaType of [MEDIA_TYPE_OCI_INDEX, MEDIA_TYPE_DOCKER_MANIFEST, MEDIA_TYPE_DOCKER_SCHEMA1]) {
+    assertEquals(mayBeBlob({ mediaType }), false);
+  }
+  assertEquals(mayBeBlob({ mediaType: "Application/Vnd.OCI.Image.Manifest.v1+JSON" }), false);
+  assertEquals(mayBeBlob({ mediaType: "application/vnd.acme.thing+json" }), true);
+});
+
+Deno.test("fault 6: parseContent() refuses a body without the lists of a manifest under any type", async () => {
+  const bodies = [
+    {},
+    { errors: [{ code: "DENIED" }] },
+    { schemaVersion: 2 },
+    { schemaVersion: 1 },
+    { manifests: null },
+    { manifests: {} },
+    { layers: null },
+    { config: blob(), layers: {} },
+    { schemaVersion: 1, fsLayers: null },
+  ];
+  const types = [...MANIFEST_MEDIA_TYPES, "application/json", "application/vnd.acme.thing+json", undefined];
+  for (const type of types) {
+    for (const fields of bodies) {
+      await assertRejects(() => parse(fields, type), ManifestError, "unsupported manifest type");
+      await assertRejects(() => parse({ ...fields, mediaType: type ?? "" }, type), ManifestError);
+    }
+  }
+  await assertRejects(
+    () => parse({ blobs: [] }, "application/json"),
+    ManifestError,
+    "nothing says what type",
+  );
+});
+
+Deno.test("fault 6: parseContent() refuses lists of another kind of manifest than the type names", async () => {
+  const cases: [unknown, string, string][] = [
+    [{ layers: [] }, MEDIA_TYPE_OCI_INDEX, "an image"],
+    [{ manifests: [] }, MEDIA_TYPE_OCI_MANIFEST, "an index"],
+    [{ layers: [] }, MEDIA_TYPE_DOCKER_SCHEMA1, "an image"],
+    [{ fsLayers: [] }, MEDIA_TYPE_DOCKER_MANIFEST, "a schema 1 manifest"],
+    [{ blobs: [] }, MEDIA_TYPE_OCI_MANIFEST, "an artifact"],
+  ];
+  for (const [fields, type, shape] of cases) {
+    const why = `it was served as "${type}", but it has the fields of ${shape}`;
+    await assertRejects(() => parse(fields, type), ManifestError, why);
+  }
+});
+
+Deno.test("fault 7: parseContent() takes the body's own type before the header's", async () => {
+  const image = { mediaType: MEDIA_TYPE_OCI_MANIFEST, config: blob(), layers: [] };
+  for (const header of [MEDIA_TYPE_DOCKER_MANIFEST, MEDIA_TYPE_OCI_INDEX, "text/plain", "Application/JSON"]) {
+    assertEquals((await parse(image, header)).descriptor.mediaType, MEDIA_TYPE_OCI_MANIFEST);
+  }
+  const list = { mediaType: MEDIA_TYPE_DOCKER_LIST, manifests: [] };
+  assertEquals((await parse(list, MEDIA_TYPE_OCI_INDEX)).descriptor.mediaType, MEDIA_TYPE_DOCKER_LIST);
+  const thing = { mediaType: "application/vnd.acme.thing+json", layers: [] };
+  assertEquals((await parse(thing, MEDIA_TYPE_OCI_MANIFEST)).descriptor.mediaType, thing.mediaType);
+  assertEquals((await parse({ layers: [] }, thing.mediaType)).descriptor.mediaType, thing.mediaType);
+});
+
+Deno.test("fault 7: parseContent() names both types where the body's own does not fit", async () => {
+  const body = { mediaType: MEDIA_TYPE_OCI_INDEX, config: blob(), layers: [] };
+  const error = await assertRejects(() => parse(body, MEDIA_TYPE_OCI_MANIFEST), ManifestError);
+  assertStringIncludes(error.message, `it says that it is "${MEDIA_TYPE_OCI_INDEX}"`);
+  assertStringIncludes(error.message, `was served as "${MEDIA_TYPE_OCI_MANIFEST}"`);
+});
+
+Deno.test("fault 11: childrenOf() refuses one digest with two sizes", async () => {
+  const twice = await parse({ config: blob(), layers: [blob({ size: 6 })] });
+  assertThrows(() => childrenOf(twice), ManifestError, "5 bytes in one place and of 6 in another");
+  const index = await parse({ manifests: [blob(), blob({ size: 6 })] });
+  assertThrows(() => childrenOf(index), ManifestError, "5 bytes in one place and of 6 in another");
+});
+
+Deno.test("fault 40: ManifestError shows no control characters of a media type", async () => {
+  const forged = "application/x\n\u001b[2J\u202eFinished, 0 sync tasks failed";
+  const error = await assertRejects(() => parse({ mediaType: forged }), ManifestError);
+  assertStringIncludes(error.message, `"application/x [2J Finished`);
+  assertEquals(/[\p{Cc}\p{Cf}]/u.test(error.message), false);
+});
+
+Deno.test("fault 67: parseContent() keeps a byte that is not UTF-8 and reads what it needs", async () => {
+  const text = new TextDecoder().decode(
+    encodeJson({ config: blob(), layers: [blob({ digest: OTHER })], annotations: { author: "José" } }),
+  );
+  const latin = Uint8Array.from(text, (character) => character.charCodeAt(0));
+  assert(latin.includes(0xe9));
+  const content = await parseContent(latin, MEDIA_TYPE_OCI_MANIFEST, digestBytes(latin));
+  assertEquals(content.bytes, latin);
+  assertEquals(digests(childrenOf(content).blobs), [DIGEST, OTHER]);
+});
+
+Deno.test("fault 68: childrenOf() takes null fields for absent ones", async () => {
+  const empty = { config: null, layers: null, fsLayers: null, mediaType: null, subject: null };
+  const index = await parse({ ...empty, manifests: [blob({ mediaType: MEDIA_TYPE_OCI_MANIFEST })] });
+  assertEquals(index.descriptor.mediaType, MEDIA_TYPE_OCI_INDEX);
+  assertEquals(digests(childrenOf(index).manifests), [DIGEST]);
+  const entry = blob({ platform: null, annotations: null, urls: null, data: null, mediaType: null });
+  const image = await parse({ manifests: null, config: null, layers: [entry] });
+  assertEquals(childrenOf(image).blobs, [{ mediaType: "application/octet-stream", digest: DIGEST, size: 5 }]);
 });

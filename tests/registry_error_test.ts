@@ -1,11 +1,11 @@
 /** Tests of what a registry's refusal is turned into. */
 
 import { assert, assertEquals } from "@std/assert";
+import { printable } from "../src/oci/printable.ts";
 import {
   isRetryableStatus,
   parseErrors,
   parseRetryAfter,
-  printable,
   RegistryError,
 } from "../src/registry/registry_error.ts";
 
@@ -60,6 +60,11 @@ Deno.test("printable() cuts what is endless and blanks what could be obeyed", ()
   assertEquals(printable("x".repeat(501)), `${"x".repeat(500)}…`);
   assertEquals(printable("x".repeat(500)), "x".repeat(500));
   assertEquals(printable("é ü 漢"), "é ü 漢");
+});
+
+Deno.test("fault 40: printable() lets nothing through that a terminal or a log would obey", () => {
+  assertEquals(printable("a\u001b[2J\u009b1mb\r\nFinished"), "a [2J 1mb Finished");
+  assertEquals(printable("evil\u202etxt.exe\u2028next\u200b"), "evil txt.exe next");
 });
 
 Deno.test("printable() leaves out the queries and user names of URLs, which hold secrets", () => {

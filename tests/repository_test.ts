@@ -189,7 +189,10 @@ Deno.test("Repository.getManifest() says of which image it got a web page", asyn
   for (const act of ["resolve", "getManifest"] as const) {
     const { repository } = answering(page);
     const error = await assertRejects(() => repository[act]("v1"), ManifestError);
-    assertEquals(error.message, `Cannot read manifest "registry.test/a/b:v1": not JSON`);
+    assertEquals(
+      error.message,
+      `Cannot read manifest "registry.test/a/b:v1": not JSON but a web page (text/html)`,
+    );
   }
 });
 
@@ -254,7 +257,7 @@ Deno.test("Repository.getManifest() ends with the signal in the middle of an ans
     )
   );
   const controller = new AbortController();
-  const reading = repository.getManifest("v1", controller.signal);
+  const reading = repository.getManifest("v1", { signal: controller.signal });
   await started;
   const reason = new Error("enough");
   const abortedAt = performance.now();

@@ -96,6 +96,11 @@ export type DigestOf = (bytes: Uint8Array<ArrayBuffer>, algorithm: string) => Di
 
 const SUBTLE_NAMES: Record<string, string> = { sha256: "SHA-256", sha384: "SHA-384", sha512: "SHA-512" };
 
+/** Whether {@linkcode digestOf} knows an algorithm. */
+export function isHashable(algorithm: string): boolean {
+  return SUBTLE_NAMES[algorithm] !== undefined;
+}
+
 /**
  * The digest of some bytes.
  *
@@ -108,6 +113,27 @@ export async function digestOf(bytes: Uint8Array<ArrayBuffer>, algorithm = "sha2
   if (name === undefined) throw new TypeError(`Cannot hash with "${algorithm}": unknown digest algorithm`);
   const hash = new Uint8Array(await crypto.subtle.digest(name, bytes));
   return `${algorithm}:${Array.from(hash, (byte) => byte.toString(16).padStart(2, "0")).join("")}`;
+}
+
+/**
+ * The content that a descriptor carries itself (OCI image-spec 1.1, Content Descriptors, `data`), where it has the size and
+ * digest that the descriptor says; else `undefined`, and the content is to be had from its registry.
+ *
+ * @param hash Finds the digest; {@linkcode digestOf} unless told.
+ */
+export async function embeddedContent(
+  { data, digest, size }: Descriptor,
+  hash: DigestOf = digestOf,
+): Promise<Uint8Array<ArrayBuffer> | undefined> {
+  const algorithm = algorithmOf(digest);
+  if (data === undefined || !isHashable(algorithm)) return undefined;
+  let bytes: Uint8Array<ArrayBuffer>;
+  try {
+    bytes = Uint8Array.from(atob(data), (character) => character.charCodeAt(0));
+  } catch {
+    return undefined;
+  }
+  return bytes.length === size && await hash(bytes, algorithm) === digest ? bytes : undefined;
 }
 
 /** The algorithm of a digest, for example `sha256`. */

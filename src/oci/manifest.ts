@@ -7,6 +7,7 @@ import {
   DigestError,
   digestOf,
   isDigest,
+  isHashable,
   isIndexType,
   isManifestType,
   isSchema1Type,
@@ -18,6 +19,7 @@ import {
   MEDIA_TYPE_OCI_MANIFEST,
   type Platform,
 } from "./descriptor.ts";
+import { printable } from "./printable.ts";
 
 /** An image or artifact (OCI image-spec 1.1, Image Manifest; Docker schema 2 has the same shape). */
 export interface Manifest {
@@ -63,9 +65,9 @@ export interface Content {
 
 /** What some content points at. */
 export interface Children {
-  /** Manifests, in the order of the index. */
+  /** Whatever is not known to be a blob (see {@linkcode mayBeBlob}), in the order of the index. */
   manifests: Descriptor[];
-  /** Config and layers, each digest once. */
+  /** Config and layers. */
   blobs: Descriptor[];
 }
 
@@ -87,7 +89,7 @@ type Fields = Record<string, unknown>;
  * Builds {@linkcode Content} from the bytes of a manifest.
  *
  * @param bytes The bytes as served.
- * @param contentType The `Content-Type` they were served with, if any; a type that is no manifest type yields to what the bytes say.
+ * @param contentType The `Content-Type` they were served with, if any; the body's own type counts before it.
  * @param expected Digest the bytes must have, if it is known.
  * @param subject What the bytes are, for errors; the digest unless told.
  * @throws {ManifestError} when the bytes are no manifest.
@@ -101,8 +103,8 @@ export async function parseContent(
 ): Promise<Content> {
   const what = subject ?? expected;
   const name = what === undefined ? "" : `"${what}"`;
-  const fields = parseFields(bytes, name);
-  const mediaType = mediaTypeOf(fields, contentType, name);
+  const fields = parseFields(bytes, name, contentType);
+  const mediaType = mediaTypeOf(fields, essenceOf(contentType), name);
   const hashed = isSchema1Type(mediaType) ? schema1Payload(fields, bytes, name) : bytes;
   const digest = await digestOf(hashed, expected === undefined ? "sha256" : algorithmOf(expected));
   if (expected !== undefined && expected !== digest) {
@@ -111,51 +113,115 @@ export async function parseContent(
   return { descriptor: { mediaType, digest, size: bytes.length }, bytes };
 }
 
-function parseFields(bytes: Uint8Array, name: string): Fields {
+/**
+ * Whether a manifest has a digest, which may be of another algorithm than the one it is known by: then its bytes are hashed
+ * anew (OCI distribution-spec 1.1, Pulling manifests: a registry may answer with another algorithm).
+ */
+export async function hasDigest({ descriptor, bytes }: Content, digest: Digest): Promise<boolean> {
+  const { mediaType, digest: known } = descriptor;
+  if (digest === known) return true;
+  const algorithm = algorithmOf(digest);
+  if (!isDigest(digest) || !isHashable(algorithm) || algorithm === algorithmOf(known)) return false;
+  const name = `"${known}"`;
+  const hashed = isSchema1Type(mediaType) ? schema1Payload(parseFields(bytes, name), bytes, name) : bytes;
+  return await digestOf(hashed, algorithm) === digest;
+}
+
+/** A byte that is not UTF-8 is no reason to refuse: the bytes are carried as they are, and nothing but pointers is read from them. */
+function parseFields(bytes: Uint8Array, name: string, contentType?: string): Fields {
   if (bytes.length > MANIFEST_SIZE_LIMIT) throw new ManifestError(name, "larger than 4 MiB");
   let value: unknown;
   try {
-    value = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    value = JSON.parse(new TextDecoder().decode(bytes));
   } catch (cause) {
-    throw new ManifestError(name, "not JSON", { cause });
+    const isPage = essenceOf(contentType) === "text/html";
+    throw new ManifestError(name, isPage ? "not JSON but a web page (text/html)" : "not JSON", { cause });
   }
   if (!isFields(value)) throw new ManifestError(name, "not a JSON object");
-  return value;
+  return withoutNull(value);
+}
+
+/** Go writes an empty list, and what is not there, as `null`. */
+function withoutNull(fields: Fields): Fields {
+  return Object.fromEntries(Object.entries(fields).filter(([, value]) => value !== null));
 }
 
 function isFields(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** Old registries serve manifests as `text/plain` or `application/json`, so a useless header yields to the bytes. */
-function mediaTypeOf(fields: Fields, contentType: string | undefined, name: string): string {
+/** A `Content-Type` without its parameters; media types are the same in any case of letters (RFC 9110, section 8.3.1). */
+function essenceOf(contentType: string | undefined): string | undefined {
+  return contentType?.split(";")[0]?.trim().toLowerCase();
+}
+
+/** What kind of manifest some bytes are by the lists they have. */
+type Shape = "index" | "image" | "artifact" | "schema 1";
+
+/**
+ * The body's own type where it has one, for that is what it must be pushed as (OCI distribution-spec 1.1, Pushing manifests);
+ * then that of the header; then what the shape says, for old registries serve manifests as `text/plain` or `application/json`.
+ */
+function mediaTypeOf(fields: Fields, header: string | undefined, name: string): string {
+  const shape = shapeOf(fields, name);
+  const own = typeof fields.mediaType === "string" && fields.mediaType !== "" ? fields.mediaType : undefined;
+  const served = header?.startsWith("application/vnd.") ? header : undefined;
+  const type = own ?? served;
+  if (shape === undefined) throw new ManifestError(name, whyNot(type ?? header));
+  if (type === undefined) return typeOfShape(fields, shape, name);
+  if (fits(type, shape)) return type;
+  const other = own === undefined || served === undefined || own === served
+    ? ""
+    : ` and was served as "${served}"`;
+  const said = own === undefined ? "it was served as" : "it says that it is";
+  throw new ManifestError(
+    name,
+    `${said} "${printable(type)}"${other}, but it has the fields of ${article(shape)}`,
+  );
+}
+
+function article(shape: Shape): string {
+  return `${/^[ai]/.test(shape) ? "an" : "a"} ${shape === "schema 1" ? "schema 1 manifest" : shape}`;
+}
+
+function whyNot(type: string | undefined): string {
+  return `unsupported manifest type "${printable(type ?? "unknown")}": ` +
+    `it has none of the lists "manifests", "layers", "blobs" and "fsLayers"`;
+}
+
+function shapeOf(fields: Fields, name: string): Shape | undefined {
   // CVE-2021-41190: bytes that read as an image by one field and as an index by another are refused.
   if (Array.isArray(fields.manifests) && (Array.isArray(fields.layers) || fields.config !== undefined)) {
     throw new ManifestError(name, `it has both "manifests" and "layers"`);
   }
-  const header = contentType?.split(";")[0]?.trim().toLowerCase();
-  for (const type of [header, fields.mediaType]) {
-    if (typeof type === "string" && (isIndexType(type) || isManifestType(type) || isSchema1Type(type))) {
-      return type;
-    }
-  }
-  return typeFromShape(fields, name);
+  if (Array.isArray(fields.manifests)) return "index";
+  if (Array.isArray(fields.layers)) return "image";
+  if (Array.isArray(fields.fsLayers)) return "schema 1";
+  return Array.isArray(fields.blobs) ? "artifact" : undefined;
 }
 
-function typeFromShape(fields: Fields, name: string): string {
-  const declared = typeof fields.mediaType === "string" ? fields.mediaType : undefined;
-  if (fields.schemaVersion === 1 && Array.isArray(fields.fsLayers)) {
-    return Array.isArray(fields.signatures) ? MEDIA_TYPE_DOCKER_SCHEMA1_SIGNED : MEDIA_TYPE_DOCKER_SCHEMA1;
+/** A type that nobody here knows may have any shape. */
+function fits(mediaType: string, shape: Shape): boolean {
+  const type = mediaType.toLowerCase();
+  if (isIndexType(type)) return shape === "index";
+  if (isManifestType(type)) return shape === "image";
+  return !isSchema1Type(type) || shape === "schema 1";
+}
+
+function typeOfShape(fields: Fields, shape: Shape, name: string): string {
+  switch (shape) {
+    case "index": {
+      const entries = fields.manifests as unknown[];
+      const isDocker = entries.some((one) => isFields(one) && one.mediaType === MEDIA_TYPE_DOCKER_MANIFEST);
+      return isDocker ? MEDIA_TYPE_DOCKER_LIST : MEDIA_TYPE_OCI_INDEX;
+    }
+    case "image":
+      return MEDIA_TYPE_OCI_MANIFEST;
+    case "schema 1":
+      return Array.isArray(fields.signatures) ? MEDIA_TYPE_DOCKER_SCHEMA1_SIGNED : MEDIA_TYPE_DOCKER_SCHEMA1;
+    case "artifact":
+      throw new ManifestError(name, `it has "blobs", but nothing says what type it is`);
   }
-  if (Array.isArray(fields.manifests)) {
-    const isDocker = fields.manifests.some((entry) =>
-      isFields(entry) && entry.mediaType === MEDIA_TYPE_DOCKER_MANIFEST
-    );
-    return declared ?? (isDocker ? MEDIA_TYPE_DOCKER_LIST : MEDIA_TYPE_OCI_INDEX);
-  }
-  if (isFields(fields.config) && Array.isArray(fields.layers)) return declared ?? MEDIA_TYPE_OCI_MANIFEST;
-  if (declared !== undefined && Array.isArray(fields.blobs)) return declared;
-  throw new ManifestError(name, `unsupported manifest type "${declared ?? "unknown"}"`);
 }
 
 /**
@@ -205,27 +271,33 @@ function fromBase64Url(text: string): Uint8Array<ArrayBuffer> {
 export function childrenOf(content: Content): Children {
   const { mediaType, digest } = content.descriptor;
   const fields = parseFields(content.bytes, `"${digest}"`);
-  if (isSchema1Type(mediaType)) return { manifests: [], blobs: unique(schema1Blobs(fields, digest)) };
-  if (Array.isArray(fields.manifests)) return indexChildren(fields.manifests, digest);
+  const parse = (value: unknown) => parseDescriptor(value, digest);
+  if (isSchema1Type(mediaType)) return { manifests: [], blobs: unique(schema1Blobs(fields, digest), digest) };
+  if (Array.isArray(fields.manifests)) {
+    const entries = unique(fields.manifests.map(parse), digest);
+    return { manifests: entries.filter((entry) => !isBlob(entry)), blobs: entries.filter(isBlob) };
+  }
   const layers = fields.layers ?? fields.blobs ?? [];
   if (!Array.isArray(layers)) throw new ManifestError(`"${digest}"`, `"layers" is not a list`);
   const config = fields.config === undefined ? [] : [fields.config];
-  return {
-    manifests: [],
-    blobs: unique([...config, ...layers].map((value) => parseDescriptor(value, digest))),
-  };
+  return { manifests: [], blobs: unique([...config, ...layers].map(parse), digest) };
 }
 
-/** An index may list blobs beside manifests (OCI image-spec 1.1 lets `manifests` hold any media type): those are blobs to copy. */
-function indexChildren(entries: unknown[], digest: Digest): Children {
-  const children = unique(entries.map((value) => parseDescriptor(value, digest)));
-  const isManifest = ({ mediaType }: Descriptor) =>
-    isIndexType(mediaType) || isManifestType(mediaType) || isSchema1Type(mediaType) ||
-    /\.manifest\.|\.index\./.test(mediaType);
-  return {
-    manifests: children.filter(isManifest),
-    blobs: children.filter((child) => !isManifest(child)),
-  };
+/** Media types of layers and configs, in which an index may point at a blob (OCI image-spec 1.1, Image Index). */
+const BLOB_TYPE =
+  /^application\/vnd\.(?:oci|docker)\.(?:image\.(?:layer|rootfs|config)|container\.image|empty)\b|[.+](?:tar|gzip|zstd)\b/i;
+
+function isBlob({ mediaType }: Descriptor): boolean {
+  return BLOB_TYPE.test(mediaType);
+}
+
+/**
+ * Whether an entry of an index may be a blob although it stands among its manifests: its media type says neither, so its
+ * source is asked for a manifest first.
+ */
+export function mayBeBlob({ mediaType }: Pick<Descriptor, "mediaType">): boolean {
+  const type = mediaType.toLowerCase();
+  return !(isIndexType(type) || isManifestType(type) || isSchema1Type(type));
 }
 
 function schema1Blobs(fields: Fields, digest: Digest): Descriptor[] {
@@ -239,14 +311,25 @@ function schema1Blobs(fields: Fields, digest: Digest): Descriptor[] {
   });
 }
 
-function unique(descriptors: Descriptor[]): Descriptor[] {
-  return [...new Map(descriptors.map((descriptor) => [descriptor.digest, descriptor])).values()];
+/** Each digest once; one that is pointed at with two sizes cannot be right in both. */
+function unique(descriptors: Descriptor[], digest: Digest): Descriptor[] {
+  const found = new Map<Digest, Descriptor>();
+  for (const descriptor of descriptors) {
+    const known = found.get(descriptor.digest);
+    if (known === undefined) found.set(descriptor.digest, descriptor);
+    else if (known.size !== descriptor.size) {
+      const why =
+        `"${known.digest}" has a size of ${known.size} bytes in one place and of ${descriptor.size} in another`;
+      throw new ManifestError(`"${digest}"`, why);
+    }
+  }
+  return [...found.values()];
 }
 
 function parseDescriptor(value: unknown, digest: Digest): Descriptor {
   if (!isFields(value)) throw new ManifestError(`"${digest}"`, "a descriptor is not an object");
   if (typeof value.digest !== "string" || !isDigest(value.digest)) {
-    throw new ManifestError(`"${digest}"`, `a descriptor has no valid digest`);
+    throw new ManifestError(`"${digest}"`, "a descriptor has no valid digest");
   }
   if (!Number.isSafeInteger(value.size) || Number(value.size) < 0) {
     throw new ManifestError(`"${digest}"`, `the descriptor of "${value.digest}" has no valid size`);

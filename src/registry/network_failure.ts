@@ -2,7 +2,8 @@
 
 import { DigestError } from "../oci/descriptor.ts";
 import { RedirectError, TimeLimitError } from "./fetch.ts";
-import { AuthError, printable, RegistryError } from "./registry_error.ts";
+import { printable } from "../oci/printable.ts";
+import { AuthError, RegistryError } from "./registry_error.ts";
 import type { RegistryRequest } from "./request.ts";
 
 /** The messages and codes of an error and its causes, innermost last. Runtimes hide the real reason at different depths. */

@@ -1,5 +1,7 @@
 /** Step 2 of the walk, the wire: what a registry answered when it did not do what it was asked. */
 
+import { printable } from "../oci/printable.ts";
+
 /** One entry of a registry's error list (OCI distribution-spec 1.1, Error codes). */
 export interface RegistryErrorDetail {
   /** For example `DENIED` or `MANIFEST_UNKNOWN`. */
@@ -83,9 +85,6 @@ function whyOf({ status, errors = [], why }: RegistryErrorOptions): string {
 /** How much of an error answer is read, in bytes. */
 export const ERROR_BODY_LIMIT = 64 * 1024;
 
-/** How much of a registry's message is repeated, in characters: a hostile one gets no more of the log. */
-const MESSAGE_LIMIT = 500;
-
 /** Reads the error list of an answer (OCI distribution-spec 1.1, Error codes); anything else gives an empty list. */
 export function parseErrors(text: string): RegistryErrorDetail[] {
   let value: unknown;
@@ -103,17 +102,6 @@ function toDetail(error: Record<string, unknown>): RegistryErrorDetail {
   const code = typeof error.code === "string" ? printable(error.code) : "UNKNOWN";
   const message = typeof error.message === "string" ? printable(error.message) : "";
   return error.detail === undefined ? { code, message } : { code, message, detail: error.detail };
-}
-
-/**
- * Text from outside as it may be printed: one line, no control characters (a terminal obeys them), no queries and user
- * names of URLs (they hold secrets: signatures, tokens, passwords), not endless.
- */
-export function printable(text: string): string {
-  const plain = text.slice(0, 4 * MESSAGE_LIMIT).replace(/[\p{Cc}\p{Zl}\p{Zp}]+/gu, " ").trim()
-    .replace(/(https?:\/\/)[^\s"'<>/?#@]*@/gi, "$1…@")
-    .replace(/(https?:\/\/[^\s"'<>?]*\?)[^\s"'<>)]*/gi, "$1…");
-  return plain.length > MESSAGE_LIMIT ? `${plain.slice(0, MESSAGE_LIMIT)}…` : plain;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Step 2 of the walk, the wire: the verbs of the OCI distribution-spec for one repository, and nothing else. */
 
 import {
+  algorithmOf,
   type Descriptor,
   type Digest,
   DigestError,
@@ -10,22 +11,22 @@ import {
   isSchema1Type,
   MANIFEST_MEDIA_TYPES,
 } from "../oci/descriptor.ts";
-import { type Content, MANIFEST_SIZE_LIMIT, parseContent } from "../oci/manifest.ts";
-import type { UploadBody } from "./stream/body.ts";
-import type { SourceResponse } from "./fetch.ts";
-import { lengthOf } from "./stream/read_body.ts";
-import type { Registry } from "./registry.ts";
-import { RegistryError } from "./registry_error.ts";
-import { nextTagPage, parseTagPage, TAG_PAGE_BYTES, TAG_PAGE_LIMIT, TAG_PAGE_SIZE } from "./tag_page.ts";
-import type { RegistryRequest } from "./request.ts";
 import {
-  type OpenUploadOptions,
-  parseUploadRange,
-  resolveLocation,
-  type UploadOpening,
-  type UploadSession,
-} from "./upload_session.ts";
-import { fetchWhole, type WholeAnswer } from "./whole_answer.ts";
+  type Content,
+  hasDigest,
+  MANIFEST_SIZE_LIMIT,
+  ManifestError,
+  mayBeBlob,
+  parseContent,
+} from "../oci/manifest.ts";
+import { printable } from "../oci/printable.ts";
+import type { SourceResponse } from "./fetch.ts";
+import { RegistryError } from "./registry_error.ts";
+import type { RepositoryRequest } from "./repository_requests.ts";
+import { RepositoryUploads } from "./repository_uploads.ts";
+import { lengthOf } from "./stream/read_body.ts";
+import { TAG_PAGE_BYTES, TagList } from "./tag_list.ts";
+import type { WholeAnswer } from "./whole_answer.ts";
 
 /** What is wanted of a blob. */
 export interface GetBlobOptions {
@@ -37,51 +38,70 @@ export interface GetBlobOptions {
   signal?: AbortSignal | undefined;
 }
 
-/** Milliseconds that giving up an upload may take. */
-const CANCEL_TIME = 3000;
+/** What is known of content that is asked for by its digest. */
+export interface ContentOptions {
+  /** Bytes that it must have: what has others is not there. */
+  size?: number;
+  /** Ends the request. */
+  signal?: AbortSignal | undefined;
+}
+
+/** How a manifest is asked for. */
+export interface GetManifestOptions {
+  /** Bytes that it must have. */
+  size?: number;
+  /**
+   * Tag to ask for where the registry does not know the digest: GitHub's old package registry and some caches serve manifests
+   * by tag alone. What comes counts only if it has the digest.
+   */
+  tag?: string | undefined;
+  /** Ends the request. */
+  signal?: AbortSignal | undefined;
+}
+
+/** A manifest as it was served. */
+export interface ServedContent extends Content {
+  /** Its entity tag, where the registry gave one (RFC 9110, section 8.8.3). */
+  etag?: string;
+}
+
+/** How a manifest is put. */
+export interface PutManifestOptions {
+  /** Entity tag that the reference must still have, where the registry minds it (RFC 9110, section 13.1.1); else it answers 412. */
+  ifMatch?: string | undefined;
+  /** Ends the request. */
+  signal?: AbortSignal | undefined;
+}
+
+/** What a registry said of a manifest that was put. */
+export interface PutManifestResult {
+  /** The subject it has filed the manifest under (`OCI-Subject`): it has the referrers API, so no fallback tag is needed. */
+  subject?: Digest;
+}
+
+/**
+ * Statuses of registries, proxies and firewalls that know no HEAD. Any of them may also be a refusal of its own, which the
+ * request that follows then meets.
+ */
+const HEAD_REFUSED: readonly number[] = [400, 405, 406, 500, 501];
 const ACCEPT_MANIFESTS = MANIFEST_MEDIA_TYPES.join(", ");
 
 /** One repository of one registry. */
-export class Repository {
-  /** Its registry. */
-  readonly registry: Registry;
-  /** Name in the registry. */
-  readonly name: string;
-  #actions: string;
-
-  /**
-   * Nothing is sent yet.
-   *
-   * @param registry Shared by all repositories in it.
-   * @param actions What tokens are asked for: `pull` for a source, `pull,push` for a destination.
-   */
-  constructor(registry: Registry, name: string, actions: "pull" | "pull,push") {
-    this.registry = registry;
-    this.name = name;
-    this.#actions = actions;
-  }
-
-  /** Gets to know the registry, and a token for this repository, ahead of the first request. */
-  warm(): Promise<void> {
-    return this.registry.warm({ repository: this.name, scopes: this.#scopes() });
-  }
-
-  /** How users write a thing in this repository. */
-  describe(reference: string): string {
-    return `${this.registry.host}/${this.name}${isDigest(reference) ? "@" : ":"}${reference}`;
-  }
+export class Repository extends RepositoryUploads {
+  #hasWarned = false;
 
   /**
    * What a tag or digest stands for, by HEAD (OCI distribution-spec 1.1, Pulling manifests), or `undefined` when there is none.
-   * Registries that leave out the digest are asked with GET.
+   * Registries that know no HEAD or leave out the digest are asked with GET.
    *
    * @throws {RegistryError} when the registry refuses.
+   * @throws {DigestError} when it has something else under the digest.
    */
   async resolve(reference: string, signal?: AbortSignal): Promise<Descriptor | undefined> {
     const action = `read manifest of "${this.describe(reference)}"`;
-    const response = await this.#send({
+    const response = await this.send({
       ...this.#manifestRequest("HEAD", reference, action),
-      expect: [200, 404],
+      expect: [200, 404, ...HEAD_REFUSED],
       signal,
     });
     await response.body?.cancel();
@@ -89,11 +109,16 @@ export class Repository {
     const mediaType = response.headers.get("content-type")?.split(";")[0]?.trim() ?? "";
     const digest = response.headers.get("docker-content-digest") ?? "";
     const isKnown = isIndexType(mediaType) || isManifestType(mediaType) || isSchema1Type(mediaType);
-    if (!isDigest(digest) || !isKnown) return (await this.getManifest(reference, signal)).descriptor;
-    if (isDigest(reference) && digest !== reference) {
+    if (response.status !== 200 || !isDigest(digest) || !isKnown) {
+      return (await this.#findManifest(reference, { signal }))?.descriptor;
+    }
+    const size = lengthOf(response) ?? -1;
+    if (!isDigest(reference)) return { mediaType, digest, size };
+    // A registry may call what was asked for by its name under another algorithm.
+    if (digest !== reference && algorithmOf(digest) === algorithmOf(reference)) {
       throw new DigestError(`"${this.describe(reference)}"`, reference, digest);
     }
-    return { mediaType, digest, size: lengthOf(response) ?? -1 };
+    return { mediaType, digest: reference, size };
   }
 
   /**
@@ -101,19 +126,74 @@ export class Repository {
    *
    * @throws {RegistryError} when there is none or the registry refuses.
    * @throws {DigestError} when the bytes are not what was asked for.
-   * @throws {ManifestError} when they are no manifest.
+   * @throws {ManifestError} when they are no manifest, or of another size.
    */
-  async getManifest(reference: string, signal?: AbortSignal): Promise<Content> {
+  async getManifest(reference: string, options: GetManifestOptions = {}): Promise<ServedContent> {
+    const { tag, signal } = options;
+    if (tag === undefined || !isDigest(reference)) return await this.#readManifest(reference, options);
+    const found = await this.#findManifest(reference, options);
+    if (found !== undefined) return found;
+    const tagged = await this.#findManifest(tag, { signal });
+    if (tagged !== undefined && await hasDigest(tagged, reference)) return checkSize(tagged, options.size);
+    // The registry's own words for what it was asked for first.
+    return await this.#readManifest(reference, options);
+  }
+
+  /**
+   * The manifest that an entry of an index points at, its digest and size checked here.
+   *
+   * @returns `undefined` where there is none and the entry may point at a blob, because its media type says neither.
+   * @throws {RegistryError} when there is none or the registry refuses.
+   * @throws {DigestError} when the bytes are not what was asked for.
+   * @throws {ManifestError} when they are no manifest, or of another size.
+   */
+  async getChild(descriptor: Descriptor, signal?: AbortSignal): Promise<Content | undefined> {
+    const { digest, size } = descriptor;
+    if (!mayBeBlob(descriptor)) return await this.#readManifest(digest, { size, signal });
+    return await this.#findManifest(digest, { size, signal });
+  }
+
+  async #readManifest(reference: string, options: GetManifestOptions): Promise<ServedContent> {
     const action = `read manifest of "${this.describe(reference)}"`;
-    const { response, bytes } = await this.#fetch({
-      ...this.#manifestRequest("GET", reference, action),
-      expect: [200],
-      signal,
-    }, MANIFEST_SIZE_LIMIT);
+    return await this.#parseManifest(reference, await this.#fetchManifest(reference, [200], options), {
+      ...options,
+      action,
+    });
+  }
+
+  async #findManifest(reference: string, options: GetManifestOptions): Promise<ServedContent | undefined> {
+    const action = `read manifest of "${this.describe(reference)}"`;
+    const answer = await this.#fetchManifest(reference, [200, 404], options);
+    if (answer.response.status === 404) return undefined;
+    return await this.#parseManifest(reference, answer, { ...options, action });
+  }
+
+  #fetchManifest(
+    reference: string,
+    expect: readonly number[],
+    { signal }: GetManifestOptions,
+  ): Promise<WholeAnswer> {
+    const action = `read manifest of "${this.describe(reference)}"`;
+    const request = { ...this.#manifestRequest("GET", reference, action), expect, signal };
+    return this.fetch(request, MANIFEST_SIZE_LIMIT);
+  }
+
+  async #parseManifest(
+    reference: string,
+    { response, bytes }: WholeAnswer,
+    { action, size }: GetManifestOptions & { action: string },
+  ): Promise<ServedContent> {
     const contentType = response.headers.get("content-type") ?? undefined;
     const announced = response.headers.get("docker-content-digest") ?? "";
     const expected = isDigest(reference) ? reference : isDigest(announced) ? announced : undefined;
-    return await parseContent(bytes, contentType, expected, this.describe(reference));
+    try {
+      const content = await parseContent(bytes, contentType, expected, this.describe(reference));
+      const etag = response.headers.get("etag");
+      return checkSize(etag === null ? content : { ...content, etag }, size);
+    } catch (error) {
+      if (error instanceof ManifestError) this.refuseErrors(action, bytes, error);
+      throw error;
+    }
   }
 
   /**
@@ -122,35 +202,67 @@ export class Repository {
    * @throws {RegistryError} when the registry refuses.
    * @throws {DigestError} when the registry says it stored something else.
    */
-  async putManifest(reference: string, content: Content, signal?: AbortSignal): Promise<void> {
+  async putManifest(
+    reference: string,
+    content: Content,
+    { ifMatch, signal }: PutManifestOptions = {},
+  ): Promise<PutManifestResult> {
     const action = `push manifest "${content.descriptor.digest}" to "${this.describe(reference)}"`;
-    const response = await this.#send({
+    const response = await this.send({
       ...this.#manifestRequest("PUT", reference, action),
-      headers: { "content-type": content.descriptor.mediaType },
+      headers: {
+        "content-type": content.descriptor.mediaType,
+        ...(ifMatch === undefined ? {} : { "if-match": ifMatch }),
+      },
       body: content.bytes,
-      expect: [200, 201, 202],
+      expect: [200, 201, 202, 204],
       signal,
     });
     await response.body?.cancel();
     const told = response.headers.get("docker-content-digest") ?? "";
     // Whoever does not say what it stored is asked for it: a login page in between answers 200 to anything.
     const stored = isDigest(told) ? told : (await this.resolve(reference, signal))?.digest ?? "nothing";
-    if (stored !== content.descriptor.digest) {
+    if (!await hasDigest(content, stored)) {
       const subject = `what "${this.describe(reference)}" was stored as`;
       throw new DigestError(subject, content.descriptor.digest, stored);
     }
+    const subject = response.headers.get("oci-subject") ?? "";
+    return isDigest(subject) ? { subject } : {};
   }
 
-  /** Whether a blob is there (OCI distribution-spec 1.1, Checking if content exists in the registry). */
-  async hasBlob(digest: Digest, signal?: AbortSignal): Promise<boolean> {
+  /**
+   * Whether a manifest is there, in the size it must have.
+   *
+   * @throws {RegistryError} when the registry refuses.
+   * @throws {DigestError} when it has something else under the digest.
+   */
+  async hasManifest(digest: Digest, { size = -1, signal }: ContentOptions = {}): Promise<boolean> {
+    const found = await this.resolve(digest, signal);
+    return found !== undefined && (size < 0 || found.size < 0 || found.size === size);
+  }
+
+  /**
+   * Whether a blob is there, in the size it must have (OCI distribution-spec 1.1, Checking if content exists in the registry):
+   * one that was cut short on the registry's disk is not.
+   *
+   * A registry that knows no HEAD is asked with GET where this is a source; at a destination the blob counts as not there.
+   *
+   * @throws {RegistryError} when the registry refuses.
+   */
+  async hasBlob(digest: Digest, { size = -1, signal }: ContentOptions = {}): Promise<boolean> {
     const action = `check blob "${digest}" in "${this.registry.host}/${this.name}"`;
-    const response = await this.#send({
-      ...this.#blobRequest("HEAD", digest, action),
-      expect: [200, 404],
-      signal,
-    });
+    const request = { ...this.#blobRequest("HEAD", digest, action), expect: [200, 404], signal };
+    let response: SourceResponse;
+    try {
+      response = await this.send(request);
+    } catch (error) {
+      if (!(error instanceof RegistryError) || !HEAD_REFUSED.includes(error.status)) throw error;
+      if (!this.isSource) return false;
+      response = await this.send({ ...request, method: "GET" });
+    }
     await response.body?.cancel();
-    return response.status === 200;
+    const length = lengthOf(response) ?? -1;
+    return response.status === 200 && (size < 0 || length < 0 || length === size);
   }
 
   /**
@@ -162,7 +274,7 @@ export class Repository {
   getBlob(digest: Digest, options: GetBlobOptions = {}): Promise<SourceResponse> {
     const action = `read blob "${digest}" from "${this.registry.host}/${this.name}"`;
     const { offset = 0, size, signal } = options;
-    return this.#send({
+    return this.send({
       ...this.#blobRequest("GET", digest, action),
       ...(offset > 0 ? { headers: { range: `bytes=${offset}-` } } : {}),
       ...(size === undefined ? {} : { size: size - offset }),
@@ -172,216 +284,57 @@ export class Repository {
   }
 
   /**
-   * Opens an upload, mounts the blob from another repository of the registry, or sends a small blob at once
-   * (OCI distribution-spec 1.1, Pushing a blob monolithically; Mounting a blob from another repository).
-   *
-   * @throws {RegistryError} when the registry refuses.
-   */
-  async openUpload(digest: Digest, options: OpenUploadOptions = {}): Promise<UploadOpening> {
-    const { mountFrom, bytes, signal } = options;
-    const action = `push blob "${digest}" to "${this.registry.host}/${this.name}"`;
-    const scopes = this.#scopes();
-    let query = bytes === undefined ? "" : `?digest=${encodeURIComponent(digest)}`;
-    if (mountFrom !== undefined) {
-      query = `?mount=${encodeURIComponent(digest)}&from=${encodeURIComponent(mountFrom)}`;
-      if (mountFrom !== this.name) scopes.push(`repository:${mountFrom}:pull`);
-    }
-    const response = await this.#send({
-      action,
-      scopes,
-      method: "POST",
-      path: `/v2/${this.name}/blobs/uploads/${query}`,
-      headers: { "content-type": "application/octet-stream" },
-      body: bytes ?? new Uint8Array(),
-      expect: query === "" ? [202] : [201, 202],
-      signal,
-    });
-    await response.body?.cancel();
-    if (response.status === 201) return { type: bytes === undefined ? "mounted" : "stored" };
-    const minimum = Number(response.headers.get("oci-chunk-min-length") ?? "");
-    const session: UploadSession = {
-      location: this.#location(response, action),
-      chunkMinimum: minimum > 0 ? minimum : undefined,
-    };
-    return { type: "opened", session };
-  }
-
-  /**
-   * Sends a blob in one piece (OCI distribution-spec 1.1, Pushing a blob monolithically). The registry checks the digest.
-   * A streamed body is sent once: the caller tries again with a new source and a new session.
-   *
-   * @throws {RegistryError} when the registry refuses.
-   * @throws {unknown} The source's own failure, when that is what ended the upload.
-   */
-  async putBlob(
-    session: UploadSession,
-    digest: Digest,
-    body: UploadBody | Uint8Array<ArrayBuffer>,
-    signal?: AbortSignal,
-  ): Promise<void> {
-    const action = `push blob "${digest}" to "${this.registry.host}/${this.name}"`;
-    const url = new URL(session.location);
-    url.searchParams.set("digest", digest);
-    const response = await this.#send({
-      action,
-      scopes: this.#scopes(),
-      method: "PUT",
-      path: url.href,
-      headers: { "content-type": "application/octet-stream" },
-      ...(body instanceof Uint8Array ? { body, attempts: 1 } : { upload: body }),
-      expect: [200, 201, 202, 204],
-      signal,
-    });
-    await response.body?.cancel();
-    const stored = response.headers.get("docker-content-digest") ?? "";
-    if (isDigest(stored) && stored !== digest) {
-      throw new DigestError(`blob "${digest}" as stored`, digest, stored);
-    }
-  }
-
-  /**
-   * Sends part of a blob (OCI distribution-spec 1.1, Pushing a blob in chunks). Parts go in order, one at a time.
-   *
-   * @param offset Position of the part's first byte.
-   * @throws {RegistryError} when the registry refuses, or says that it did not take all of the part.
-   * @throws {unknown} The source's own failure, when that is what ended the upload.
-   */
-  async patchBlob(
-    session: UploadSession,
-    digest: Digest,
-    part: { body: UploadBody; offset: number; signal?: AbortSignal | undefined },
-  ): Promise<void> {
-    const action = `push blob "${digest}" to "${this.registry.host}/${this.name}"`;
-    const end = part.offset + part.body.size;
-    const response = await this.#send({
-      action,
-      scopes: this.#scopes(),
-      method: "PATCH",
-      path: session.location,
-      headers: { "content-type": "application/octet-stream", "content-range": `${part.offset}-${end - 1}` },
-      upload: part.body,
-      expect: [200, 201, 202, 204],
-      signal: part.signal,
-    });
-    await response.body?.cancel();
-    session.location = this.#location(response, action);
-    const taken = parseUploadRange(response.headers.get("range"));
-    if (taken !== undefined && taken !== end) throw this.#wrong(action, `it took ${taken} of ${end} bytes`);
-  }
-
-  /**
-   * How many bytes of an upload have arrived (OCI distribution-spec 1.1, Pushing a blob in chunks: upload status), or
-   * `undefined` when the registry does not know or tell.
-   */
-  async uploadOffset(session: UploadSession, signal?: AbortSignal): Promise<number | undefined> {
-    const action = `ask how far an upload to "${this.registry.host}/${this.name}" is`;
-    try {
-      const response = await this.#send({
-        action,
-        scopes: this.#scopes(),
-        method: "GET",
-        path: session.location,
-        expect: [200, 202, 204],
-        signal,
-      });
-      await response.body?.cancel();
-      if (response.headers.has("location")) session.location = this.#location(response, action);
-      return parseUploadRange(response.headers.get("range"));
-    } catch (error) {
-      if (error instanceof RegistryError) return undefined;
-      throw error;
-    }
-  }
-
-  /** Gives up an upload (OCI distribution-spec, Canceling an upload); a registry that does not know how is left alone. */
-  async cancelUpload(session: UploadSession): Promise<void> {
-    try {
-      const response = await this.#send({
-        action: `cancel an upload to "${this.registry.host}/${this.name}"`,
-        scopes: this.#scopes(),
-        method: "DELETE",
-        path: session.location,
-        expect: [200, 202, 204, 404],
-        attempts: 1,
-        // A run that is interrupted still tidies up, but does not wait long for it.
-        signal: AbortSignal.timeout(CANCEL_TIME),
-      });
-      await response.body?.cancel();
-    } catch (error) {
-      if (!(error instanceof RegistryError)) throw error;
-    }
-  }
-
-  /**
-   * Every tag, page by page (OCI distribution-spec 1.1, Listing tags; RFC 8288 `Link` headers, relative or absolute).
+   * Every tag, page by page (OCI distribution-spec 1.1, Listing tags). What is listed and is no tag is left out, with one warning.
    *
    * @throws {RegistryError} when the repository is not there, the registry refuses, or the listing does not end.
    */
   async *listTags(signal?: AbortSignal): AsyncIterable<string[]> {
     const action = `list tags of "${this.registry.host}/${this.name}"`;
-    let path: string | undefined = `/v2/${this.name}/tags/list?n=${TAG_PAGE_SIZE}`;
-    const seen = new Set<string>();
-    for (let page = 0; path !== undefined; page++) {
-      const isEndless = seen.has(path) || page >= TAG_PAGE_LIMIT;
-      if (isEndless) throw this.#wrong(action, "its list of tags does not end");
-      seen.add(path);
-      const { response, bytes }: WholeAnswer = await this.#fetch({
+    const list = new TagList(this.name);
+    while (list.path !== undefined) {
+      const { response, bytes } = await this.fetch({
         action,
-        scopes: this.#scopes(),
+        scopes: this.scopes(),
         method: "GET",
-        path,
+        path: list.path,
         headers: { accept: "application/json" },
-        expect: [200],
+        expect: [200, ...list.sizeRefused],
         signal,
       }, TAG_PAGE_BYTES);
-      const text = new TextDecoder().decode(bytes);
-      yield this.#understand(action, () => parseTagPage(text));
-      const from: string = path;
-      path = this.#understand(action, () => nextTagPage(from, response.headers.get("link")));
+      if (response.status !== 200) {
+        list.dropSize();
+        continue;
+      }
+      const page = this.understand(action, () => list.take(bytes, response.headers), bytes);
+      if (list.dropped !== undefined) this.#warnOfNames(list.dropped);
+      yield page;
     }
   }
 
-  /** What an answer means, where reading it may show that it means nothing. */
-  #understand<Value>(action: string, read: () => Value): Value {
-    try {
-      return read();
-    } catch (cause) {
-      if (cause instanceof SyntaxError) throw this.#wrong(action, cause.message, cause);
-      throw cause;
-    }
-  }
-
-  #location(response: Response, action: string): string {
-    const base = this.registry.url;
-    const from = response.url || undefined;
-    return this.#understand(action, () => resolveLocation(response.headers.get("location"), base, from));
-  }
-
-  #wrong(action: string, why: string, cause?: unknown): RegistryError {
-    const url = this.registry.url.href;
-    return new RegistryError({ action, method: "GET", url, status: 0, why, isPermanent: true, cause });
-  }
-
-  #scopes(): string[] {
-    return [`repository:${this.name}:${this.#actions}`];
+  #warnOfNames(name: string): void {
+    if (this.#hasWarned) return;
+    this.#hasWarned = true;
+    const message =
+      `"${this.registry.host}/${this.name}" lists names that are no tags, which are left out: ` +
+      `"${printable(name)}" for example`;
+    this.registry.context.emit({ type: "warning", message });
   }
 
   #manifestRequest(method: "GET" | "HEAD" | "PUT", reference: string, action: string): BareRequest {
     const path = `/v2/${this.name}/manifests/${reference}`;
-    return { action, scopes: this.#scopes(), method, path, headers: { accept: ACCEPT_MANIFESTS } };
+    return { action, scopes: this.scopes(), method, path, headers: { accept: ACCEPT_MANIFESTS } };
   }
 
   #blobRequest(method: "GET" | "HEAD", digest: Digest, action: string): BareRequest {
-    return { action, scopes: this.#scopes(), method, path: `/v2/${this.name}/blobs/${digest}` };
-  }
-
-  #send(request: Omit<RegistryRequest, "repository">): Promise<SourceResponse> {
-    return this.registry.send({ ...request, repository: this.name });
-  }
-
-  #fetch(request: Omit<RegistryRequest, "repository">, limit: number): Promise<WholeAnswer> {
-    return fetchWhole(this.registry, { ...request, repository: this.name }, limit);
+    return { action, scopes: this.scopes(), method, path: `/v2/${this.name}/blobs/${digest}` };
   }
 }
 
-type BareRequest = Pick<RegistryRequest, "action" | "scopes" | "method" | "path" | "headers">;
+type BareRequest = Pick<RepositoryRequest, "action" | "scopes" | "method" | "path" | "headers">;
+
+/** A size that differs from the descriptor's is a lie, whatever the digest says. */
+function checkSize<Served extends Content>(content: Served, size = -1): Served {
+  const { digest, size: actual } = content.descriptor;
+  if (size < 0 || size === actual) return content;
+  throw new ManifestError(`"${digest}"`, `expected ${size} bytes, got ${actual}`);
+}

@@ -48,7 +48,8 @@ export interface ChallengeMemory {
 export type RegistryEvent =
   | { type: "request-retried"; registry: string; action: string; reason: string; wait: number }
   | { type: "waiting"; registry: string; reason: string; wait: number; attempt: number; attempts: number }
-  | { type: "rate-limited"; registry: string; until: number };
+  | { type: "rate-limited"; registry: string; until: number }
+  | { type: "warning"; message: string };
 
 /** What all requests of a run share. */
 export interface RequestContext {

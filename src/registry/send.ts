@@ -1,15 +1,10 @@
 /** Step 2 of the walk, the wire: one request to a registry and its answer, within limits, with redirects as the rules allow. */
 
+import { printable } from "../oci/printable.ts";
 import type { Connection } from "./connection.ts";
 import { deadlineFetch, type FetchInit, followRedirects, type SourceResponse } from "./fetch.ts";
 import { failureOf } from "./network_failure.ts";
-import {
-  ERROR_BODY_LIMIT,
-  parseErrors,
-  parseRetryAfter,
-  printable,
-  RegistryError,
-} from "./registry_error.ts";
+import { ERROR_BODY_LIMIT, parseErrors, parseRetryAfter, RegistryError } from "./registry_error.ts";
 import type { RegistryRequest } from "./request.ts";
 import { statusWords } from "./status_words.ts";
 import type { UploadBody } from "./stream/body.ts";

@@ -25,8 +25,8 @@ export interface OpenUploadOptions {
 }
 
 /**
- * The URL of a `Location` of an upload. A registry behind a proxy may name itself with http or without its port; at another
- * host only TLS is taken, unless the registry itself has none. Credentials go along only to the registry's own origin.
+ * The URL of a `Location` of an upload. A registry behind a proxy may name itself with the wrong scheme or without its port; at
+ * another host only TLS is taken, unless the registry itself has none. Credentials go along only to the registry's own origin.
  *
  * @param location Value of the header.
  * @param base Root of the registry.
@@ -40,13 +40,20 @@ export function resolveLocation(location: string | null, base: URL, from?: strin
   if (url.username !== "" || url.password !== "") {
     throw new SyntaxError("where to upload to has a user name in it");
   }
-  if (url.hostname === base.hostname && base.protocol === "https:" && url.protocol === "http:") {
-    url.protocol = "https:";
+  if (url.hostname === base.hostname && url.protocol !== base.protocol && isSameServer(url, base)) {
+    url.protocol = base.protocol;
     url.port = base.port;
   }
   const isAllowed = url.protocol === "https:" || url.protocol === "http:" && base.protocol === "http:";
   if (!isAllowed) throw new SyntaxError("it wants the upload to go on without TLS");
+  url.hash = "";
   return url.href;
+}
+
+/** With TLS an answer that names the registry without it is never followed; without TLS, its name with it may be another server. */
+function isSameServer(url: URL, base: URL): boolean {
+  if (base.protocol === "https:") return url.protocol === "http:";
+  return url.protocol === "https:" && (url.port === "" || url.port === base.port);
 }
 
 /** Bytes a `Range` header of an upload says have arrived: `0-9` are ten, `0-0` one or, at many registries, none. */

@@ -1,12 +1,13 @@
 /** Fuzz tests of what registries answer: challenges, links, ranges, locations, errors, waits. */
 
 import { assert, assertEquals } from "@std/assert";
+import { isTag } from "../../src/oci/reference.ts";
 import { BlobSource } from "../../src/registry/stream/blob_source.ts";
 import { parseChallenges } from "../../src/registry/login/challenge.ts";
 import { parseErrors, parseRetryAfter, RegistryError } from "../../src/registry/registry_error.ts";
 import type { Repository } from "../../src/registry/repository.ts";
-import { nextTagPage, parseTagPage } from "../../src/registry/tag_page.ts";
 import { Registries } from "../../src/registry/registries.ts";
+import { TagList } from "../../src/registry/tag_list.ts";
 import { parseUploadRange, resolveLocation } from "../../src/registry/upload_session.ts";
 import { FakeClock } from "../fake_clock.ts";
 import { digestBytes, generatedBytes } from "../registry.ts";
@@ -31,7 +32,14 @@ Deno.test("parseChallenges() reads whatever it is given", async () => {
   });
 });
 
-Deno.test("nextTagPage() stays in the API whatever the Link header is", async () => {
+/** Path of the page after one with a `Link` header. */
+function nextTagPage(link: string): string | undefined {
+  const list = new TagList("a/b");
+  list.take(new TextEncoder().encode(`{"tags":["v1"]}`), new Headers({ link }));
+  return list.path;
+}
+
+Deno.test("TagList stays in the API whatever the Link header is", async () => {
   await fuzz({
     name: "Link headers",
     seeds: [
@@ -55,7 +63,7 @@ Deno.test("nextTagPage() stays in the API whatever the Link header is", async ()
     ],
     allowed: [SyntaxError],
     take: (text) => {
-      const path = nextTagPage("/v2/a/b/tags/list?n=1000", headerText(text));
+      const path = nextTagPage(headerText(text));
       if (path === undefined) return;
       const url = new URL(path, "https://registry.test");
       assertEquals(url.origin, "https://registry.test");
@@ -64,7 +72,7 @@ Deno.test("nextTagPage() stays in the API whatever the Link header is", async ()
   });
 });
 
-Deno.test("parseTagPage() and parseErrors() read whatever JSON they are given", async () => {
+Deno.test("TagList and parseErrors() read whatever JSON they are given", async () => {
   await fuzz({
     name: "JSON answers",
     seeds: [
@@ -79,7 +87,9 @@ Deno.test("parseTagPage() and parseErrors() read whatever JSON they are given", 
         assert(!/\p{Cc}/u.test(code + message), code + message);
         assert(code.length + message.length < 2000);
       }
-      for (const tag of parseTagPage(text)) assertEquals(typeof tag, "string");
+      for (const tag of new TagList("a/b").take(new TextEncoder().encode(text), new Headers())) {
+        assert(isTag(tag), tag);
+      }
     },
   });
 });

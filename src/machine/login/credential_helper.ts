@@ -1,7 +1,7 @@
 /** Credentials that a helper program keeps (the protocol of docker-credential-helpers), each asked for once. */
 
 import type { Credential } from "../../registry/login/credential.ts";
-import { printable } from "../../registry/registry_error.ts";
+import { printable } from "../../oci/printable.ts";
 import { CredentialError } from "./auth_file.ts";
 import { HelperLimitError, type HelperResult, type RunHelper } from "./helper_process.ts";
 

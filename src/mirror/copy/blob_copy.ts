@@ -138,7 +138,7 @@ async function openSession(
 /** Some registries refuse a HEAD on what is not there (ACR, Artifactory); the push then tells whether it is a real refusal. */
 async function isThere(context: CopyContext, copy: BlobCopy, { repository }: Destination): Promise<boolean> {
   try {
-    return await repository.hasBlob(copy.blob.digest, context.signal);
+    return await repository.hasBlob(copy.blob.digest, { size: copy.blob.size, signal: context.signal });
   } catch (error) {
     if (error instanceof RegistryError && [401, 403].includes(error.status)) return false;
     throw error;

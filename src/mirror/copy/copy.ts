@@ -39,7 +39,7 @@ export async function copyTask(context: CopyContext, task: CopyTask): Promise<vo
   context.emit({ type: "task-started", task: task.id });
   const copy: ImageCopy = { task: task.id, source, rewritten: new Map() };
   try {
-    const content = await readRoot(context, copy, task);
+    const content = await readRoot(context, copy, task, reference.tag);
     await copyRoot(context, copy, content, destinations);
   } catch (error) {
     for (const destination of destinations) destination.fail(error);
@@ -52,8 +52,9 @@ async function readRoot(
   { signal }: CopyContext,
   { source, rewritten }: ImageCopy,
   task: CopyTask,
+  tag: string | undefined,
 ): Promise<Content> {
-  const content = await source.getManifest(task.original ?? task.root.digest, signal);
+  const content = await source.getManifest(task.original ?? task.root.digest, { tag, signal });
   if (task.original === undefined) return content;
   const left = await filterPlatforms(content, task.platforms ?? [], { source, rewritten, signal });
   if (left?.descriptor.digest === task.root.digest) return left;
@@ -135,7 +136,7 @@ async function hasSameJson(
   tag: string,
 ): Promise<boolean> {
   try {
-    const there = await repository.getManifest(tag, signal);
+    const there = await repository.getManifest(tag, { signal });
     return canonicalJson(there.bytes) === canonicalJson(content.bytes);
   } catch (error) {
     if (error instanceof RegistryError) return false;
@@ -185,12 +186,12 @@ async function copyManifest(
 /** Destinations that are not known to have a manifest; one HEAD may save its blobs a HEAD each. */
 async function lacking(
   context: CopyContext,
-  { digest }: Descriptor,
+  descriptor: Descriptor,
   destinations: readonly Destination[],
 ): Promise<Destination[]> {
   const found = await Promise.all(
     live(destinations).map(async (destination) => {
-      return await holdsManifest(context, destination, digest) ? [] : [destination];
+      return await holdsManifest(context, destination, descriptor) ? [] : [destination];
     }),
   );
   return found.flat();
@@ -199,14 +200,14 @@ async function lacking(
 async function holdsManifest(
   context: CopyContext,
   destination: Destination,
-  digest: string,
+  { digest, size }: Descriptor,
 ): Promise<boolean> {
   const { repository } = destination;
   if (context.presence.has(repository, digest)) return true;
   // Who forces a copy doubts what the registry says of its manifests, so everything below is looked at again.
   if (context.force || context.presence.isEmpty(repository, digest)) return false;
   try {
-    const isThere = await repository.resolve(digest, context.signal) !== undefined;
+    const isThere = await repository.hasManifest(digest, { size, signal: context.signal });
     if (isThere) context.presence.add(repository, digest);
     return isThere;
   } catch (error) {
@@ -271,7 +272,7 @@ async function isElsewhere(
 ): Promise<boolean> {
   if (urls === undefined || urls.length === 0) return false;
   try {
-    return !await source.hasBlob(digest, signal);
+    return !await source.hasBlob(digest, { signal });
   } catch (error) {
     for (const destination of destinations) destination.fail(error);
     return false;
@@ -329,17 +330,23 @@ async function bringChild(
     if (poison !== undefined) throw poison;
     const missing = await lacking(context, descriptor, destinations);
     if (missing.length === 0) return;
-    const content = copy.rewritten.get(digest) ?? await readChild(context, copy, digest);
-    await copyManifest(context, copy, { content, depth }, missing);
+    const content = copy.rewritten.get(digest) ?? await readChild(context, copy, descriptor);
+    if (content === undefined) await copyBlob(context, { ...copy, blob: descriptor }, missing);
+    else await copyManifest(context, copy, { content, depth }, missing);
   } catch (error) {
     for (const destination of destinations) destination.fail(error);
   }
 }
 
-/** A child that is missing or corrupt at its source is so for every image that has it. */
-async function readChild(context: CopyContext, { source }: ImageCopy, digest: Digest): Promise<Content> {
+/** A child that is no manifest but a blob is `undefined`. One that is missing or corrupt at its source is so for every image that has it. */
+async function readChild(
+  context: CopyContext,
+  { source }: ImageCopy,
+  descriptor: Descriptor,
+): Promise<Content | undefined> {
+  const { digest } = descriptor;
   try {
-    return await source.getManifest(digest, context.signal);
+    return await source.getChild(descriptor, context.signal);
   } catch (error) {
     if (isPermanent(error)) context.presence.setPoison(source, digest, toError(error));
     throw error;
@@ -358,13 +365,13 @@ async function put(
 ): Promise<void> {
   const { repository } = destination;
   try {
-    await repository.putManifest(name, node.content, context.signal);
+    await repository.putManifest(name, node.content, { signal: context.signal });
   } catch (error) {
     if (!isIncomplete(error)) throw error;
     context.presence.forget(repository);
     await copyChildren(context, copy, node, [destination]);
     if (destination.failure !== undefined) throw destination.failure;
-    await repository.putManifest(name, node.content, context.signal);
+    await repository.putManifest(name, node.content, { signal: context.signal });
   }
   const { digest } = node.content.descriptor;
   const to = formatReference({ registry: repository.registry.host, repository: repository.name });

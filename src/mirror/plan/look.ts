@@ -57,7 +57,10 @@ async function resolveFiltered(
   const known = readDescriptor(await context.store.get(key));
   if (known !== undefined) return known;
   const repository = context.registries.open(source, "pull");
-  const content = await repository.getManifest(descriptor.digest, context.signal);
+  const content = await repository.getManifest(descriptor.digest, {
+    tag: source.tag,
+    signal: context.signal,
+  });
   const filter = { source: repository, rewritten: new Map(), signal: context.signal };
   const left = (await filterPlatforms(content, platforms, filter))?.descriptor;
   const value = left === undefined
@@ -87,7 +90,7 @@ async function resolveSource(reference: Reference, context: LookContext): Promis
   } catch (error) {
     if (!(error instanceof RegistryError) || ![400, 401, 403].includes(error.status)) throw error;
   }
-  return (await repository.getManifest(name, context.signal)).descriptor;
+  return (await repository.getManifest(name, { signal: context.signal })).descriptor;
 }
 
 /**

@@ -88,8 +88,12 @@ async function filterEntry(
   if (platform !== undefined && !isIndexType(entry.mediaType)) {
     return matchesPlatform(platform, selectors) ? entry : undefined;
   }
-  const child = await context.source.getManifest(entry.digest, context.signal);
-  if (!isIndexType(entry.mediaType)) return await isWanted(child, selectors, context) ? entry : undefined;
+  const child = await context.source.getChild(entry, context.signal);
+  // A blob belongs to no platform.
+  if (child === undefined) return entry;
+  if (!isIndexType(child.descriptor.mediaType)) {
+    return await isWanted(child, selectors, context) ? entry : undefined;
+  }
   const left = await filterIndex(child, selectors, context);
   return left === undefined
     ? undefined

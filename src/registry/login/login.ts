@@ -2,7 +2,8 @@
 
 import type { Connection } from "../connection.ts";
 import { defer } from "../deferred.ts";
-import { AuthError, printable, RegistryError } from "../registry_error.ts";
+import { printable } from "../../oci/printable.ts";
+import { AuthError, RegistryError } from "../registry_error.ts";
 import type { ChallengeMemory } from "../request.ts";
 import { type Challenge, isOwnRealm, parseChallenges } from "./challenge.ts";
 import type { Credential, CredentialSource } from "./credential.ts";

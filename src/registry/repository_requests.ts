@@ -1,0 +1,87 @@
+/** Step 2 of the walk, the wire: how requests about one repository are sent, and what their answers may mean. */
+
+import { isDigest } from "../oci/descriptor.ts";
+import type { SourceResponse } from "./fetch.ts";
+import { parseErrors, RegistryError } from "./registry_error.ts";
+import type { RegistryRequest } from "./request.ts";
+import type { Registry } from "./registry.ts";
+import { fetchWhole, type WholeAnswer } from "./whole_answer.ts";
+
+/** A request whose repository goes without saying. */
+export type RepositoryRequest = Omit<RegistryRequest, "repository">;
+
+/** One repository of one registry, and the way to it. */
+export class RepositoryRequests {
+  /** Its registry. */
+  readonly registry: Registry;
+  /** Name in the registry. */
+  readonly name: string;
+  #actions: "pull" | "pull,push";
+
+  /**
+   * Nothing is sent yet.
+   *
+   * @param registry Shared by all repositories in it.
+   * @param actions What tokens are asked for: `pull` for a source, `pull,push` for a destination.
+   */
+  constructor(registry: Registry, name: string, actions: "pull" | "pull,push") {
+    this.registry = registry;
+    this.name = name;
+    this.#actions = actions;
+  }
+
+  /** Gets to know the registry, and a token for this repository, ahead of the first request. */
+  warm(): Promise<void> {
+    return this.registry.warm({ repository: this.name, scopes: this.scopes() });
+  }
+
+  /** Whether it is only ever read. */
+  protected get isSource(): boolean {
+    return this.#actions === "pull";
+  }
+
+  /** How users write a thing in this repository. */
+  describe(reference: string): string {
+    return `${this.registry.host}/${this.name}${isDigest(reference) ? "@" : ":"}${reference}`;
+  }
+
+  /** What an answer means, where reading it may show that it means nothing. */
+  protected understand<Value>(action: string, read: () => Value, bytes?: Uint8Array): Value {
+    try {
+      return read();
+    } catch (cause) {
+      if (!(cause instanceof SyntaxError)) throw cause;
+      if (bytes !== undefined) this.refuseErrors(action, bytes, cause);
+      throw this.wrong(action, cause.message, cause);
+    }
+  }
+
+  /** An index that is being rebuilt, or a proxy that loses the status: the registry's own words say more than that they make no sense. */
+  protected refuseErrors(action: string, bytes: Uint8Array, cause: Error): void {
+    const errors = parseErrors(new TextDecoder().decode(bytes));
+    if (errors.length === 0) return;
+    const url = this.registry.url.href;
+    throw new RegistryError({ action, method: "GET", url, status: 200, errors, isPermanent: false, cause });
+  }
+
+  /** An answer that cannot be made sense of. */
+  protected wrong(action: string, why: string, cause?: unknown): RegistryError {
+    const url = this.registry.url.href;
+    return new RegistryError({ action, method: "GET", url, status: 0, why, isPermanent: true, cause });
+  }
+
+  /** What a token must allow. */
+  protected scopes(): string[] {
+    return [`repository:${this.name}:${this.#actions}`];
+  }
+
+  /** Sends a request; see {@linkcode Registry.send}. */
+  protected send(request: RepositoryRequest): Promise<SourceResponse> {
+    return this.registry.send({ ...request, repository: this.name });
+  }
+
+  /** Sends a request and reads the answer to its end. */
+  protected fetch(request: RepositoryRequest, limit: number): Promise<WholeAnswer> {
+    return fetchWhole(this.registry, { ...request, repository: this.name }, limit);
+  }
+}
