@@ -41,6 +41,8 @@ export * from "./src/registry/hasher.ts";
 export * from "./src/registry/registry_error.ts";
 export * from "./src/registry/stream/replay_source.ts";
 export * from "./src/registry/repository.ts";
+export * from "./src/registry/repository_requests.ts";
+export * from "./src/registry/repository_uploads.ts";
 export * from "./src/registry/request.ts";
 export * from "./src/registry/abilities.ts";
 export * from "./src/registry/connection.ts";

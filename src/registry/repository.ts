@@ -22,11 +22,10 @@ import {
 import { printable } from "../oci/printable.ts";
 import type { SourceResponse } from "./fetch.ts";
 import { RegistryError } from "./registry_error.ts";
-import type { RepositoryRequest } from "./repository_requests.ts";
+import type { RepositoryRequest, WholeAnswer } from "./repository_requests.ts";
 import { RepositoryUploads } from "./repository_uploads.ts";
 import { lengthOf } from "./stream/read_body.ts";
 import { TAG_PAGE_BYTES, TagList } from "./tag_list.ts";
-import type { WholeAnswer } from "./whole_answer.ts";
 
 /** What is wanted of a blob. */
 export interface GetBlobOptions {
