@@ -39,7 +39,7 @@ export async function copyTask(context: CopyContext, task: CopyTask): Promise<vo
   context.emit({ type: "task-started", task: task.id });
   const copy: ImageCopy = { task: task.id, source, rewritten: new Map() };
   try {
-    const content = await readRoot(context, copy, task, reference.tag);
+    const content = await readRoot(context, copy, task);
     await copyRoot(context, copy, content, destinations);
   } catch (error) {
     for (const destination of destinations) destination.fail(error);
@@ -52,8 +52,8 @@ async function readRoot(
   { signal }: CopyContext,
   { source, rewritten }: ImageCopy,
   task: CopyTask,
-  tag: string | undefined,
 ): Promise<Content> {
+  const { tag } = parseReference(task.source);
   const content = await source.getManifest(task.original ?? task.root.digest, { tag, signal });
   if (task.original === undefined) return content;
   const left = await filterPlatforms(content, task.platforms ?? [], { source, rewritten, signal });
