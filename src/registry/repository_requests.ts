@@ -1,6 +1,7 @@
 /** Step 2 of the walk, the wire: how requests about one repository are sent, and what their answers may mean. */
 
 import { isDigest } from "../oci/descriptor.ts";
+import { printable } from "../oci/printable.ts";
 import type { SourceResponse } from "./fetch.ts";
 import { describeFailure } from "./network_failure.ts";
 import { parseErrors, RegistryError } from "./registry_error.ts";
@@ -109,7 +110,9 @@ async function fetchWhole(
   for (let attempt = 1;; attempt++) {
     const response = await registry.send(request);
     try {
-      return { response, bytes: await read(registry, { request, response, limit }) };
+      const bytes = await read(registry, { request, response, limit });
+      checkEncoding(registry, { request, response, bytes });
+      return { response, bytes };
     } catch (error) {
       const isFinal = attempt >= (request.attempts ?? registry.context.limits.attempts);
       if (!(error instanceof RegistryError) || error.isPermanent || isFinal) throw error;
@@ -132,4 +135,18 @@ async function read(
     const why = isPermanent ? `it is larger than ${limit} bytes` : describeFailure(cause, url);
     throw new RegistryError({ action, method, url: url.href, status: 0, why, isPermanent, cause });
   }
+}
+
+/** All answers that are read whole are JSON, or at least text: what does not begin like it is still encoded. */
+function checkEncoding(
+  registry: Registry,
+  { request: { action, method }, response, bytes }: WholeAnswer & { request: RegistryRequest },
+): void {
+  const encoding = response.headers.get("content-encoding") ?? "identity";
+  if (
+    encoding === "identity" || bytes.length === 0 ||
+    /^[\s\ufeff{["<]/.test(new TextDecoder().decode(bytes.subarray(0, 16)))
+  ) return;
+  const why = `the answer came with content-encoding "${printable(encoding)}", which was not asked for`;
+  throw new RegistryError({ action, method, url: registry.url.href, status: 0, why, isPermanent: true });
 }

@@ -57,7 +57,7 @@ export class TagList {
    * @throws {SyntaxError} when the page has no list of tags, its link cannot be followed, or the listing does not end.
    */
   take(bytes: Uint8Array, headers: Headers): string[] {
-    const names = parseTagPage(new TextDecoder().decode(bytes));
+    const names = parseTagPage(new TextDecoder().decode(bytes), headers);
     this.#names += names.length;
     if (++this.#pages > PAGE_LIMIT || this.#names > NAME_LIMIT) throw new SyntaxError(ENDLESS);
     const tags = names.filter(isTag);
@@ -93,12 +93,13 @@ export class TagList {
 }
 
 /** `null`, which some registries send for an empty repository, is no tags. */
-function parseTagPage(text: string): string[] {
+function parseTagPage(text: string, headers: Headers): string[] {
   let page: unknown;
   try {
     page = JSON.parse(text);
   } catch (cause) {
-    throw new SyntaxError("the answer is not JSON", { cause });
+    const isPage = /^text\/html\b/i.test(headers.get("content-type") ?? "");
+    throw new SyntaxError(`the answer is not JSON${isPage ? " but a web page (text/html)" : ""}`, { cause });
   }
   const tags = (page as { tags?: unknown } | null)?.tags ?? undefined;
   if (tags === undefined && parseErrors(text).length === 0) return [];

@@ -1,6 +1,7 @@
 /** Step 2 of the walk, the wire: reads one blob, and goes on where it broke off when the connection does. */
 
-import type { Descriptor } from "../../oci/descriptor.ts";
+import { type Descriptor, embeddedContent } from "../../oci/descriptor.ts";
+import { printable } from "../../oci/printable.ts";
 import { type ByteSource, LengthError } from "./body.ts";
 import type { SourceResponse } from "../fetch.ts";
 import { describeFailure } from "../network_failure.ts";
@@ -25,7 +26,7 @@ export interface BlobSourceOptions {
 export class BlobSource implements ByteSource {
   /** Bytes read so far, counted from the start of the blob. */
   position: number;
-  /** Bytes the source was asked for again, because it does not know `Range`. */
+  /** Bytes the source was asked for again, because it does not know `Range` or refuses it. */
   repeated = 0;
   #repository: Repository;
   #descriptor: Descriptor;
@@ -33,7 +34,10 @@ export class BlobSource implements ByteSource {
   #reader: WatchedReader | undefined;
   /** The end of a piece of which the beginning was not wanted. */
   #rest: Uint8Array<ArrayBuffer> | undefined;
-  #etag: string | undefined;
+  /** How the registry says that it has encoded the last answer. */
+  #encoding: string | undefined;
+  /** Whether it has not yet refused to go on in the middle. */
+  #canResume = true;
   #size: number;
   #failures = 0;
   #hasBroken = false;
@@ -54,21 +58,58 @@ export class BlobSource implements ByteSource {
   }
 
   /**
-   * Sends the request, so that what the source refuses is known before anything is sent on.
+   * Sends the request, so that what the source refuses is known before anything is sent on. A blob that its descriptor carries
+   * is not asked for.
    *
    * @throws {RegistryError} when the source refuses.
    */
   async open(): Promise<void> {
-    if (this.#reader !== undefined) return;
+    if (this.#reader !== undefined || this.#rest !== undefined) return;
     const offset = this.position;
-    const response = await this.#repository.getBlob(this.#descriptor.digest, {
+    const embedded = this.#descriptor.data === undefined
+      ? undefined
+      : await embeddedContent(this.#descriptor);
+    if (embedded !== undefined) {
+      this.#rest = embedded.subarray(offset);
+      return;
+    }
+    const resumed = offset > 0 && this.#canResume ? await this.#resume(offset) : undefined;
+    const response = resumed ?? await this.#get(0);
+    if (response.status === 200) this.#checkLength(response);
+    this.#encoding = response.headers.get("content-encoding") ?? undefined;
+    this.#reader = this.#watch(response);
+    if (response.status === 200 && offset > 0) await this.#skip(offset);
+  }
+
+  #get(offset: number): Promise<SourceResponse> {
+    return this.#repository.getBlob(this.#descriptor.digest, {
       offset,
       ...(this.#size < 0 ? {} : { size: this.#size }),
       signal: this.#signal,
     });
-    this.#check(response, offset);
-    this.#reader = this.#watch(response);
-    if (response.status === 200 && offset > 0) await this.#skip(offset);
+  }
+
+  /**
+   * The rest of the blob, or all of it from a registry that ignores `Range`. One that refuses it, or gives another part, is asked
+   * for all (crane's own registry answers 416). An entity tag says nothing: it is another node's, and the digest decides.
+   */
+  async #resume(offset: number): Promise<SourceResponse | undefined> {
+    try {
+      const response = await this.#get(offset);
+      if (response.status === 200 || this.#isRange(response, offset)) return response;
+      await response.body?.cancel();
+    } catch (error) {
+      const isRefused = error instanceof RegistryError && error.isPermanent && error.status > 401;
+      if (!isRefused && !(error instanceof RegistryError && error.status === 400)) throw error;
+    }
+    this.#canResume = false;
+    return undefined;
+  }
+
+  #isRange(response: Response, offset: number): boolean {
+    const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(response.headers.get("content-range") ?? "");
+    return match !== null && Number(match[1]) === offset &&
+      (match[3] === "*" || this.#size < 0 || Number(match[3]) === this.#size);
   }
 
   #watch(response: SourceResponse): WatchedReader | undefined {
@@ -131,41 +172,24 @@ export class BlobSource implements ByteSource {
     }
   }
 
-  /** What an answer must look like to be this blob. */
-  #check(response: Response, offset: number): void {
-    const encoding = response.headers.get("content-encoding");
-    if (encoding !== null && encoding !== "identity") {
-      this.#reject(response, `the blob came with content-encoding "${encoding}"`);
-    }
-    const etag = response.headers.get("etag") ?? undefined;
-    const isStrong = etag !== undefined && !etag.startsWith("W/");
-    if (offset > 0 && isStrong && this.#etag !== undefined && etag !== this.#etag) {
-      this.#reject(response, "the blob changed while it was read");
-    }
-    if (isStrong) this.#etag = etag;
-    if (response.status === 206) this.#checkRange(response, offset);
-    else this.#checkLength(response);
-  }
-
+  /** A `Content-Encoding` may be a mere label (`x-gzip`, `aws-chunked`): the bytes as they come count, if there are as many as there must be. */
   #checkLength(response: Response): void {
     const length = lengthOf(response);
     if (this.#size < 0) this.#size = length ?? -1;
     else if (length !== undefined && length !== this.#size) {
-      this.#reject(response, `expected ${this.#size} bytes, the registry announces ${length}`);
+      void response.body?.cancel().catch(() => {});
+      this.#encoding = response.headers.get("content-encoding") ?? undefined;
+      throw this.#failure(
+        new Error(`expected ${this.#size} bytes, the registry announces ${length}${this.#encoded()}`),
+        true,
+      );
     }
   }
 
-  #checkRange(response: Response, offset: number): void {
-    const text = response.headers.get("content-range") ?? "";
-    const match = /^bytes (\d+)-(\d+)\/(\d+|\*)$/.exec(text);
-    const isRight = match !== null && Number(match[1]) === offset &&
-      (match[3] === "*" || this.#size < 0 || Number(match[3]) === this.#size);
-    if (!isRight) this.#reject(response, `asked for bytes from ${offset}, got "${text.slice(0, 80)}"`);
-  }
-
-  #reject(response: Response, why: string): never {
-    void response.body?.cancel().catch(() => {});
-    throw this.#failure(new Error(why), true);
+  #encoded(): string {
+    return this.#encoding === undefined || this.#encoding === "identity"
+      ? ""
+      : ` with content-encoding "${printable(this.#encoding)}"`;
   }
 
   /** A registry without `Range` sends the blob from its start. */
@@ -213,7 +237,9 @@ export class BlobSource implements ByteSource {
   #failure(cause: unknown, isPermanent: boolean): RegistryError {
     const { registry, name } = this.#repository;
     const url = new URL(`/v2/${name}/blobs/${this.#descriptor.digest}`, registry.url);
-    const why = cause instanceof LengthError || isPermanent && cause instanceof Error
+    const why = cause instanceof LengthError
+      ? `${cause.message}${this.#encoded()}`
+      : isPermanent && cause instanceof Error
       ? cause.message
       : describeFailure(cause, url);
     return new RegistryError({

@@ -7,8 +7,8 @@ import { TimeLimitError } from "../fetch.ts";
 /**
  * Reads a body that must be small.
  *
- * @param response Its body is used up, or cancelled on failure.
- * @param limit Bytes the body may have.
+ * @param response Its body is used up, or cancelled on failure; one that comes compressed with gzip is decompressed.
+ * @param limit Bytes the body may have, compressed or not.
  * @param time Milliseconds reading may take.
  * @param signal Ends the reading.
  * @throws {RangeError} when the body is longer than the limit.
@@ -29,11 +29,26 @@ export async function readBytes(
   try {
     const limited = new LimitedBytesTransformStream(limit, { error: true });
     const bytes = await toBytes(response.body.pipeThrough(limited, { signal: controller.signal }));
-    return new Uint8Array(bytes);
+    return await unpacked(response, new Uint8Array(bytes), limit);
   } finally {
     clearTimeout(timer);
     signal?.removeEventListener("abort", onAbort);
   }
+}
+
+/** Static hosting and some proxies send stored gzip bodies whatever was asked for; some runtimes have unpacked them by then. */
+async function unpacked(
+  { headers }: Response,
+  bytes: Uint8Array<ArrayBuffer>,
+  limit: number,
+): Promise<Uint8Array<ArrayBuffer>> {
+  const isPacked = /^(?:x-)?gzip$/i.test(headers.get("content-encoding")?.trim() ?? "") &&
+    bytes[0] === 0x1f && bytes[1] === 0x8b;
+  if (!isPacked) return bytes;
+  const plain = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
+  return new Uint8Array(
+    await toBytes(plain.pipeThrough(new LimitedBytesTransformStream(limit, { error: true }))),
+  );
 }
 
 /** Like {@linkcode readBytes}, for text in UTF-8. */
