@@ -1,13 +1,14 @@
 /** Tests of the verbs of the distribution-spec for one repository. */
 
-import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import { DigestError, MANIFEST_MEDIA_TYPES, MEDIA_TYPE_OCI_MANIFEST } from "../src/oci/descriptor.ts";
 import { ManifestError, parseContent } from "../src/oci/manifest.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
 import type { Repository } from "../src/registry/repository.ts";
 import type { RegistriesOptions } from "../src/registry/request.ts";
 import { Registries } from "../src/registry/registries.ts";
-import type { UploadSession } from "../src/registry/upload_session.ts";
+import { TagList } from "../src/registry/tag_list.ts";
+import { resolveLocation, type UploadSession } from "../src/registry/upload_session.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { buildImage, buildIndex, buildSchema1, encodeJson, type Image, pushImage } from "./images.ts";
 import { RawServer } from "./raw_server.ts";
@@ -579,6 +580,77 @@ Deno.test("Repository.listTags() gives each page as it comes", async () => {
     break;
   }
   assertEquals(registry.count({ kind: "tags" }), 1);
+});
+
+Deno.test("fault 45: Repository.listTags() ends a listing of ever new pages", async () => {
+  let page = 0;
+  const { repository } = answering(() => {
+    const link = `</v2/a/b/tags/list?last=${++page}>; rel="next"`;
+    return Response.json({ tags: [`t${page}`] }, { headers: { link } });
+  });
+  await assertRejects(() => listAll(repository), RegistryError, "its list of tags does not end");
+  assertEquals(page, 10_001);
+  const names = new TextEncoder().encode(JSON.stringify({ tags: Array(250_000).fill("v1") }));
+  const list = new TagList("a/b");
+  const take = (last: number) => list.take(names, new Headers({ link: `<?last=${last}>; rel="next"` }));
+  for (let last = 0; last < 8; last++) take(last);
+  assertThrows(() => take(9), SyntaxError, "does not end");
+});
+
+Deno.test("fault 45: Repository.listTags() ends a listing that goes round in a wide circle", async () => {
+  let page = 0;
+  const { repository } = answering(() => {
+    const link = `</v2/a/b/tags/list?last=${++page % 7}>; rel="next"`;
+    return Response.json({ tags: [`t${page}`] }, { headers: { link } });
+  });
+  await assertRejects(() => listAll(repository), RegistryError, "its list of tags does not end");
+  assert(page < 30, `${page}`);
+});
+
+Deno.test("fault 53: Repository names the encoding and the kind of an answer that is no JSON", async () => {
+  const packed = new Uint8Array([0x28, 0xb5, 0x2f, 0xfd, 1, 2, 3]);
+  const zstd = answering(manifestAnswer(packed, { "content-encoding": "zstd" })).repository;
+  const why = `the answer came with content-encoding "zstd", which was not asked for`;
+  await assertRejects(() => zstd.getManifest("v1"), RegistryError, why);
+  await assertRejects(() => listAll(zstd), RegistryError, why);
+  const page = () => new Response("<html>", { headers: { "content-type": "text/html; charset=utf-8" } });
+  const why2 = "the answer is not JSON but a web page (text/html)";
+  await assertRejects(() => listAll(answering(page).repository), RegistryError, why2);
+});
+
+Deno.test("fault 53: Repository reads no more of a compressed answer than of a plain one", async () => {
+  const bomb = await new Response(
+    new Blob([new Uint8Array(5 * 1024 * 1024)]).stream().pipeThrough(new CompressionStream("gzip")),
+  ).bytes();
+  const { repository } = answering(manifestAnswer(bomb, { "content-encoding": "gzip" }));
+  await assertRejects(() => repository.getManifest("v1"), RegistryError, "it is larger than 4194304 bytes");
+});
+
+Deno.test("fault 61: Repository.putBlob() gives the query of a location back as it was", async () => {
+  const queries = ["sig=it%27s~x", "_state=ab+cd==", "sig=a%20b", "k=a:b/c", "a=1;b=2", "k=%e4", "k=a*b(c)"];
+  for (const query of queries) {
+    const { registry, repository } = setUp();
+    const session = await openSession(repository);
+    session.location += `?${query}`;
+    const body = BLOB.stream(0, BLOB.size);
+    await repository.putBlob(session, BLOB.digest, new Uint8Array(await readAll(body)));
+    const { path } = registry.requests.at(-1) ?? { path: "" };
+    assertEquals(path.slice(path.indexOf("?") + 1), `${query}&digest=${encodeURIComponent(BLOB.digest)}`);
+  }
+});
+
+Deno.test("fault 72: resolveLocation() stays with a registry without TLS that names itself with it", () => {
+  const base = new URL("http://registry.test:5000");
+  const names = [
+    "https://registry.test:5000/u?a",
+    "https://registry.test/u?a",
+    "http://registry.test:5000/u?a#x",
+  ];
+  for (const location of names) {
+    assertEquals(resolveLocation(location, base), "http://registry.test:5000/u?a");
+  }
+  assertEquals(resolveLocation("https://registry.test:8443/u", base), "https://registry.test:8443/u");
+  assertEquals(resolveLocation("https://other.test/u", base), "https://other.test/u");
 });
 
 Deno.test("Repository.describe() writes references as users do", () => {

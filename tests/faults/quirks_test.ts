@@ -48,6 +48,18 @@ const REGISTRIES: readonly OddRegistry[] = [
   { name: "registries that forget a chunk that broke off", quirks: { dropPartialChunk: true } },
   { name: "registries without referrers", quirks: { noReferrers: true, noTagParameters: true } },
   { name: "registries strict about Accept", quirks: { strictAccept: true } },
+  { name: "proxies that know no HEAD (fault 48)", quirks: { headStatus: 405 } },
+  { name: "crane's registry: Range refused (fault 66)", quirks: { rangeStatus: 416 } },
+  { name: "registries that answer Range with nonsense (fault 66)", quirks: { rangeStatus: 206 } },
+  { name: "Apache: blobs labelled x-gzip (fault 53)", quirks: { blobEncoding: "x-gzip" } },
+  { name: "static hosting: compressed JSON (fault 53)", quirks: { compressJson: true } },
+  { name: "distribution: sha256 for everything (fault 57)", quirks: { canonicalSha256: true } },
+  { name: "registries that answer PUT with 204 (fault 72)", quirks: { manifestStatus: 204 } },
+  { name: "registries without Link (fault 1)", quirks: { noTagLinks: true } },
+  {
+    name: "Quay: 413 for n=1000 (fault 52)",
+    quirks: { maxPageParameter: 100, pageSize: 1, pageParameterStatus: 413 },
+  },
   { name: "registries that refuse to delete", quirks: { refuseDelete: true, refuseTagDelete: true } },
 ];
 

@@ -2,7 +2,7 @@
 
 import type { BlobContent } from "./blob_content.ts";
 import { digestAlgorithm } from "./digest.ts";
-import { type Exchange, existingRepository, respond } from "./exchange.ts";
+import { checkHead, type Exchange, existingRepository, respond } from "./exchange.ts";
 import { Refusal } from "./refusal.ts";
 
 /** Answers a request for a blob (OCI distribution-spec 1.1, end-2, end-10). */
@@ -29,15 +29,23 @@ export function serveBlob(exchange: Exchange, blob: BlobContent): Response {
     "docker-content-digest": blob.digest,
     etag: `"${blob.digest}"`,
   };
+  const { blobEncoding, rangeStatus } = exchange.quirks;
+  if (blobEncoding !== undefined) headers["content-encoding"] = blobEncoding;
   if (!exchange.quirks.noRangeRequests) headers["accept-ranges"] = "bytes";
   const range = requestedRange(exchange, blob);
   if (range === undefined) return respond(exchange, { status: 200, headers, content: whole(blob) });
-  headers["content-range"] = `bytes ${range.start}-${range.end - 1}/${blob.size}`;
+  if (rangeStatus !== undefined && rangeStatus !== 206) {
+    throw new Refusal(rangeStatus, "RANGE_INVALID", "range not satisfiable");
+  }
+  headers["content-range"] = rangeStatus === 206
+    ? "nonsense"
+    : `bytes ${range.start}-${range.end - 1}/${blob.size}`;
   return respond(exchange, { status: 206, headers, content: { blob, ...range } });
 }
 
 function getBlob(exchange: Exchange, blob: BlobContent): Response {
   const { request, options, quirks } = exchange;
+  checkHead(exchange);
   if (request.method === "GET" && options.redirectBlobsTo !== undefined) {
     const target = `${options.redirectBlobsTo}/cdn/${blob.digest}?signature=0123456789abcdef`;
     return respond(exchange, { status: 307, headers: { location: target } });

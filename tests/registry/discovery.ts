@@ -10,17 +10,21 @@ export function handleTags(exchange: Exchange): Response {
   const { url, route, quirks } = exchange;
   requireGet(exchange);
   const keys = existingRepository(exchange).tags.sortedKeys();
-  const last = url.searchParams.get("last");
+  const last = quirks.ignoreLast ? null : url.searchParams.get("last");
   const start = last === null ? 0 : firstAfter(keys, last);
   const wanted = pageParameter(exchange);
   const size = Math.min(wanted ?? Infinity, quirks.pageSize ?? Infinity);
   const tags = keys.slice(start, start + size);
   const headers: Record<string, string> = {};
-  if (size > 0 && start + size < keys.length) {
+  const isLast = start + size >= keys.length;
+  if (size > 0 && !isLast && !quirks.noTagLinks) {
     const query = new URLSearchParams({ n: `${size}`, last: tags.at(-1) ?? "" });
-    headers.link = `<${location(exchange, `/v2/${route.repository}/tags/list?${query}`)}>; rel="next"`;
+    const target = location(exchange, `/v2/${route.repository}/tags/list?${query}`);
+    headers.link = quirks.writeLink?.(target) ?? `<${target}>; rel="next"`;
   }
-  return respondJson(exchange, { name: route.repository, tags }, headers);
+  if (isLast) tags.push(...quirks.listedBesides ?? []);
+  const padding = quirks.tagPagePadding === undefined ? {} : { manifest: "x".repeat(quirks.tagPagePadding) };
+  return respondJson(exchange, { name: route.repository, tags, ...padding }, headers);
 }
 
 function requireGet({ request }: Exchange): void {
@@ -35,7 +39,11 @@ function pageParameter({ url, quirks }: Exchange): number | undefined {
   if (Number.isInteger(number) && number >= 0 && number <= (quirks.maxPageParameter ?? Infinity)) {
     return number;
   }
-  throw new Refusal(400, "PAGINATION_NUMBER_INVALID", "invalid number of results requested");
+  throw new Refusal(
+    quirks.pageParameterStatus ?? 400,
+    "PAGINATION_NUMBER_INVALID",
+    "invalid number of results requested",
+  );
 }
 
 /** Index of the first key that sorts after `last`, by halving. */

@@ -1,5 +1,6 @@
 /** One request at the test registry on its way to an answer. */
 
+import { gzipSync } from "node:zlib";
 import type { BlobContent, Bytes } from "./blob_content.ts";
 import type { Quirks, RegistryOptions } from "./options.ts";
 import { Refusal } from "./refusal.ts";
@@ -72,11 +73,22 @@ export function respondJson(
   value: unknown,
   headers: Record<string, string> = {},
 ): Response {
-  const bytes = new TextEncoder().encode(JSON.stringify(value));
+  const { errorWithOk } = exchange.quirks;
+  const answer = errorWithOk === undefined
+    ? value
+    : { errors: [{ code: "UNAVAILABLE", message: errorWithOk }] };
+  const bytes = new TextEncoder().encode(JSON.stringify(answer));
+  return respondWhole(exchange, { "content-type": "application/json", ...headers }, bytes);
+}
+
+/** An answer of JSON that is there already, compressed where the registry does that. */
+export function respondWhole(exchange: Exchange, headers: Record<string, string>, bytes: Bytes): Response {
+  if (!exchange.quirks.compressJson) return respond(exchange, { status: 200, headers, bytes });
+  const packed = new Uint8Array(gzipSync(bytes));
   return respond(exchange, {
     status: 200,
-    headers: { "content-type": "application/json", ...headers },
-    bytes,
+    headers: { ...headers, "content-encoding": "gzip" },
+    bytes: packed,
   });
 }
 
@@ -129,6 +141,12 @@ export function existingRepository({ state, route, quirks }: Exchange): Reposito
     throw new Refusal(quirks.missingStatus ?? 404, "NAME_UNKNOWN", "repository name not known to registry");
   }
   return repository;
+}
+
+/** Refuses HEAD, where the registry knows none. */
+export function checkHead({ request, quirks }: Exchange): void {
+  if (request.method !== "HEAD" || quirks.headStatus === undefined) return;
+  throw new Refusal(quirks.headStatus, "UNSUPPORTED", "method not allowed");
 }
 
 /** A path on this registry as its `Location` and `Link` headers spell it. */

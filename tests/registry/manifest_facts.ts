@@ -90,9 +90,10 @@ function decodeBase64Url(text: string): Bytes {
   return Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (char) => char.charCodeAt(0));
 }
 
+/** Go reads JSON with bytes that are not UTF-8, and so do registries. */
 function parseManifest(bytes: Bytes): LooseManifest {
   try {
-    const value: unknown = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(bytes));
+    const value: unknown = JSON.parse(new TextDecoder().decode(bytes));
     if (typeof value === "object" && value !== null && !Array.isArray(value)) return value;
   } catch (error) {
     throw new Refusal(400, "MANIFEST_INVALID", "the manifest is not JSON", { cause: error });

@@ -3,7 +3,16 @@
 import { isIndexType } from "../../src/oci/descriptor.ts";
 import { type Bytes, concatenate } from "./blob_content.ts";
 import { digestAlgorithm } from "./digest.ts";
-import { type Exchange, existingRepository, location, readBody, respond } from "./exchange.ts";
+import {
+  checkHead,
+  type Exchange,
+  existingRepository,
+  location,
+  readBody,
+  respond,
+  respondJson,
+  respondWhole,
+} from "./exchange.ts";
 import { manifestDigest, type ManifestFacts, ownMediaType, readManifest } from "./manifest_facts.ts";
 import { Refusal } from "./refusal.ts";
 import type { RepositoryState, StoredManifest } from "./state.ts";
@@ -29,7 +38,9 @@ export function handleManifest(exchange: Exchange): Response | Promise<Response>
 
 function getManifest(exchange: Exchange): Response {
   const { request, quirks, route } = exchange;
-  const manifest = existingRepository(exchange).findManifest(route.reference);
+  checkHead(exchange);
+  const isHidden = quirks.noManifestByDigest && !TAG.test(route.reference);
+  const manifest = isHidden ? undefined : existingRepository(exchange).findManifest(route.reference);
   if (manifest === undefined || (quirks.strictAccept && !isAccepted(request, manifest))) {
     throw new Refusal(quirks.missingStatus ?? 404, "MANIFEST_UNKNOWN", "manifest unknown", {
       detail: { reference: route.reference },
@@ -41,7 +52,10 @@ function getManifest(exchange: Exchange): Response {
   };
   const isHead = request.method === "HEAD";
   if (!isHead || !quirks.headWithoutDigest) headers["docker-content-digest"] = manifest.digest;
-  const response = respond(exchange, { status: 200, headers, bytes: manifest.bytes });
+  if (!isHead && quirks.errorWithOk !== undefined) return respondJson(exchange, {}, headers);
+  const response = isHead
+    ? respond(exchange, { status: 200, headers, bytes: manifest.bytes })
+    : respondWhole(exchange, headers, manifest.bytes);
   if (isHead && quirks.headWithoutLength) response.headers.delete("content-length");
   return response;
 }
@@ -63,6 +77,7 @@ async function putManifest(exchange: Exchange): Promise<Response> {
   }
   const facts = readManifest(bytes, mediaType);
   const repository = state.repository(route.repository);
+  checkCondition(exchange, repository);
   const tags = isTag ? [route.reference] : tagParameters(exchange);
   for (const tag of tags) checkTagIsFree(exchange, repository, tag);
   checkNamed(exchange, repository, facts);
@@ -74,7 +89,16 @@ async function putManifest(exchange: Exchange): Promise<Response> {
   };
   if (facts.subject !== undefined && !quirks.noReferrers) headers["oci-subject"] = facts.subject;
   if (!isTag && tags.length > 0) headers["oci-tag"] = tags.join(", ");
-  return respond(exchange, { status: 201, headers });
+  if (quirks.canonicalSha256) headers["docker-content-digest"] = manifestDigest(bytes, mediaType);
+  return respond(exchange, { status: quirks.manifestStatus ?? 201, headers });
+}
+
+/** Refuses to overwrite what somebody else has changed (RFC 9110, section 13.1.1). */
+function checkCondition({ request, route }: Exchange, repository: RepositoryState): void {
+  const condition = request.headers.get("if-match");
+  const current = repository.findManifest(route.reference);
+  if (condition === null || condition === `"${current?.digest}"`) return;
+  throw new Refusal(412, "DENIED", "the manifest has been changed meanwhile");
 }
 
 /** Tags that are to point at a manifest pushed by digest (OCI distribution-spec 1.1-dev, Pushing Manifests). */

@@ -167,4 +167,34 @@ export interface Quirks {
   refuseTagDelete?: boolean;
   /** Each DELETE of a manifest or blob answers 405. */
   refuseDelete?: boolean;
+  /** Status of every HEAD of a manifest or a blob, as behind proxies that know no HEAD. */
+  headStatus?: number;
+  /** Manifests are found by their tags alone, as at GitHub's old package registry. */
+  noManifestByDigest?: boolean;
+  /** tags/list heeds `n` and `last` but sends no `Link`. */
+  noTagLinks?: boolean;
+  /** tags/list heeds no `last`. */
+  ignoreLast?: boolean;
+  /** How the `Link` of tags/list is written, given where it leads; as RFC 8288 says unless told. */
+  writeLink?: (target: string) => string;
+  /** Status for an `n` above `maxPageParameter`, 413 on Quay; 400 unless told. */
+  pageParameterStatus?: number;
+  /** Names that tags/list gives after the tags of its last page. */
+  listedBesides?: readonly string[];
+  /** Error that tags/list, manifests by GET and referrers come with instead, and with status 200. */
+  errorWithOk?: string;
+  /** Bytes of details beside the tags of a page, as at Google's registries. */
+  tagPagePadding?: number;
+  /** Content-Encoding of blobs, which are not encoded. */
+  blobEncoding?: string;
+  /** Manifests and lists come compressed with gzip although nobody asked. */
+  compressJson?: boolean;
+  /** Status for `Range` of blobs, 416 at crane's registry; 206 with a `Content-Range` of nonsense. */
+  rangeStatus?: number;
+  /** Status that the first PUT of each blob answers with; its upload is gone. */
+  loseUploadsWith?: number;
+  /** Answers name content by sha256 whatever it was pushed as, as distribution's do. */
+  canonicalSha256?: boolean;
+  /** Status of a PUT of a manifest; 201 unless told. */
+  manifestStatus?: number;
 }

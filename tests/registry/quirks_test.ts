@@ -288,3 +288,74 @@ Deno.test("createRegistry() can answer another status for missing references", a
     "400 MANIFEST_BLOB_UNKNOWN",
   );
 });
+
+Deno.test("createRegistry() can know no HEAD and no digests of manifests", async () => {
+  const registry = createQuirky({ headStatus: 405, noManifestByDigest: true });
+  const [config = ""] = buildImage().blobs.keys();
+  const ask = async (method: string, path: string) =>
+    answer(await registry.fetch(`${BASE}/v2/a/b/${path}`, { method }));
+  assertEquals(await ask("HEAD", "manifests/v1"), "405");
+  assertEquals(await ask("HEAD", `blobs/${config}`), "405");
+  assertEquals(await ask("GET", `blobs/${config}`), "200");
+  assertEquals(await ask("GET", "manifests/v1"), "200");
+  assertEquals(await ask("GET", `manifests/${buildImage().digest}`), "404 MANIFEST_UNKNOWN");
+});
+
+Deno.test("createRegistry() can list tags in every way seen", async () => {
+  const list = async (quirks: Quirks, query: string) => {
+    const registry = createQuirky(quirks);
+    for (const tag of ["v2", "v3"]) pushImage(registry, "a/b", tag, buildImage());
+    const response = await registry.fetch(`${BASE}/v2/a/b/tags/list${query}`);
+    const text = await response.text();
+    const { tags, errors } = JSON.parse(text);
+    return [response.status, response.headers.get("link"), tags ?? errors[0].message, text.length > 99];
+  };
+  assertEquals(await list({ noTagLinks: true }, "?n=2"), [200, null, ["v1", "v2"], false]);
+  assertEquals(await list({ ignoreLast: true }, "?last=v2"), [200, null, ["v1", "v2", "v3"], false]);
+  const writeLink = () => "next!";
+  assertEquals(await list({ pageSize: 1, writeLink }, ""), [200, "next!", ["v1"], false]);
+  assertEquals(await list({ listedBesides: ["-"] }, "?last=v2"), [200, null, ["v3", "-"], false]);
+  assertEquals(await list({ errorWithOk: "rebuilding" }, ""), [200, null, "rebuilding", false]);
+  assertEquals(await list({ tagPagePadding: 100 }, "?last=v3"), [200, null, [], true]);
+  const refused = { maxPageParameter: 9, pageParameterStatus: 413 };
+  assertEquals((await list(refused, "?n=10"))[0], 413);
+});
+
+Deno.test("createRegistry() can label blobs, compress JSON and refuse ranges", async () => {
+  const [config = ""] = buildImage().blobs.keys();
+  const labelled = await createQuirky({ blobEncoding: "x-gzip" }).fetch(`${BASE}/v2/a/b/blobs/${config}`);
+  assertEquals(labelled.headers.get("content-encoding"), "x-gzip");
+  assertEquals(digestBytes(await labelled.bytes()), config);
+  const packed = await createQuirky({ compressJson: true }).fetch(`${BASE}/v2/a/b/manifests/v1`);
+  assertEquals([packed.headers.get("content-encoding"), (await packed.bytes())[0]], ["gzip", 0x1f]);
+  for (const rangeStatus of [206, 416]) {
+    const registry = createQuirky({ rangeStatus });
+    const headers = { range: "bytes=5-" };
+    const response = await registry.fetch(`${BASE}/v2/a/b/blobs/${config}`, { headers });
+    await response.body?.cancel();
+    assertEquals(response.status, rangeStatus);
+  }
+});
+
+Deno.test("createRegistry() can lose uploads once, name content by sha256, and answer a PUT its own way", async () => {
+  const registry = createQuirky({ loseUploadsWith: 410, canonicalSha256: true, manifestStatus: 204 });
+  assertEquals(await putBlob(registry, BYTES), "410 NOT_FOUND");
+  assertEquals(await putBlob(registry, BYTES), "201");
+  const digest = digestBytes(buildImage().bytes, "sha512");
+  const pushed = await putImage(registry, digest);
+  assertEquals([pushed.status, pushed.headers.get("docker-content-digest")], [204, buildImage().digest]);
+});
+
+Deno.test("createRegistry() minds If-Match of a manifest", async () => {
+  const registry = createQuirky({});
+  const put = async (etag: string, reference: string) => {
+    const image = buildImage({ seed: 2, layers: 0, created: "2020-01-01T00:00:00Z" });
+    for (const blob of image.blobs.values()) registry.state.addBlob("a/b", blob);
+    const headers = { "content-type": image.mediaType, "if-match": etag };
+    const url = `${BASE}/v2/a/b/manifests/${reference}`;
+    return answer(await registry.fetch(url, { method: "PUT", headers, body: image.bytes }));
+  };
+  assertEquals(await put(`"sha256:other"`, "v1"), "412 DENIED");
+  assertEquals(await put(`"${buildImage().digest}"`, "none"), "412 DENIED");
+  assertEquals(await put(`"${buildImage().digest}"`, "v1"), "201");
+});

@@ -59,6 +59,9 @@ export class RepositoryState {
   /** Digests of all blobs that a pushed manifest named. */
   readonly namedBlobs: Set<Digest> = new Set();
 
+  /** Blobs whose upload was lost once. */
+  readonly lost: Set<Digest> = new Set();
+
   /** Whether nothing was pushed to it; a registry does not know such a repository. */
   isEmpty(): boolean {
     return this.blobs.size === 0 && this.manifests.size === 0;

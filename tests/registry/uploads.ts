@@ -120,8 +120,18 @@ function checkContentRange(exchange: Exchange, upload: Upload): void {
 function putUpload(exchange: Exchange, upload: Upload): Promise<Response> {
   const digest = exchange.url.searchParams.get("digest");
   if (digest === null) throw new Refusal(400, "DIGEST_INVALID", "digest missing");
+  loseUpload(exchange, upload, digest);
   if (exchange.request.body !== null) checkContentRange(exchange, upload);
   return closeUpload(exchange, upload, digest);
+}
+
+/** Forgets an upload as it is closed, once for each blob, as when a load balancer leads to a server that never heard of it. */
+function loseUpload({ state, route, quirks }: Exchange, upload: Upload, digest: string): void {
+  const repository = state.repository(route.repository);
+  if (quirks.loseUploadsWith === undefined || repository.lost.has(digest)) return;
+  repository.lost.add(digest);
+  repository.uploads.delete(upload.id);
+  throw new Refusal(quirks.loseUploadsWith, "NOT_FOUND", "page not found");
 }
 
 async function closeUpload(exchange: Exchange, upload: Upload, digest: string): Promise<Response> {
@@ -167,7 +177,11 @@ function cancelUpload(exchange: Exchange, upload: Upload): Response {
 
 function created(exchange: Exchange, content: BlobContent): Response {
   const path = `/v2/${exchange.route.repository}/blobs/${content.digest}`;
-  const headers = { location: location(exchange, path), "docker-content-digest": content.digest };
+  const told = exchange.quirks.canonicalSha256 ? `sha256:${"0".repeat(64)}` : content.digest;
+  const headers = {
+    location: location(exchange, path),
+    "docker-content-digest": content.digest.startsWith("sha256:") ? content.digest : told,
+  };
   return respond(exchange, { status: 201, headers });
 }
 

@@ -1,6 +1,7 @@
 /** Step 5 of the walk, the plan: what a source stands for now, and what a destination has. */
 
-import type { Descriptor, Digest } from "../../oci/descriptor.ts";
+import { algorithmOf, type Descriptor, type Digest, isDigest } from "../../oci/descriptor.ts";
+import { hasDigest } from "../../oci/manifest.ts";
 import type { Reference } from "../../oci/reference.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
 import type { Registries } from "../../registry/registries.ts";
@@ -107,6 +108,30 @@ export async function resolveDestination(
   } catch (error) {
     if (error instanceof RegistryError && [401, 403].includes(error.status)) return undefined;
     throw error;
+  }
+}
+
+/**
+ * Whether a destination has what is to be there. A registry may name the same bytes under another algorithm than the source does
+ * (sha256 what came as sha512): then they are read and hashed with the destination's.
+ */
+export async function isSameContent(
+  { descriptor, original }: Root,
+  there: Pick<Descriptor, "digest"> | undefined,
+  { source, context }: { source: Reference; context: LookContext },
+): Promise<boolean> {
+  if (there === undefined || there.digest === descriptor.digest) return there !== undefined;
+  // What is left of an image was hashed here.
+  if (original !== undefined || !isDigest(there.digest)) return false;
+  if (algorithmOf(there.digest) === algorithmOf(descriptor.digest)) return false;
+  const repository = context.registries.open(source, "pull");
+  try {
+    const options = { tag: source.tag, signal: context.signal };
+    return await hasDigest(await repository.getManifest(descriptor.digest, options), there.digest);
+  } catch {
+    context.signal?.throwIfAborted();
+    // Copying it meets the same failure, and has someone to tell.
+    return false;
   }
 }
 

@@ -7,7 +7,7 @@ import type { Rule } from "../config/config.ts";
 import { isPermanent, messageOf, toError } from "./failure.ts";
 import { imageId } from "./image_id.ts";
 import { type AbsenceContext, findAbsent } from "./absence.ts";
-import { rememberedDigest, resolveDestination, resolveRoot, type Root } from "./look.ts";
+import { isSameContent, rememberedDigest, resolveDestination, resolveRoot, type Root } from "./look.ts";
 import { compilePattern } from "./pattern.ts";
 import { expandRule, needsTags, parseRuleSource, type ReferencePair, type RuleSource } from "./rules.ts";
 import { tagKey } from "../store/store.ts";
@@ -337,7 +337,8 @@ async function planGroup(
     } else if (!(root instanceof Error)) {
       task.root = root.descriptor;
       if (root.original !== undefined) task.original = root.original;
-      const isSame = !(there instanceof Error) && there?.digest === root.descriptor.digest;
+      const isSame = !(there instanceof Error) &&
+        await isSameContent(root, there, { source: group.source, context });
       task.destinations.push({ reference, action: isSame && context.force !== true ? "unchanged" : "copy" });
     }
   }
