@@ -1,5 +1,6 @@
 /** Memories of mirrors that never ran, for tests of what is shown of them. */
 
+import type { Progress } from "../src/mirror/progress.ts";
 import type { Config } from "../src/mirror/config/config.ts";
 import { emptyRule } from "../src/machine/service/rule_status.ts";
 import {
@@ -11,6 +12,16 @@ import {
 } from "../src/machine/service/status.ts";
 import { parseSchedule } from "../src/machine/service/schedule.ts";
 import { type StatusParts, type StatusView, viewStatus } from "../src/machine/site/status_view.ts";
+
+/** A run that is on: 17 of 40 images copied, one failed. */
+export const PROGRESS: Progress = {
+  isPlanned: true,
+  totals: { copied: 17, unchanged: 300, skipped: 0, failed: 1, pending: 22, rulesFailed: 0 },
+  bytes: { copied: 9e8, mounted: 1e8, skipped: 0 },
+  read: 1e9,
+  rate: 5.5e6,
+  secondsLeft: 250,
+};
 
 /** The time of every sample, in milliseconds since 1970. */
 export const NOW = Date.UTC(2026, 7, 3, 10, 20, 0);
@@ -40,6 +51,7 @@ const RULES: RuleRecord[] = [
     images: 340,
     bytes: 7 * 1024 ** 3,
     pulls: 512,
+    history: "coooofoooooooococoooooooooooco",
   },
   {
     ...emptyRule("ghcr.io/acme/private-app:/^v[0-9]+\\.[0-9]+\\.[0-9]+$/"),
@@ -51,6 +63,7 @@ const RULES: RuleRecord[] = [
     failureCount: 1,
     images: 12,
     lastSuccessAt: new Date(NOW - 26 * 3600_000).toISOString(),
+    history: "cooofff",
   },
 ];
 
@@ -89,4 +102,33 @@ export function sampleView(parts: Partial<StatusParts> = {}): StatusView {
     refusal: undefined,
     ...parts,
   });
+}
+
+/** A mirror of many rules: one in a hundred fails, one in a hundred waits for the next run, the others are well. */
+export function manyRules(count: number): Pick<StatusParts, "config" | "memory"> {
+  const records = Array.from({ length: count }, (_, at): RuleRecord => ({
+    ...emptyRule(`quay.io/team-${at % 12}/application-${String(at).padStart(3, "0")}`),
+    images: 5 + at % 40,
+    bytes: at * 1e8,
+    pulls: at,
+    lastSuccessAt: new Date(NOW - 20 * 60_000).toISOString(),
+    history: "oooooooooocoooooooooooocoooooo",
+    ...(at % 100 === 7
+      ? {
+        failures: [{
+          reference: `registry.example.com/mirror/application-${at}:v1`,
+          error: "503 Service Unavailable",
+        }],
+        failureCount: 1,
+        history: "oooooooooocooooooooooooooffff",
+      }
+      : {}),
+    ...(at % 100 === 9 ? { pending: 4 } : {}),
+  }));
+  const rules = records.map(({ source }) => ({
+    source,
+    destinations: [source.replace("quay.io", "registry.example.com/mirror")],
+  }));
+  const memory = { ...sampleMemory(), rules: new Map(records.map((record) => [record.source, record])) };
+  return { config: { auth: {}, warnings: [], rules }, memory };
 }

@@ -1,6 +1,6 @@
 /** A mirror as Deno Deploy runs it: several runs for one mirror, killed in the middle, and its page in a browser. */
 
-import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { openBrowser } from "../browser.ts";
 import { buildImage, largeLayer, pushImage } from "../images.ts";
 import { createRegistry, serve, type TestRegistry } from "../registry.ts";
@@ -169,17 +169,38 @@ Deno.test("deploy.ts stops between blobs when it is asked to, and says what was 
   }
 });
 
-Deno.test("deploy.ts ends at the start with a sentence that names what is wrong", async () => {
+Deno.test("fault 36: whatever is wrong at the start, deploy.ts has a page that says so to who has the token", async () => {
   const config = '{"images": {"alpine": "r.io/alpine"}}';
-  const cases: [Record<string, string>, string][] = [
-    [{ IMAGE_SYNCER_CONFIG: config, IMAGE_SYNCER_SCHEDULE: "0 0 * * 8" }, 'Cannot use schedule "0 0 * * 8"'],
-    [{ IMAGE_SYNCER_CONFIG: "{" }, "Cannot read config"],
-    [{ IMAGE_SYNCER_CONFIG_FILE: "/nowhere/cfg.json" }, 'there is no file "/nowhere/cfg.json"'],
-    [{ IMAGE_SYNCER_CONFIG: config, IMAGE_SYNCER_STORE: "kv:/nowhere/kv.db" }, "Cannot open Deno KV store"],
+  const cases: [environment: Record<string, string>, message: string, health: number][] = [
+    [
+      { IMAGE_SYNCER_CONFIG: config, IMAGE_SYNCER_SCHEDULE: "0 0 * * 8" },
+      'Cannot use schedule "0 0 * * 8"',
+      503,
+    ],
+    [{ IMAGE_SYNCER_CONFIG: config, IMAGE_SYNCER_BUDGET: "soon" }, "Cannot use IMAGE_SYNCER_BUDGET", 503],
+    [{ IMAGE_SYNCER_CONFIG: "{" }, "Cannot read config", 200],
+    [{ IMAGE_SYNCER_CONFIG_FILE: "/nowhere/cfg.json" }, 'there is no file "/nowhere/cfg.json"', 200],
+    [
+      { IMAGE_SYNCER_CONFIG: config, IMAGE_SYNCER_STORE: "kv:/nowhere/kv.db" },
+      "Cannot open Deno KV store",
+      503,
+    ],
   ];
-  const starts = cases.map(async ([environment, message]) => {
-    const memory = { DENO_KV_DEFAULT_PATH: ":memory:" };
-    await assertRejects(() => startDeploy({ ...memory, ...environment }), Error, message);
-  });
-  await Promise.all(starts);
+  await Promise.all(cases.map(async ([environment, message, health]) => {
+    const more = { DENO_KV_DEFAULT_PATH: ":memory:", IMAGE_SYNCER_TOKEN: TOKEN };
+    const process = await startDeploy({ ...more, ...environment });
+    try {
+      const full = await (await fetch(`${process.url}/status`, { headers: HEADERS })).json();
+      assertStringIncludes(full.problem, message);
+      assertStringIncludes(await (await fetch(process.url)).text(), "Cannot run");
+      const open = await (await fetch(`${process.url}/status`)).text();
+      assert(!open.includes(message) && !open.includes("nowhere"), open);
+      const healthz = await fetch(`${process.url}/healthz`);
+      assertEquals([healthz.status, (await healthz.text()).includes("nowhere")], [health, false]);
+      process.child.kill("SIGINT");
+      assertEquals((await process.ended).code, 0);
+    } finally {
+      await end(process);
+    }
+  }));
 });

@@ -5,9 +5,9 @@ import { renderPage } from "../../src/machine/site/status_page.ts";
 import { hideNames } from "../../src/machine/site/status_view.ts";
 import { type Look, openBrowser } from "../browser.ts";
 import { serve } from "../registry.ts";
-import { sampleView } from "../status_samples.ts";
+import { manyRules, PROGRESS, sampleView } from "../status_samples.ts";
 
-const DESK = { width: 1100, height: 900 };
+const DESK = { width: 1280, height: 900 };
 const PHONE = { width: 390, height: 844 };
 
 /** Colours of text and background as red, green and blue, and how far apart they are (WCAG 2.2, contrast ratio). */
@@ -35,7 +35,21 @@ Deno.test("the status page fits and can be read in light and dark, on a desk and
   const pages: Record<string, string> = {
     "/full": await renderPage(sampleView(), options),
     "/live": await renderPage(
-      sampleView({ progress: { images: 40, done: 17, failed: 1, bytes: 1e9 } }),
+      sampleView({ progress: PROGRESS }),
+      options,
+    ),
+    "/many": await renderPage(sampleView(manyRules(300)), options),
+    "/planning": await renderPage(
+      sampleView({
+        progress: { ...PROGRESS, isPlanned: false, totals: { ...PROGRESS.totals, copied: 0, failed: 0 } },
+      }),
+      options,
+    ),
+    "/problem": await renderPage(
+      sampleView({
+        config: undefined,
+        problem: 'Cannot read config at "images" (line 3): expected an object',
+      }),
       options,
     ),
     "/open": await renderPage(hideNames(sampleView()), { isOperator: false, hasToken: true }),

@@ -1,12 +1,8 @@
 /** Schedules: what is one, what it means, and what is said of what is none. */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import {
-  keepSchedule,
-  leaveToDeno,
-  parseSchedule,
-  ScheduleError,
-} from "../../src/machine/service/schedule.ts";
+import { leaveToDeno } from "../../src/deno/deploy_app.ts";
+import { keepSchedule, parseSchedule, ScheduleError } from "../../src/machine/service/schedule.ts";
 
 const MONDAY = Date.UTC(2026, 7, 3, 10, 20, 0);
 
@@ -48,10 +44,10 @@ Deno.test("parseSchedule() names what is no schedule", () => {
 
 Deno.test("leaveToDeno() gives Deno.cron what it takes, and says which schedule it does not", () => {
   const stop = new AbortController();
-  const start = leaveToDeno(stop.signal);
-  start(parseSchedule("0 3 1 1 1-5"), () => Promise.resolve());
+  const options = { signal: stop.signal, run: () => Promise.resolve() };
+  leaveToDeno(parseSchedule("0 3 1 1 1-5"), options);
   assertThrows(
-    () => start(parseSchedule("5 3 1 1 *"), () => Promise.resolve()),
+    () => leaveToDeno(parseSchedule("5 3 1 1 *"), options),
     ScheduleError,
     'Cannot use schedule "5 3 1 1 *": Cron with this name already exists',
   );
@@ -60,8 +56,8 @@ Deno.test("leaveToDeno() gives Deno.cron what it takes, and says which schedule 
 
 Deno.test("keepSchedule() leaves nothing behind when it is stopped", () => {
   const stop = new AbortController();
-  keepSchedule(stop.signal)(parseSchedule("* * * * *"), () => Promise.resolve());
+  keepSchedule(parseSchedule("* * * * *"), stop.signal, () => Promise.resolve());
   stop.abort();
   // What it would leave behind is a timer, which the sanitizer finds.
-  keepSchedule(stop.signal)(parseSchedule("* * * * *"), () => Promise.resolve());
+  keepSchedule(parseSchedule("* * * * *"), stop.signal, () => Promise.resolve());
 });

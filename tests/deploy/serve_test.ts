@@ -1,6 +1,6 @@
 /** `image-syncer serve`: a mirror on a schedule on one's own machine. */
 
-import { assertEquals, assertRejects } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { runCommand } from "../../src/machine/doors/command.ts";
 import { openConfigRegistries } from "../../src/machine/network/config_registries.ts";
 import { ScheduleError } from "../../src/machine/service/schedule.ts";
@@ -42,9 +42,8 @@ Deno.test("runServe() serves until it is stopped, and remembers over a restart",
     for (const expected of ["copied", "unchanged"]) {
       const stop = new AbortController();
       const told = Promise.withResolvers<string>();
-      const onMessage = (_level: string, message: string) => told.resolve(message);
-      const serving = runServe({ ...options, signal: stop.signal, onMessage });
-      const [url = ""] = /http:\S+/.exec(await told.promise) ?? [];
+      const serving = runServe({ ...options, signal: stop.signal, onListen: told.resolve });
+      const url = await told.promise;
       const headers = { authorization: `Bearer ${TOKEN}` };
       await (await fetch(`${url}run`, { method: "POST", headers })).text();
       const { last, schedule, runs } = await (await fetch(`${url}status`, { headers })).json();
@@ -55,6 +54,49 @@ Deno.test("runServe() serves until it is stopped, and remembers over a restart",
       await serving;
     }
     assertEquals(registry.repositories.get("mirror/app")?.tags.size, 1);
+  }));
+
+Deno.test("fault 73: runServe() writes the report of each run, and says where it cannot", () =>
+  withServer(async (_registry, options) => {
+    const directory = await Deno.makeTempDir();
+    const lines: string[] = [];
+    const log = {
+      write: (level: string, message: string) => void lines.push(`${level} ${message}`),
+      close: () => {},
+    };
+    const headers = { authorization: `Bearer ${TOKEN}` };
+    for (const report of [`${directory}/report.json`, `${directory}/none/report.json`]) {
+      const stop = new AbortController();
+      const told = Promise.withResolvers<string>();
+      const serving = runServe({ ...options, report, log, signal: stop.signal, onListen: told.resolve });
+      await (await fetch(`${await told.promise}run`, { method: "POST", headers })).text();
+      stop.abort();
+      await serving;
+    }
+    const { totals } = JSON.parse(await Deno.readTextFile(`${directory}/report.json`));
+    assertEquals([totals.copied, totals.failed], [1, 0]);
+    const mode = (await Deno.stat(`${directory}/report.json`)).mode;
+    if (mode !== null) assertEquals(mode & 0o777, 0o600);
+    const wrong = lines.filter((line) => line.startsWith("error"));
+    assertEquals(wrong.length, 1);
+    assertStringIncludes(wrong[0] ?? "", `error Cannot write report "${directory}/none/report.json": `);
+    await Deno.remove(directory, { recursive: true });
+  }));
+
+Deno.test("fault 37: a body of 300 MB is refused on the wire as soon as its length is known", () =>
+  withServer(async (_registry, options, stop) => {
+    const told = Promise.withResolvers<string>();
+    const serving = runServe({ ...options, onListen: told.resolve });
+    const { port } = new URL(await told.promise);
+    const connection = await Deno.connect({ hostname: "127.0.0.1", port: Number(port) });
+    const head = ["POST /sign-in HTTP/1.1", "host: x", "content-length: 300000000", "", "token="].join(
+      "\r\n",
+    );
+    await connection.write(new TextEncoder().encode(head));
+    // The server ends the connection: the rest of the body is for nobody.
+    assertMatch(await new Response(connection.readable).text(), /^HTTP\/1.1 413 /);
+    stop.abort();
+    await serving;
   }));
 
 Deno.test("runServe() names a schedule that is none, and an address that is taken", () =>

@@ -3,7 +3,8 @@
 import { assert, assertEquals } from "@std/assert";
 import { Leases } from "../../src/machine/workers/lease.ts";
 import type { RunRecord } from "../../src/machine/service/status.ts";
-import type { RunResult } from "../../src/machine/service/service.ts";
+import type { MirrorService, RunResult } from "../../src/machine/service/service.ts";
+import type { Log, LogFields } from "../../src/machine/terminal/log.ts";
 import { MemoryStore } from "../../src/mirror/store/store.ts";
 import { FakeClock } from "../fake_clock.ts";
 import { buildImage, pushImage } from "../images.ts";
@@ -138,8 +139,8 @@ Deno.test("run() refuses when the database of the leases does not answer, or whe
   const kv = await Deno.openKv(":memory:");
   kv.close();
   const messages: string[] = [];
-  const onMessage = (_level: string, message: string) => messages.push(message);
-  const result = await serviceOf(registryWith(1), APP, { leases: new Leases(kv), onMessage }).run("schedule");
+  const log = { write: (_level: string, message: string) => void messages.push(message), close: () => {} };
+  const result = await serviceOf(registryWith(1), APP, { leases: new Leases(kv), log }).run("schedule");
   assert(
     result.type === "refused" && result.why.startsWith("the database with the leases does not answer: "),
   );
@@ -218,4 +219,70 @@ Deno.test("stop() cuts off what does not end within its time of grace", async ()
   await service.stop();
   assertEquals(runOf(await running).outcome, "stopped");
   never.resolve(new Response(null, { status: 500 }));
+});
+
+Deno.test("fault 73: the log alone tells what happened, in order", async () => {
+  const entries: [string, string, LogFields | undefined][] = [];
+  const log: Log = {
+    write: (...entry) => void entries.push([entry[0], entry[1], entry[2]]),
+    close: () => {},
+  };
+  const registry = registryWith(2, {
+    intercept: (request, { kind }) =>
+      kind === "manifest" && request.method === "PUT" && request.url.endsWith("/v1")
+        ? new Response('{"errors":[{"code":"DENIED","message":"quota"}]}', { status: 403 })
+        : undefined,
+  });
+  const run = runOf(await serviceOf(registry, CONFIG, { log }).run("schedule"));
+  assertEquals(
+    entries.map(([level, message]) => [level, message.replace(/[0-9.]+ s:/, "N s:").slice(0, 60)]),
+    [
+      ["info", "Run begins, by the schedule"],
+      ["error", 'failed one.test/team/none: Cannot list tags of "one.test/tea'],
+      ["error", "failed one.test/team/app:v1 -> two.test/mirror/app:v1: Canno"],
+      ["error", "Run ended with failures after N s: 1 copied, 0 unchanged, 1 "],
+    ],
+  );
+  assert(entries.every(([, , fields]) => fields?.run === run.startedAt));
+  const [, rule, image, end] = entries.map(([, , fields]) => fields);
+  assertEquals([rule?.rule, rule?.outcome], ["one.test/team/none", "failed"]);
+  assertEquals([image?.rule, image?.source, image?.destination, image?.outcome], [
+    "one.test/team/app",
+    "one.test/team/app:v1",
+    "two.test/mirror/app:v1",
+    "failed",
+  ]);
+  assert(String(image?.digest).startsWith("sha256:") && String(image?.error).includes("403 DENIED: quota"));
+  assertEquals([end?.outcome, end?.copied, end?.failed, end?.rulesFailed], ["failed", 1, 1, 1]);
+});
+
+Deno.test("fault 73: a run that cannot begin says so in the log", async () => {
+  const lines: string[] = [];
+  const log: Log = { write: (level, message) => void lines.push(`${level} ${message}`), close: () => {} };
+  const readConfig = () => Promise.reject(new Error("Cannot read config"));
+  await serviceOf(registryWith(1), APP, { readConfig, log }).run("request");
+  assertEquals(lines[0], "info Run begins, because it was asked for");
+  assert(/^error Run could not go on after [0-9.]+ s: Cannot read config$/.test(lines[1] ?? ""), lines[1]);
+});
+
+Deno.test("fault 86: a run's progress counts an image whose retry succeeds once, as copied", async () => {
+  let refusals = 6;
+  const registry = registryWith(1, {
+    intercept: (request, { kind }) =>
+      kind === "manifest" && request.method === "PUT" && refusals-- > 0
+        ? new Response("", { status: 500 })
+        : undefined,
+  });
+  const seen: [number, number][] = [];
+  const service: MirrorService = serviceOf(registry, APP, {
+    clock: new FakeClock(),
+    onEvent: () => {
+      const { copied = -1, failed = -1 } = service.progress?.totals ?? {};
+      seen.push([copied, failed]);
+    },
+  });
+  await service.run("schedule");
+  assert(seen.some(([, failed]) => failed === 1), "it has failed in between");
+  assertEquals(seen.at(-1), [1, 0]);
+  assertEquals((await service.memory.read()).rules.get("one.test/team/app")?.failureCount, 0);
 });

@@ -3,9 +3,10 @@
 import { openConfigRegistries } from "../../src/machine/network/config_registries.ts";
 import { parseSchedule } from "../../src/machine/service/schedule.ts";
 import { MirrorService, type MirrorServiceOptions } from "../../src/machine/service/service.ts";
-import { createStatusSite } from "../../src/machine/site/status_site.ts";
+import { createStatusSite, type StatusSiteOptions } from "../../src/machine/site/status_site.ts";
 import type { Config } from "../../src/mirror/config/config.ts";
 import { MemoryStore } from "../../src/mirror/store/store.ts";
+import { FakeClock } from "../fake_clock.ts";
 import type { TestRegistry } from "../registry.ts";
 
 /** A token as an operator may choose it. */
@@ -43,8 +44,9 @@ export function serviceOf(
 /** Asks a site over a service, as a browser or a script would. */
 export function siteOf(
   service: MirrorService,
-  options: { token?: string; now?: () => number; checkHealth?: () => Promise<void> } = {},
+  options: Partial<StatusSiteOptions> = {},
 ): (path: string, init?: RequestInit) => Promise<Response> {
-  const site = createStatusSite({ service, schedule: parseSchedule("0 * * * *"), ...options });
+  const clock = new FakeClock();
+  const site = createStatusSite({ service, schedule: parseSchedule("0 * * * *"), clock, ...options });
   return (path, init) => site(new Request(`http://mirror.test${path}`, init));
 }

@@ -2,6 +2,9 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { MemoryStore } from "../../src/mirror/store/store.ts";
+import { createStatusSite } from "../../src/machine/site/status_site.ts";
+import { FakeClock } from "../fake_clock.ts";
+import { FakeTime } from "../fake_timers.ts";
 import { buildImage, pushImage } from "../images.ts";
 import { createRegistry, type TestRegistry } from "../registry.ts";
 import { configOf, OPERATOR, serviceOf, siteOf, TOKEN } from "./site.ts";
@@ -86,7 +89,7 @@ Deno.test("the site refuses a token that is wrong, and says nothing of the right
 Deno.test("the site escapes whatever is in a config or an answer of a registry", async () => {
   const ask = await siteAfterRun(TOKEN);
   const page = await (await ask("/", WITH_NAMES)).text();
-  assert(!page.includes("<script"));
+  assertEquals(page.match(/<script[^>]*>/g), ['<script src="/live.js" defer>']);
   assertStringIncludes(page, "&lt;script&gt;alert(&quot;x&quot;)&lt;/script&gt;");
   const metrics = await (await ask("/metrics", WITH_NAMES)).text();
   assertStringIncludes(metrics, 'rule="one.test/secret/<script>alert(\\"x\\")</script>"');
@@ -159,11 +162,159 @@ Deno.test("POST /run from the page's button leads back to the page", async () =>
   const service = serviceOf(registryWith(1), CONFIG);
   const ask = siteOf(service, { token: TOKEN });
   const signIn = await ask("/sign-in", { method: "POST", body: new URLSearchParams({ token: TOKEN }) });
-  const headers = { cookie: signIn.headers.get("set-cookie")?.split(";")[0] ?? "" };
+  const cookie = signIn.headers.get("set-cookie")?.split(";")[0] ?? "";
+  const headers = { cookie, origin: "http://mirror.test" };
   const pressed = await ask("/run", { method: "POST", body: new URLSearchParams(), headers });
   assertEquals([pressed.status, pressed.headers.get("location")], [303, "/"]);
   await service.stop();
   assertEquals((await service.memory.runs()).length, 1);
+});
+
+Deno.test("fault 37: a body larger than any form is refused before it is read", async () => {
+  const ask = await siteAfterRun(TOKEN);
+  for (const path of ["/sign-in", "/run"]) {
+    let given = 0;
+    const body = new ReadableStream({
+      pull: (controller) => {
+        given++;
+        controller.enqueue(new Uint8Array(1024).fill(97));
+      },
+    });
+    const headers = { "content-type": "application/x-www-form-urlencoded", ...OPERATOR };
+    const refused = await ask(path, { method: "POST", body, headers });
+    assertEquals(refused.status, 413);
+    await refused.body?.cancel();
+    assert(given < 10, `${given} KiB were read of ${path}`);
+  }
+  const told = await ask("/sign-in", {
+    method: "POST",
+    body: new URLSearchParams({ token: "x".repeat(5000) }),
+    headers: { "content-length": "5006" },
+  });
+  assertEquals(told.status, 413);
+  await told.body?.cancel();
+});
+
+Deno.test("fault 43: what another page makes a browser send is refused", async () => {
+  const service = serviceOf(registryWith(1), CONFIG);
+  const ask = siteOf(service, { token: TOKEN });
+  const form = () => ({ method: "POST", body: new URLSearchParams({ token: TOKEN }) });
+  const signIn = await ask("/sign-in", form());
+  const cookie = signIn.headers.get("set-cookie")?.split(";")[0] ?? "";
+  const foreign = [
+    { origin: "http://mirror.test:81" },
+    { origin: "https://evil.test" },
+    { origin: "null" },
+    { origin: "http://mirror.test", "sec-fetch-site": "same-site" },
+    { "sec-fetch-site": "cross-site" },
+    { "sec-fetch-site": "none" },
+    {},
+  ];
+  for (const headers of foreign) {
+    for (const path of ["/run", "/stop", "/sign-in"]) {
+      const answer = await ask(path, { ...form(), headers: { cookie, ...headers } as HeadersInit });
+      assertEquals(answer.status, 403, JSON.stringify({ path, headers }));
+      await answer.body?.cancel();
+    }
+  }
+  assertEquals((await service.memory.runs()).length, 0);
+  const own = [
+    { origin: "http://mirror.test" },
+    { "sec-fetch-site": "same-origin", origin: "null" },
+    { origin: "https://front.test", "x-forwarded-host": "front.test" },
+  ];
+  for (const headers of own) {
+    const answer = await ask("/run", { ...form(), headers: { cookie, ...headers } as HeadersInit });
+    assertEquals(answer.status, 303, JSON.stringify(headers));
+  }
+  await service.stop();
+});
+
+Deno.test("fault 43: the cookie is Secure where the browser came over https", async () => {
+  const ask = siteOf(serviceOf(registryWith(1), CONFIG), { token: TOKEN });
+  const cookieWith = async (headers: HeadersInit) => {
+    const answer = await ask("/sign-in", {
+      method: "POST",
+      body: new URLSearchParams({ token: TOKEN }),
+      headers,
+    });
+    return answer.headers.get("set-cookie") ?? "";
+  };
+  assertMatch(await cookieWith({ "x-forwarded-proto": "https" }), /; Secure/);
+  assert(!/Secure/.test(await cookieWith({})));
+  const site = createStatusSite({ service: serviceOf(registryWith(1), CONFIG), token: TOKEN });
+  const body = new URLSearchParams({ token: TOKEN });
+  const secure = await site(new Request("https://mirror.test/sign-in", { method: "POST", body }));
+  assertMatch(secure.headers.get("set-cookie") ?? "", /; Secure/);
+});
+
+Deno.test("fault 43: whoever guesses tokens waits longer each time, and others do not", async () => {
+  const clock = new FakeClock();
+  const ask = siteOf(serviceOf(registryWith(1), CONFIG), { token: TOKEN, clock });
+  for (let guess = 0; guess < 4; guess++) {
+    const headers = { authorization: `Bearer ${guess}` };
+    await (await ask("/status", { headers })).body?.cancel();
+    const body = new URLSearchParams({ token: String(guess) });
+    await (await ask("/sign-in", { method: "POST", body })).body?.cancel();
+  }
+  assertEquals(clock.waits, [250, 500, 1000, 2000, 4000, 5000, 5000, 5000]);
+  await (await ask("/status", WITH_NAMES)).body?.cancel();
+  assertEquals(clock.waits.length, 8);
+});
+
+Deno.test("fault 43: of very many guesses at once, most are not even looked at", async () => {
+  const clock = new FakeClock({ isManual: true });
+  const ask = siteOf(serviceOf(registryWith(1), CONFIG), { token: TOKEN, clock });
+  const guesses = Array.from(
+    { length: 100 },
+    (_, at) =>
+      ask("/metrics", { headers: { authorization: `Bearer ${at}` } }).then(async (answer) => {
+        await answer.body?.cancel();
+        return answer.status;
+      }),
+  );
+  while (clock.pending < 64) await Promise.resolve();
+  const health = await ask("/healthz");
+  assertEquals([health.status, await health.text()], [200, "ok\n"]);
+  clock.advance(5000);
+  const statuses = await Promise.all(guesses);
+  assertEquals(statuses.filter((status) => status === 429).length, 36);
+});
+
+Deno.test("GET /events tells that a run is on, ends with the service, and is not given without end", async () => {
+  using time = new FakeTime();
+  const service = serviceOf(registryWith(1), CONFIG);
+  const ask = siteOf(service, {});
+  const answers = await Promise.all(Array.from({ length: 101 }, () => ask("/events")));
+  assertEquals(answers.map(({ status }) => status).filter((status) => status !== 200), [503]);
+  const [first, ...others] = answers;
+  for (const other of others) await other.body?.cancel();
+  time.pass(30_000);
+  await service.stop();
+  time.pass(1000);
+  assertEquals(await first?.text(), "retry: 3000\n\ndata: changed\n\n");
+});
+
+Deno.test("POST /stop ends the run that is on, and only for who has the token", async () => {
+  const reached = Promise.withResolvers<void>();
+  const registry = createRegistry({
+    intercept: (request, { kind }) => {
+      if (kind === "manifest" && request.method === "PUT") reached.resolve();
+      return undefined;
+    },
+  });
+  for (let seed = 0; seed < 40; seed++) pushImage(registry, "secret/app", `v${seed}`, buildImage({ seed }));
+  const service = serviceOf(registry, CONFIG, { concurrency: 1 });
+  const ask = siteOf(service, { token: TOKEN });
+  const idle = await ask("/stop", { method: "POST", headers: OPERATOR });
+  assertEquals([idle.status, (await idle.json()).error], [409, "Cannot stop: no run is on"]);
+  const running = service.run("schedule");
+  await reached.promise;
+  assertEquals((await ask("/stop", { method: "POST" })).status, 401);
+  assertEquals((await ask("/stop", { method: "POST", headers: OPERATOR })).status, 200);
+  const result = await running;
+  assertEquals(result.type === "ended" && result.run.outcome, "stopped");
+  assertEquals((await service.run("schedule")).type, "ended");
 });
 
 Deno.test("GET /healthz tells whether the database answers, and nothing else", async () => {
@@ -204,7 +355,7 @@ Deno.test("the site asks the store once a second, however often it is asked", as
 
 Deno.test("the site lets nothing foreign into its pages, and nobody keep them", async () => {
   const ask = await siteAfterRun(TOKEN);
-  for (const path of ["/", "/status", "/sign-in", "/none"]) {
+  for (const path of ["/", "/status", "/sign-in", "/live.js", "/none"]) {
     const response = await ask(path);
     assertEquals(response.headers.get("cache-control"), "no-store");
     assertMatch(response.headers.get("content-security-policy") ?? "", /^default-src 'none'/);

@@ -1,6 +1,6 @@
 /** What is shown of a mirror's memory: on the page, as metrics, and of rules that overlap. */
 
-import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { formatMetrics } from "../../src/machine/site/metrics.ts";
 import { updateRules } from "../../src/machine/service/rule_status.ts";
 import { MAX_RUNS, StatusMemory } from "../../src/machine/service/status.ts";
@@ -10,7 +10,7 @@ import { hideNames } from "../../src/machine/site/status_view.ts";
 import { Traffic } from "../../src/machine/service/traffic.ts";
 import { type Report, type ReportTask, startReport } from "../../src/mirror/report.ts";
 import { MemoryStore } from "../../src/mirror/store/store.ts";
-import { NOW, sampleMemory, sampleRun, sampleView } from "../status_samples.ts";
+import { manyRules, NOW, PROGRESS, sampleMemory, sampleRun, sampleView } from "../status_samples.ts";
 
 const OPERATOR = { isOperator: true, hasToken: true };
 const START = "2026-08-03T10:00:00.000Z";
@@ -27,7 +27,14 @@ function reportOf(tasks: ReportTask[], more: Partial<Report> = {}): Report {
 Deno.test("renderPage() shows per rule what is well, what fails and why, and when it was well last", async () => {
   const page = await renderPage(sampleView(), OPERATOR);
   for (
-    const text of ["Failing", "quay.io/coreos/etcd", "7.0 GiB sent", "512 pulls", "last success", "in 40 min"]
+    const text of [
+      "Failing",
+      "quay.io/coreos/etcd",
+      "7.0 GiB sent",
+      "512 pulls",
+      "complete <time",
+      "in 40 min",
+    ]
   ) {
     assertStringIncludes(page, text);
   }
@@ -46,16 +53,15 @@ Deno.test("renderPage() says in a word how the mirror is", async () => {
   assertEquals(await stateIn(sampleView({ memory: { ...memory, rules } })), "Healthy");
   const stopped = { ...memory, rules, runs: [sampleRun(10, "stopped")] };
   assertEquals(await stateIn(sampleView({ memory: stopped })), "Goes on with the next run");
-  const live = { images: 4, done: 1, failed: 0, bytes: 5 };
-  assertEquals(await stateIn(sampleView({ memory: { ...memory, live } })), "Running");
+  assertEquals(await stateIn(sampleView({ memory: { ...memory, live: PROGRESS } })), "Running");
+  assertEquals(await stateIn(sampleView({ problem: "Cannot read config" })), "Cannot run");
 });
 
 Deno.test("viewStatus() calls a run killed that says nothing any more", () => {
   const memory = { ...sampleMemory(), runs: [sampleRun(60, "done"), sampleRun(5, "running")] };
   assertEquals(sampleView({ memory }).last?.outcome, "killed");
-  const progress = { images: 1, done: 0, failed: 0, bytes: 0 };
-  const view = sampleView({ memory, progress });
-  assertEquals([view.last?.outcome, view.isRunning, view.progress], ["done", true, progress]);
+  const view = sampleView({ memory, progress: PROGRESS });
+  assertEquals([view.last?.outcome, view.isRunning, view.progress], ["done", true, PROGRESS]);
 });
 
 Deno.test("hideNames() leaves numbers and takes everything that names something", async () => {
@@ -74,14 +80,14 @@ Deno.test("formatMetrics() spells every number that an alert may need", () => {
   for (
     const line of [
       "image_syncer_run_active 0",
-      "image_syncer_run_duration_seconds 263",
+      "image_syncer_last_run_duration_seconds 263",
       'image_syncer_last_run_images{outcome="copied"} 12',
-      'image_syncer_requests_total{registry="quay.io",status="429"} 3',
+      'image_syncer_requests_total{registry="quay.io",code="429"} 3',
       'image_syncer_rate_limit_remaining{registry="docker.io"} 76',
       'image_syncer_last_success_timestamp_seconds{rule="quay.io/coreos/etcd"} 1785751200',
-      'image_syncer_rule_failures{rule="ghcr.io/acme/private-app:/^v[0-9]+\\\\.[0-9]+\\\\.[0-9]+$/"} 1',
-      "# TYPE image_syncer_bytes_total counter",
-      'image_syncer_bytes_total{kind="copied"} 22548578304',
+      'image_syncer_rule_failed_images{rule="ghcr.io/acme/private-app:/^v[0-9]+\\\\.[0-9]+\\\\.[0-9]+$/"} 1',
+      "# TYPE image_syncer_sent_bytes_total counter",
+      "image_syncer_sent_bytes_total 22548578304",
     ]
   ) assertStringIncludes(metrics, `${line}\n`);
   assertStringIncludes(
@@ -173,6 +179,104 @@ Deno.test("watch() counts answers, refusals, pulls and what is left of them", as
   assertEquals(traffic.requests, { "docker.io": { 200: 2, 429: 1, 0: 1 } });
   assertEquals(traffic.rateLimits, { "docker.io": 0 });
   assertEquals([...traffic.pulls], [["docker.io/library/alpine", 1]]);
+});
+
+Deno.test("fault 33: a tag that is none breaks no run's record, and fails the rule that selects it", () => {
+  const rules = [
+    { source: "quay.io/a/b", destinations: ["r.io/all"] },
+    { source: "quay.io/a/c", destinations: ["r.io/all"] },
+  ];
+  for (const tag of ["not a tag", "../../x?y=1", "prod@sha256:1", "Ä".repeat(200), ""]) {
+    const destination = { reference: `r.io/all:${tag}`, status: "failed" as const, error: "it is no tag" };
+    const report = reportOf([taskOf(`quay.io/a/b:${tag}`, [destination])]);
+    const updated = updateRules(rules, report, { before: new Map(), pulls: new Map() });
+    assertEquals(updated.map(({ failureCount, images }) => [failureCount, images]), [[1, 1], [0, 0]]);
+  }
+  const strange = reportOf([taskOf("::::", []), taskOf("", [{ reference: "", status: "copied" }])]);
+  assertEquals(updateRules(rules, strange, { before: new Map(), pulls: new Map() }).length, 2);
+});
+
+Deno.test("updateRules() keeps a letter for each of the last thirty runs", () => {
+  const rules = [{ source: "quay.io/a/b", destinations: ["r.io/b"] }];
+  let before = new Map();
+  const run = (status: "copied" | "unchanged" | "failed" | "pending") => {
+    const report = reportOf([taskOf("quay.io/a/b:v1", [{ reference: "r.io/b:v1", status }])]);
+    const [record] = updateRules(rules, report, { before, pulls: new Map() });
+    before = new Map([["quay.io/a/b", record]]);
+    return record?.history;
+  };
+  assertEquals((["copied", "unchanged", "failed", "pending"] as const).map(run).at(-1), "cofp");
+  for (let count = 0; count < 40; count++) run("unchanged");
+  assertEquals(run("failed"), `${"o".repeat(29)}f`);
+});
+
+Deno.test("fault 88: a rule that was never well has a time of its own, for an alert to fire on", () => {
+  const metrics = formatMetrics(sampleView());
+  assertStringIncludes(metrics, 'image_syncer_last_success_timestamp_seconds{rule="alpine:3.20"} 0\n');
+  assertStringIncludes(metrics, "image_syncer_oldest_success_timestamp_seconds 0\n");
+  const never = formatMetrics(sampleView({ memory: { ...sampleMemory(), runs: [], rules: new Map() } }));
+  for (const name of ["last_run_timestamp_seconds", "last_run_duration_seconds"]) {
+    assertStringIncludes(never, `image_syncer_${name} 0\n`);
+  }
+  assertStringIncludes(never, 'image_syncer_runs_total{outcome="failed"} 0\n');
+});
+
+Deno.test("fault 88: metrics name what they are by Prometheus' conventions", () => {
+  const metrics = formatMetrics(sampleView({ progress: PROGRESS }));
+  assertMatch(metrics, /^image_syncer_build_info\{version="[^"]+"\} 1$/m);
+  assertStringIncludes(metrics, 'image_syncer_run_images{outcome="pending"} 22\n');
+  assertStringIncludes(metrics, 'image_syncer_last_run_outcome{outcome="failed"} 0\n');
+  // A label's value is a word of its own kind, and no sum has two kinds in it.
+  assert(!/rulesFailed|bytes_total\{kind|[^_]run_duration/.test(metrics));
+  for (const [, name = "", type = ""] of metrics.matchAll(/^# TYPE (\S+) (\S+)$/gm)) {
+    assertEquals(name.endsWith("_total"), type === "counter", name);
+  }
+});
+
+Deno.test("fault 89: while a run looks at sources, the page does not say 0 of 0", async () => {
+  const none = { copied: 0, unchanged: 0, skipped: 0, failed: 0, pending: 0, rulesFailed: 0 };
+  const start = await renderPage(
+    sampleView({ progress: { ...PROGRESS, isPlanned: false, totals: none, read: 0 } }),
+    OPERATOR,
+  );
+  assertStringIncludes(start, "looking at sources, 0 images found so far");
+  assert(!/0 of 0|<progress[^>]*value/.test(start));
+  const both = await renderPage(sampleView({ progress: { ...PROGRESS, isPlanned: false } }), OPERATOR);
+  assertStringIncludes(both, "looking at sources, 340 images found so far");
+  assertStringIncludes(both, "17 of 40 images copied");
+});
+
+Deno.test("fault 89: rules move while a run is on", async () => {
+  const ruleProgress = new Map([
+    ["quay.io/coreos/etcd", { copied: 2, unchanged: 300, skipped: 0, failed: 0, pending: 38 }],
+    ["alpine:3.20", { copied: 1, unchanged: 0, skipped: 0, failed: 0, pending: 0 }],
+  ]);
+  const view = sampleView({ progress: PROGRESS, ruleProgress });
+  assertEquals(view.rules?.map(({ state }) => state), ["running", "failing", "ok"]);
+  assertEquals(view.ruleCounts, { failing: 1, running: 1, pending: 0, unknown: 0, ok: 1 });
+  assertStringIncludes(await renderPage(view, OPERATOR), "302 of 340 images");
+});
+
+Deno.test("fault 89: many rules are folded, but for those that need somebody, and can be filtered", async () => {
+  const view = sampleView(manyRules(300));
+  const page = await renderPage(view, OPERATOR);
+  assertStringIncludes(page, "294 complete");
+  assertMatch(page, /<details class="group" id="group-ok">/);
+  assertStringIncludes(page, "503 Service Unavailable");
+  const some = await renderPage(view, { ...OPERATOR, filter: " Application-10" });
+  assertStringIncludes(some, "10 of 300 rules");
+  assert(!some.includes("application-007"));
+  const none = await renderPage(view, { ...OPERATOR, filter: '"><script>' });
+  assertStringIncludes(none, "0 of 300 rules");
+  assert(!none.includes('"><script>'));
+});
+
+Deno.test("fault 89: the chart has an axis of times and one of durations", async () => {
+  const page = await renderPage(sampleView(), OPERATOR);
+  assertEquals(page.match(/<line /g)?.length, 3);
+  for (const text of ["<span>7 min</span>", "08-01 19:00</time>", "08-03 10:00</time>", "25 complete"]) {
+    assertStringIncludes(page, text);
+  }
 });
 
 Deno.test("formatDistance(), formatSpan() and formatCount() speak to people", () => {

@@ -20,7 +20,15 @@ import { onInterrupt } from "./interrupt.ts";
 import type { Leases } from "../workers/lease.ts";
 import { lazyDigestOf } from "../network/lazy_digest.ts";
 import { LiveView } from "../terminal/live_view.ts";
-import { type Log, logCount, logEvent, openLog, sayProgress } from "../terminal/log.ts";
+import {
+  bothLogs,
+  type Log,
+  logCount,
+  logEvent,
+  openLog,
+  openServiceLog,
+  sayProgress,
+} from "../terminal/log.ts";
 import { dryRunLines, linesOf, summaryLines } from "../terminal/printer.ts";
 import { Screen } from "../terminal/screen.ts";
 import { openStore, parseLocation, StoreLocationError } from "../../deno/store_location.ts";
@@ -139,6 +147,8 @@ async function authCheck({ config, registries, screen, signal, flags }: RunParts
 
 async function serve({ flags, screen, log, signal }: CommandParts): Promise<number> {
   const { runServe } = await import("./serve.ts");
+  // What an operator must know is on standard error in any case; a file has all the rest too.
+  const onScreen = openServiceLog({ format: flags.logFormat, print: (line) => screen.err(line) });
   await runServe({
     readConfig: () => readConfig(flags),
     openRegistries: (config) => openRegistries(config, log),
@@ -148,8 +158,10 @@ async function serve({ flags, screen, log, signal }: CommandParts): Promise<numb
     concurrency: flags.proc,
     retries: flags.retries,
     token: environmentOf("IMAGE_SYNCER_TOKEN"),
-    onEvent: (event) => logEvent(log, event),
-    onMessage: (level, message) => level === "info" ? screen.out(message) : log.write(level, message),
+    report: flags.report,
+    onEvent: flags.log === undefined ? () => {} : (event) => logEvent(log, event),
+    onListen: (url) => screen.out(`Status page at ${url}`),
+    log: flags.log === undefined ? onScreen : bothLogs(onScreen, log),
     signal,
   });
   return EXIT.done;

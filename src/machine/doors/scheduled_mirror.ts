@@ -9,9 +9,11 @@ import { createStatusSite } from "../site/status_site.ts";
 import { openStore } from "../../deno/store_location.ts";
 
 /** Options of {@linkcode openScheduledMirror}. */
-export interface ScheduledMirrorOptions
-  extends
-    Pick<MirrorServiceOptions, "budget" | "concurrency" | "retries" | "refusal" | "onEvent" | "onMessage"> {
+export interface ScheduledMirrorOptions extends
+  Pick<
+    MirrorServiceOptions,
+    "budget" | "concurrency" | "retries" | "refusal" | "onEvent" | "onReport" | "log"
+  > {
   /** Reads and checks the config. */
   readConfig: () => Promise<Config>;
   /** How the registries of a config are reached. */
@@ -40,23 +42,16 @@ const HEALTH_KEY = ["image-syncer", "health"];
 const LEASE_LIFETIME = 15_000;
 
 /**
- * Opens everything a mirror on a schedule needs, and reads its config once, so that what is wrong is known at the start.
+ * Opens everything a mirror on a schedule needs. Its config is read by `service.check()` and before each run.
  *
- * @throws {ConfigError} when the config cannot be used.
  * @throws {StoreLocationError} when `store` does not name a store.
  * @throws {KvStoreError} when the database cannot be opened.
  */
 export async function openScheduledMirror(options: ScheduledMirrorOptions): Promise<ScheduledMirror> {
-  const onWarning = (message: string) => options.onMessage?.("warn", message);
+  const onWarning = (message: string) => options.log?.write("warn", message);
   const { store, kv, close } = await openStore(options.store, { onWarning });
   const leases = kv === undefined ? {} : { leases: new Leases(kv, { lifetime: LEASE_LIFETIME }) };
   const service = new MirrorService({ ...options, ...leases, store });
-  try {
-    for (const warning of (await service.check()).warnings) onWarning(warning);
-  } catch (error) {
-    await close();
-    throw error;
-  }
   const checkHealth = async () => {
     await kv?.get(HEALTH_KEY);
   };

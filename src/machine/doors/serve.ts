@@ -1,6 +1,10 @@
 /** A mirror on a schedule on one's own machine: `image-syncer serve`. */
 
+import type { ServerType } from "@hono/node-server";
+import { messageOf } from "../../mirror/plan/failure.ts";
+import type { Report } from "../../mirror/report.ts";
 import { keepSchedule, parseSchedule } from "../service/schedule.ts";
+import type { Log } from "../terminal/log.ts";
 import {
   openScheduledMirror,
   type ScheduledMirror,
@@ -8,13 +12,17 @@ import {
 } from "./scheduled_mirror.ts";
 
 /** Options of {@linkcode runServe}. */
-export interface ServeOptions extends Omit<ScheduledMirrorOptions, "schedule"> {
+export interface ServeOptions extends Omit<ScheduledMirrorOptions, "schedule" | "onReport"> {
   /** Cron expression in UTC; without it the mirror runs on demand only. */
   schedule?: string | undefined;
   /** Port of the status page; 0 takes a free one. */
   port: number;
   /** Address of the status page; every address of the machine unless told. */
   hostname?: string | undefined;
+  /** File for the report of the last run that has ended. */
+  report?: string | undefined;
+  /** Told where the status page is. */
+  onListen?: (url: string) => void;
   /** Ends it: the run that is on stops between blobs and is recorded. */
   signal: AbortSignal;
 }
@@ -26,7 +34,7 @@ export class ListenError extends Error {
 
   /** Names the address. */
   constructor(address: string, cause: unknown) {
-    super(`Cannot listen on "${address}": ${cause instanceof Error ? cause.message : cause}`, { cause });
+    super(`Cannot listen on "${address}": ${messageOf(cause)}`, { cause });
   }
 }
 
@@ -39,33 +47,67 @@ export class ListenError extends Error {
  * @throws {ListenError} when the port is taken.
  */
 export async function runServe(options: ServeOptions): Promise<void> {
-  const { signal, onMessage } = options;
+  const { signal, report, log } = options;
   const schedule = options.schedule === undefined ? undefined : parseSchedule(options.schedule);
-  const mirror = await openScheduledMirror({ ...options, schedule });
+  const parts: ScheduledMirrorOptions = { ...options, schedule };
+  if (report !== undefined) parts.onReport = (made) => writeReport(report, made, log);
+  const mirror = await openScheduledMirror(parts);
   try {
-    const server = listen(options, mirror.site);
-    onMessage?.("info", `Status page at ${urlOf(server.addr)}`);
+    await mirror.service.check();
+    const server = await listen(options, mirror.site);
+    options.onListen?.(urlOf(server));
     const run = async () => {
       await mirror.service.run("schedule");
     };
-    if (schedule !== undefined) keepSchedule(signal)(schedule, run);
+    if (schedule !== undefined) keepSchedule(schedule, signal, run);
     await aborted(signal);
     await mirror.service.stop();
-    await server.shutdown();
+    await closed(server);
   } finally {
     await mirror.close();
   }
 }
 
-function listen(
+/** A report that cannot be written is no reason to call a mirror failed, but is said after each run. */
+async function writeReport(path: string, report: Report, log: Log | undefined): Promise<void> {
+  const { rename, writeFile } = await import("node:fs/promises");
+  try {
+    // Whoever reads it while the next run ends gets the old one or the new one, whole.
+    await writeFile(`${path}.new`, `${JSON.stringify(report, null, 2)}\n`, { mode: 0o600 });
+    await rename(`${path}.new`, path);
+  } catch (error) {
+    log?.write("error", `Cannot write report "${path}": ${messageOf(error)}`);
+  }
+}
+
+async function listen(
   { port, hostname = "0.0.0.0" }: ServeOptions,
   site: ScheduledMirror["site"],
-): Deno.HttpServer<Deno.NetAddr> {
+): Promise<ServerType> {
+  const { createAdaptorServer } = await import("@hono/node-server");
+  // What is left of a body that was refused goes with its connection; waiting for it would let anybody hold one.
+  const server = createAdaptorServer({
+    fetch: site,
+    overrideGlobalObjects: false,
+    autoCleanupIncoming: false,
+  });
+  const { promise, resolve, reject } = Promise.withResolvers<void>();
+  server.once("error", reject);
+  server.listen(port, hostname, resolve);
   try {
-    return Deno.serve({ port, hostname, onListen: () => {} }, site);
+    await promise;
+    return server;
   } catch (cause) {
     throw new ListenError(`${hostname}:${port}`, cause);
   }
+}
+
+/** Answers that are under way end first; connections that wait for another request do not hold it up. */
+async function closed(server: ServerType): Promise<void> {
+  const { promise, resolve } = Promise.withResolvers<void>();
+  server.close(() => resolve());
+  if ("closeIdleConnections" in server) server.closeIdleConnections();
+  await promise;
 }
 
 function aborted(signal: AbortSignal): Promise<void> {
@@ -73,7 +115,10 @@ function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 }
 
-function urlOf({ hostname, port }: Deno.NetAddr): string {
-  const name = hostname === "0.0.0.0" || hostname === "::" ? "localhost" : hostname;
-  return `http://${name.includes(":") ? `[${name}]` : name}:${port}/`;
+function urlOf(server: ServerType): string {
+  const address = server.address();
+  if (address === null || typeof address === "string") return String(address);
+  const isAny = address.address === "0.0.0.0" || address.address === "::";
+  const name = isAny ? "localhost" : address.address;
+  return `http://${name.includes(":") ? `[${name}]` : name}:${address.port}/`;
 }

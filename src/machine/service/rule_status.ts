@@ -4,12 +4,14 @@ import type { Rule } from "../../mirror/config/config.ts";
 import type { Report, ReportDestination, ReportTask } from "../../mirror/report.ts";
 import { expandRule, parseRuleSource, type RuleSource } from "../../mirror/plan/rules.ts";
 import { formatReference, parseReference, splitReference } from "../../oci/reference.ts";
-import type { RuleRecord } from "./status.ts";
+import { BEATS, type RuleRecord } from "./status.ts";
 
 /** References that a record names, at most: it has to fit into a value of Deno KV. */
 const NAMED = 20;
 /** Characters of an error that a record keeps. */
 const ERROR_LENGTH = 500;
+/** Runs that a rule's history goes back. */
+const HISTORY = 30;
 
 /** An image at one destination. */
 interface Placed {
@@ -21,6 +23,47 @@ interface Placed {
 interface KnownRule {
   rule: Rule;
   source: RuleSource | undefined;
+}
+
+/** Finds the rules that brought an image: several may bring the same one. */
+export class RuleIndex {
+  #byRepository: Map<string, KnownRule[]>;
+
+  /** Understands the rules once, for all their images. */
+  constructor(rules: readonly Rule[]) {
+    this.#byRepository = Map.groupBy(rules.map(understand), ({ source }) => repositoryOf(source));
+  }
+
+  /**
+   * The rules that take an image from a source to a destination.
+   *
+   * @param source Reference of the image; one that is none, as a registry may list, belongs to every rule of its repository that
+   * goes to the destination's.
+   */
+  rulesOf(source: string, destination: string): Rule[] {
+    const { name, tag, isReference } = splitImage(source);
+    const candidates = this.#byRepository.get(name) ?? [];
+    return candidates.filter((known) =>
+      isReference ? referencesOf(known, tag).has(destination) : goesTo(known.rule, destination)
+    ).map(({ rule }) => rule);
+  }
+}
+
+/** Registry and repository of an image, and its tag, also where what a registry listed is no tag. */
+function splitImage(source: string): { name: string; tag: string | undefined; isReference: boolean } {
+  try {
+    const { registry, repository, tag } = parseReference(source);
+    return { name: `${registry}/${repository}`, tag, isReference: true };
+  } catch {
+    const [name = ""] = /^[^/]*(?:\/[^:@]*)?/.exec(source) ?? [];
+    return { name, tag: undefined, isReference: false };
+  }
+}
+
+function goesTo({ destinations }: Rule, reference: string): boolean {
+  return destinations.some((destination) =>
+    reference === destination || reference.startsWith(`${destination}:`)
+  );
 }
 
 /**
@@ -57,15 +100,13 @@ export function emptyRule(source: string): RuleRecord {
 }
 
 function imagesByRule(rules: readonly Rule[], report: Report): Map<Rule, Placed[]> {
-  const byRepository = Map.groupBy(rules.map(understand), ({ source }) => repositoryOf(source));
+  const index = new RuleIndex(rules);
   const images = new Map<Rule, Placed[]>(rules.map((rule) => [rule, []]));
   for (const task of report.tasks) {
-    const { registry, repository, tag } = parseReference(task.source);
-    const candidates = byRepository.get(`${registry}/${repository}`) ?? [];
-    for (const { rule, source } of candidates) {
-      const references = source === undefined ? new Set() : referencesOf(rule, source, tag);
-      const mine = task.destinations.filter(({ reference }) => references.has(reference));
-      images.get(rule)?.push(...mine.map((destination) => ({ task, destination })));
+    for (const destination of task.destinations) {
+      for (const rule of index.rulesOf(task.source, destination.reference)) {
+        images.get(rule)?.push({ task, destination });
+      }
     }
   }
   return images;
@@ -84,7 +125,8 @@ function repositoryOf(source: RuleSource | undefined): string {
 }
 
 /** Where a rule takes a tag of its source, or the digest it names. */
-function referencesOf(rule: Rule, source: RuleSource, tag: string | undefined): Set<string> {
+function referencesOf({ rule, source }: KnownRule, tag: string | undefined): Set<string> {
+  if (source === undefined) return new Set();
   const pairs = rule.destinations.flatMap((destination) => {
     try {
       return expandRule(source, destination, tag === undefined ? [] : [tag]);
@@ -123,6 +165,14 @@ function updateRule(
     pulls: before.pulls + pulls,
   };
   if (isThrough) record.lastSuccessAt = finishedAt;
+  const beat = failures.length > 0
+    ? "failed"
+    : !isThrough
+    ? "pending"
+    : copied.length > 0
+    ? "copied"
+    : "unchanged";
+  record.history = `${before.history ?? ""}${BEATS[beat]}`.slice(-HISTORY);
   if (copied.length === 0) return record;
   const changed = copied.slice(0, NAMED).map(({ destination }) => destination.reference);
   return { ...record, lastChangeAt: finishedAt, changed, changedCount: copied.length };

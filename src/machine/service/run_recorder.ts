@@ -1,9 +1,10 @@
 /** Follows one run and remembers what becomes of it, while it is on and after. */
 
 import type { Rule } from "../../mirror/config/config.ts";
-import { type CopyEvent, type Report, startReport } from "../../mirror/report.ts";
-import { emptyRule, updateRules } from "./rule_status.ts";
-import type { Outcome, Progress, RuleRecord, RunRecord, StatusMemory, Sums, Trigger } from "./status.ts";
+import { type ImageChange, type Progress, ProgressFold } from "../../mirror/progress.ts";
+import { type CopyEvent, type Report, startReport, type TaskStatus } from "../../mirror/report.ts";
+import { emptyRule, RuleIndex, updateRules } from "./rule_status.ts";
+import type { Outcome, RuleRecord, RunRecord, StatusMemory, Sums, Trigger } from "./status.ts";
 import type { Traffic } from "./traffic.ts";
 
 /** Milliseconds between two records of how far the run is. */
@@ -19,10 +20,17 @@ export interface RunRecorderOptions {
   traffic: Traffic;
 }
 
+/** Images of one rule in a run that is on, by what has become of them so far. */
+export type RuleProgress = Record<TaskStatus, number>;
+
 /** The recorder of one run. */
 export class RunRecorder {
-  /** How far the run is. */
-  readonly progress: Progress = { images: 0, done: 0, failed: 0, bytes: 0 };
+  /** When the run began, which is its name: no two share it. */
+  readonly startedAt: string;
+  /** How far each rule is, by its source as written. */
+  readonly rules = new Map<string, RuleProgress>();
+  #fold = new ProgressFold({ onImage: (change) => this.#count(change) });
+  #index = new RuleIndex([]);
   #memory: StatusMemory;
   #run: RunRecord;
   #traffic: Traffic;
@@ -31,31 +39,46 @@ export class RunRecorder {
   /** Nothing is recorded before {@linkcode start}. */
   constructor(memory: StatusMemory, { trigger, startedAt, traffic }: RunRecorderOptions) {
     const { totals, bytes } = startReport(startedAt);
+    this.startedAt = startedAt;
     this.#memory = memory;
     this.#traffic = traffic;
     this.#run = { startedAt, trigger, outcome: "running", totals, bytes, pulls: 0 };
   }
 
+  /** How far the run is. */
+  get progress(): Progress {
+    return this.#fold.snapshot();
+  }
+
   /** Records that the run is on: what is killed later is found by the next run. */
   async start(): Promise<void> {
     await this.#memory.setRun(this.#run);
-    await this.#memory.setLive({ ...this.progress });
+    await this.#memory.setLive(this.progress);
     await this.#memory.flush();
     // Not with each event: a write every two seconds is what a run does not notice.
-    this.#timer = setInterval(() => this.#memory.setLive({ ...this.progress }), LIVE_INTERVAL);
+    this.#timer = setInterval(() => this.#memory.setLive(this.progress), LIVE_INTERVAL);
+  }
+
+  /** Tells which rules the images to come belong to. */
+  follow(rules: readonly Rule[]): void {
+    this.#index = new RuleIndex(rules);
   }
 
   /** Takes in one event. */
   add(event: CopyEvent): void {
-    const { progress } = this;
-    if (event.type === "planned") {
-      const destinations = event.plan.tasks.flatMap((task) => task.destinations);
-      if (event.plan.replaces !== "images") {
-        progress.images += destinations.filter(({ action }) => action === "copy").length;
+    this.#fold.add(event);
+  }
+
+  #count({ source, destination, from, to }: ImageChange): void {
+    for (const rule of this.#index.rulesOf(source, destination)) {
+      let counts = this.rules.get(rule.source);
+      if (counts === undefined) {
+        counts = { copied: 0, unchanged: 0, skipped: 0, failed: 0, pending: 0 };
+        this.rules.set(rule.source, counts);
       }
-    } else if (event.type === "blob-progress") progress.bytes += event.bytes;
-    else if (event.type === "destination-copied") progress.done++;
-    else if (event.type === "destination-failed") progress.failed++;
+      if (from !== undefined) counts[from]--;
+      counts[to]++;
+    }
   }
 
   /** Records how the run ended, for itself and for each rule. */

@@ -58,38 +58,13 @@ function nameWeekdays(field: string): string {
   return field.replace(/(?<![#/\d])[0-7](?!\d)/g, (digit) => WEEKDAYS[Number(digit)] ?? digit);
 }
 
-/** Calls a function each time a schedule comes up, and again only when it is through. */
-export type StartSchedule = (schedule: Schedule, run: () => Promise<void>) => void;
-
 /**
- * Keeps a schedule in this process.
+ * Keeps a schedule in this process: calls a function each time it comes up, and again only when it is through.
  *
  * @param signal Ends it.
  */
-export function keepSchedule(signal: AbortSignal): StartSchedule {
-  return ({ expression }, run) => {
-    const job = new Cron(expression, { timezone: "UTC", mode: "5-part", protect: true }, run);
-    signal.addEventListener("abort", () => job.stop(), { once: true });
-    if (signal.aborted) job.stop();
-  };
-}
-
-/**
- * Leaves a schedule to `Deno.cron`, which on Deno Deploy wakes the program up for it.
- *
- * @param signal Ends it.
- */
-export function leaveToDeno(signal: AbortSignal): StartSchedule {
-  return ({ text, expression }, run) => {
-    if (typeof Deno.cron !== "function") {
-      const why = 'Deno.cron is off; run with --unstable-cron or put "unstable": ["cron"] into deno.json';
-      throw new ScheduleError(text, why);
-    }
-    try {
-      // No retries: the next tick goes on where this one stopped. The default differs between Deno and Deno Deploy.
-      Deno.cron("mirror", expression, { signal, backoffSchedule: [] }, run).catch(() => {});
-    } catch (cause) {
-      throw new ScheduleError(text, cause instanceof Error ? cause.message : String(cause), { cause });
-    }
-  };
+export function keepSchedule({ expression }: Schedule, signal: AbortSignal, run: () => Promise<void>): void {
+  const job = new Cron(expression, { timezone: "UTC", mode: "5-part", protect: true }, run);
+  signal.addEventListener("abort", () => job.stop(), { once: true });
+  if (signal.aborted) job.stop();
 }

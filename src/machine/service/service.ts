@@ -3,7 +3,8 @@
 import { challengeMemory } from "../../mirror/store/challenge_memory.ts";
 import type { Config } from "../../mirror/config/config.ts";
 import { messageOf } from "../../mirror/plan/failure.ts";
-import type { CopyEvent } from "../../mirror/report.ts";
+import type { Progress } from "../../mirror/progress.ts";
+import type { CopyEvent, Report } from "../../mirror/report.ts";
 import { mirror, type MirrorOptions } from "../../mirror/run.ts";
 import type { Store } from "../../mirror/store/store.ts";
 import type { Clock } from "../../registry/clock.ts";
@@ -13,8 +14,10 @@ import type { OpenedRegistries } from "../network/config_registries.ts";
 import { lazyDigestOf } from "../network/lazy_digest.ts";
 import type { Lease, Leases } from "../workers/lease.ts";
 import { createSteadyClock } from "../workers/steady_clock.ts";
-import { RunRecorder } from "./run_recorder.ts";
-import { type Progress, type RunRecord, StatusMemory, type Trigger } from "./status.ts";
+import { type Log, sayProgress } from "../terminal/log.ts";
+import { RunJournal } from "./run_journal.ts";
+import { type RuleProgress, RunRecorder } from "./run_recorder.ts";
+import { type RunRecord, StatusMemory, type Trigger } from "./status.ts";
 import { Traffic } from "./traffic.ts";
 
 /** Options of {@linkcode MirrorService}. */
@@ -41,8 +44,10 @@ export interface MirrorServiceOptions {
   clock?: Clock;
   /** Called with everything that happens in a run. */
   onEvent?: (event: CopyEvent) => void;
-  /** Told, in a sentence, what an operator should know. */
-  onMessage?: (level: "info" | "warn" | "error", message: string) => void;
+  /** Gets the report of each run that has ended, also of one that was stopped. */
+  onReport?: (report: Report) => Promise<void>;
+  /** Gets a line for each run that begins or ends, each failure and each warning; none is kept unless told. */
+  log?: Log;
 }
 
 /** What came of asking for a run. */
@@ -58,6 +63,13 @@ interface RunWatch {
   onEvent: (event: CopyEvent) => void;
 }
 
+/** What a run is made of, besides its recorder. */
+interface RunParts {
+  traffic: Traffic;
+  lease: Lease;
+  journal: RunJournal;
+}
+
 const RUN_LEASE = ["run"];
 const BUSY = "a run is on already";
 
@@ -69,6 +81,7 @@ export class MirrorService {
   /** Made anew for each run, so that it is right whenever the machine's clock was set. */
   #clock: Clock;
   #config: Config | undefined;
+  #problem: string | undefined;
   #recorder: RunRecorder | undefined;
   #isBusy = false;
   #ended: Promise<unknown> = Promise.resolve();
@@ -94,9 +107,19 @@ export class MirrorService {
     return this.#options.refusal;
   }
 
+  /** Why the config cannot be used, as long as it cannot. */
+  get problem(): string | undefined {
+    return this.#problem;
+  }
+
   /** How far the run is that is on in this process, if one is. */
   get progress(): Progress | undefined {
     return this.#recorder?.progress;
+  }
+
+  /** How far each rule of that run is, by its source as written. */
+  get ruleProgress(): ReadonlyMap<string, RuleProgress> | undefined {
+    return this.#recorder?.rules;
   }
 
   /**
@@ -105,7 +128,14 @@ export class MirrorService {
    * @throws {ConfigError} when it cannot be used.
    */
   async check(): Promise<Config> {
-    this.#config = await this.#options.readConfig();
+    try {
+      this.#config = await this.#options.readConfig();
+    } catch (error) {
+      this.#problem = messageOf(error);
+      throw error;
+    }
+    this.#problem = undefined;
+    for (const warning of this.#config.warnings) this.#tell("warn", warning);
     return this.#config;
   }
 
@@ -134,6 +164,21 @@ export class MirrorService {
     const timer = setTimeout(abort, this.#options.grace ?? 3000);
     await this.#ended;
     clearTimeout(timer);
+  }
+
+  /** Whether the service has been told to stop. */
+  get isStopped(): boolean {
+    return this.#isStopped;
+  }
+
+  /**
+   * Lets the run that is on end between blobs, as if its budget were used up; the next one goes on from there.
+   *
+   * @returns Whether one is on.
+   */
+  stopRun(): boolean {
+    if (this.#recorder !== undefined) this.#stopAt = -Infinity;
+    return this.#recorder !== undefined;
   }
 
   #refuse(why: string): RunStart {
@@ -175,27 +220,34 @@ export class MirrorService {
     const traffic = new Traffic();
     const recorder = new RunRecorder(this.memory, { trigger, startedAt: this.#time(), traffic });
     this.#recorder = recorder;
+    const journal = new RunJournal(this.#options.log, recorder.startedAt);
+    journal.begin(trigger);
+    const stopSaying = sayProgress(() => recorder.progress, (line) => journal.say(line));
     try {
       await recorder.start();
-      return await this.#mirror(recorder, { traffic, lease });
+      const run = await this.#mirror(recorder, { traffic, lease, journal });
+      journal.end(run);
+      return run;
     } catch (error) {
-      this.#tell("error", messageOf(error));
       // Whoever has the lease now keeps the records.
-      if (lease.signal.aborted) return recorder.abandon(messageOf(lease.signal.reason));
-      return await recorder.fail(messageOf(error), this.#time());
+      const run = lease.signal.aborted
+        ? recorder.abandon(messageOf(lease.signal.reason))
+        : await recorder.fail(messageOf(error), this.#time());
+      journal.end(run);
+      return run;
     } finally {
+      stopSaying();
       recorder.stop();
       this.#recorder = undefined;
     }
   }
 
-  async #mirror(
-    recorder: RunRecorder,
-    { traffic, lease }: { traffic: Traffic; lease: Lease },
-  ): Promise<RunRecord> {
+  async #mirror(recorder: RunRecorder, { traffic, lease, journal }: RunParts): Promise<RunRecord> {
     const config = await this.check();
+    recorder.follow(config.rules);
     const onEvent = (event: CopyEvent) => {
       recorder.add(event);
+      journal.add(event);
       this.#options.onEvent?.(event);
     };
     const opened = await this.#options.openRegistries(config);
@@ -204,7 +256,10 @@ export class MirrorService {
       if (!this.#isStopped) this.#stopAt = this.#clock.now() + (this.#options.budget ?? Infinity);
       const report = await mirror(config.rules, this.#mirrorOptions(registries, onEvent));
       lease.signal.throwIfAborted();
-      return await recorder.finish(config.rules, report);
+      journal.failures(report, config.rules);
+      const run = await recorder.finish(config.rules, report);
+      await this.#options.onReport?.(report);
+      return run;
     } finally {
       opened.close();
     }
@@ -244,6 +299,6 @@ export class MirrorService {
   }
 
   #tell(level: "info" | "warn" | "error", message: string): void {
-    this.#options.onMessage?.(level, message);
+    this.#options.log?.write(level, message);
   }
 }

@@ -1,5 +1,6 @@
 /** What a scheduled mirror remembers of its runs: what the status page, its JSON and its metrics are made of. */
 
+import type { Progress } from "../../mirror/progress.ts";
 import type { ByteCounts, Report } from "../../mirror/report.ts";
 import type { Store, StoreKey, StoreValue } from "../../mirror/store/store.ts";
 
@@ -35,18 +36,6 @@ export interface RunRecord {
   error?: string;
 }
 
-/** How far a run is. */
-export interface Progress {
-  /** Images to copy. */
-  images: number;
-  /** Images copied. */
-  done: number;
-  /** Images that failed. */
-  failed: number;
-  /** Bytes read from sources. */
-  bytes: number;
-}
-
 /** What became of a rule's images, over all runs. */
 export interface RuleRecord {
   /** The rule's source, as written. */
@@ -71,7 +60,12 @@ export interface RuleRecord {
   bytes: number;
   /** Manifests pulled from its source, in all runs. */
   pulls: number;
+  /** What became of it in the last runs, a letter each, oldest first; see {@linkcode BEATS}. */
+  history?: string;
 }
+
+/** What a letter of a rule's history says: copied something, had nothing to do, failed, or was not reached. */
+export const BEATS = { copied: "c", unchanged: "o", failed: "f", pending: "p" } as const;
 
 /** What all runs come to, for counters that only rise. */
 export interface Sums {

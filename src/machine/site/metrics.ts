@@ -1,8 +1,8 @@
-/** The numbers of a scheduled mirror in the text format of Prometheus. */
+/** The numbers of a scheduled mirror in the text format of Prometheus, named by its conventions. */
 
 // prom-client is what most programs use for this. Here it would cost 70 ms, 10 MB and four packages for what are a few lines of
 // text, and `deno compile` 2.9 ends with a stack overflow on it, so that there would be no binary.
-import type { RunRecord } from "../service/status.ts";
+import type { Outcome, RunRecord } from "../service/status.ts";
 import type { StatusView } from "./status_view.ts";
 
 /** The content type of {@linkcode formatMetrics}. */
@@ -19,9 +19,20 @@ interface Metric {
   samples: Sample[];
 }
 
+/** Outcomes of runs; each has a number from the start, because an alert cannot compare with what is not there. */
+const OUTCOMES: Exclude<Outcome, "running">[] = ["done", "failed", "stopped", "error", "killed"];
+const IMAGE_OUTCOMES = ["copied", "unchanged", "skipped", "failed", "pending"] as const;
+
 /** Spells what a view shows; a view without names gives numbers without names. */
 export function formatMetrics(view: StatusView): string {
-  return metricsOf(view).filter(({ samples }) => samples.length > 0).map(formatMetric).join("\n");
+  const metrics = [
+    gauge("build_info", "Always 1, with the version of the program", [[{ version: view.version }, 1]]),
+    ...runMetrics(view),
+    ...lastRunMetrics(view.last),
+    ...sumMetrics(view),
+    ...ruleMetrics(view),
+  ];
+  return metrics.filter(({ samples }) => samples.length > 0).map(formatMetric).join("");
 }
 
 function formatMetric({ type, name, help, samples }: Metric): string {
@@ -40,63 +51,102 @@ function escapeValue(value: string): string {
   return value.replaceAll("\\", "\\\\").replaceAll("\n", "\\n").replaceAll('"', '\\"');
 }
 
-function metricsOf(view: StatusView): Metric[] {
-  return [...runMetrics(view), ...sumMetrics(view), ...ruleMetrics(view)];
-}
-
-function runMetrics({ isRunning, last, schedule }: StatusView): Metric[] {
+function runMetrics({ isRunning, progress, schedule, problem }: StatusView): Metric[] {
   const next: Sample[] = schedule === undefined ? [] : [[{}, seconds(schedule.nextRunAt)]];
+  const totals = progress?.totals;
+  const images = totals === undefined ? [] : samplesOf("outcome", IMAGE_OUTCOMES, totals);
+  const left: Sample[] = progress?.secondsLeft === undefined ? [] : [[{}, Math.round(progress.secondsLeft)]];
   return [
-    gauge("run_active", "Whether a run is on", [[{}, isRunning ? 1 : 0]]),
+    gauge("config_ok", "Whether the config can be used", single(problem === undefined ? 1 : 0)),
+    gauge("run_active", "Whether a run is on", single(isRunning ? 1 : 0)),
+    gauge("run_images", "Images of the run that is on, by what has become of them so far", images),
+    gauge("run_read_bytes", "Bytes read from sources in the run that is on", single(progress?.read ?? 0)),
+    gauge("run_left_seconds", "Time that the run that is on still takes, as far as it is known", left),
     gauge("next_run_timestamp_seconds", "When the next run is due", next),
-    ...(last === undefined ? [] : lastRunMetrics(last)),
   ];
 }
 
-function lastRunMetrics(run: RunRecord): Metric[] {
-  const metrics = [
-    gauge("last_run_images", "Images of the last run by outcome", labelled("outcome", { ...run.totals })),
-    gauge("last_run_outcome", "How the last run ended", [[{ outcome: run.outcome }, 1]]),
-  ];
-  if (run.finishedAt === undefined) return metrics;
-  const duration = seconds(run.finishedAt) - seconds(run.startedAt);
+/** 0 stands for never, so that an alert for what has not happened for long fires for what has never happened. */
+function lastRunMetrics(run: RunRecord | undefined): Metric[] {
+  const ended = run?.finishedAt === undefined ? 0 : seconds(run.finishedAt);
+  const duration = run === undefined || ended === 0 ? 0 : ended - seconds(run.startedAt);
+  const outcome = Object.fromEntries(OUTCOMES.map((one) => [one, one === run?.outcome ? 1 : 0]));
   return [
-    gauge("run_duration_seconds", "How long the last run took", [[{}, duration]]),
-    gauge("last_run_timestamp_seconds", "When the last run ended", [[{}, seconds(run.finishedAt)]]),
-    ...metrics,
+    gauge("last_run_timestamp_seconds", "When the last run ended, 0 for never", single(ended)),
+    gauge("last_run_duration_seconds", "How long the last run took", single(duration)),
+    gauge(
+      "last_run_outcome",
+      "1 for how the last run ended, 0 for all else",
+      samplesOf("outcome", OUTCOMES, outcome),
+    ),
+    gauge(
+      "last_run_images",
+      "Images of the last run by outcome",
+      samplesOf("outcome", IMAGE_OUTCOMES, run?.totals ?? {}),
+    ),
+    gauge(
+      "last_run_failed_rules",
+      "Rules that could not be turned into images",
+      single(run?.totals.rulesFailed ?? 0),
+    ),
   ];
 }
 
 function sumMetrics({ sums }: StatusView): Metric[] {
   const requests = Object.entries(sums.requests).flatMap(([registry, counts]) =>
-    Object.entries(counts).map(([status, count]): Sample => [{ registry, status }, count])
+    Object.entries(counts).map(([code, count]): Sample => [{ registry, code }, count])
   );
+  const { copied, mounted, skipped } = sums.bytes;
+  const limits = Object.entries(sums.rateLimits).map(([registry, left]): Sample => [{ registry }, left]);
   return [
-    counter("runs_total", "Runs by outcome", labelled("outcome", sums.runs)),
-    counter("images_total", "Images (a tag at one destination) by outcome", labelled("outcome", sums.images)),
+    counter("runs_total", "Runs by outcome", samplesOf("outcome", OUTCOMES, sums.runs)),
     counter(
-      "bytes_total",
-      "Bytes of blobs sent, mounted or found there",
-      labelled("kind", { ...sums.bytes }),
+      "images_total",
+      "Images (a tag at one destination) by outcome, in each run anew",
+      samplesOf("outcome", IMAGE_OUTCOMES, sums.images),
     ),
-    counter("requests_total", "Requests by registry and status, 0 without an answer", requests),
-    gauge("rate_limit_remaining", "Pulls a registry says are left", labelled("registry", sums.rateLimits)),
+    counter(
+      "failed_rules_total",
+      "Rules that could not be turned into images",
+      single(sums.images.rulesFailed ?? 0),
+    ),
+    counter("sent_bytes_total", "Bytes of blobs sent to destinations", single(copied)),
+    counter(
+      "mounted_bytes_total",
+      "Bytes of blobs taken from other repositories of the destination",
+      single(mounted),
+    ),
+    counter("present_bytes_total", "Bytes of blobs that were at the destination already", single(skipped)),
+    counter("requests_total", "Requests by registry and status code, 0 without an answer", requests),
+    gauge("rate_limit_remaining", "Pulls a registry says are left", limits),
   ];
 }
 
-function ruleMetrics({ rules = [], ruleCounts }: StatusView): Metric[] {
-  const success = rules.flatMap(({ source, lastSuccessAt }): Sample[] =>
-    lastSuccessAt === undefined ? [] : [[{ rule: source }, seconds(lastSuccessAt)]]
-  );
-  const failing = rules.map(({ source, failureCount }): Sample => [{ rule: source }, failureCount]);
-  const bytes = rules.map(({ source, bytes }): Sample => [{ rule: source }, bytes]);
-  const pulls = rules.map(({ source, pulls }): Sample => [{ rule: source }, pulls]);
+function ruleMetrics({ rules = [], ruleCounts, oldestSuccessAt }: StatusView): Metric[] {
+  const each = (valueOf: (rule: typeof rules[number]) => number) =>
+    rules.map((rule): Sample => [{ rule: rule.source }, valueOf(rule)]);
+  const success = each(({ lastSuccessAt }) => lastSuccessAt === undefined ? 0 : seconds(lastSuccessAt));
+  const oldest = oldestSuccessAt === undefined ? 0 : seconds(oldestSuccessAt);
+  const states = Object.entries(ruleCounts).map(([state, count]): Sample => [{ state }, count]);
   return [
-    gauge("rules", "Rules by state", labelled("state", ruleCounts)),
-    gauge("last_success_timestamp_seconds", "When a run last left nothing of a rule to be copied", success),
-    gauge("rule_failures", "Images of a rule that failed in the last run", failing),
-    counter("rule_bytes_total", "Bytes sent for a rule", bytes),
-    counter("rule_pulls_total", "Manifests pulled from a rule's source", pulls),
+    gauge("rules", "Rules by state", states),
+    gauge(
+      "oldest_success_timestamp_seconds",
+      "The earliest last success of any rule, 0 for never",
+      single(oldest),
+    ),
+    gauge(
+      "last_success_timestamp_seconds",
+      "When a run last left nothing of a rule to be copied, 0 for never",
+      success,
+    ),
+    gauge(
+      "rule_failed_images",
+      "Images of a rule that failed in the last run",
+      each(({ failureCount }) => failureCount),
+    ),
+    counter("rule_sent_bytes_total", "Bytes sent for a rule", each(({ bytes }) => bytes)),
+    counter("rule_pulls_total", "Manifests pulled from a rule's source", each(({ pulls }) => pulls)),
   ];
 }
 
@@ -108,8 +158,16 @@ function counter(name: string, help: string, samples: Sample[]): Metric {
   return { type: "counter", name, help, samples };
 }
 
-function labelled(label: string, counts: Record<string, number>): Sample[] {
-  return Object.entries(counts).map(([key, count]) => [{ [label]: key }, count]);
+function single(value: number): Sample[] {
+  return [[{}, value]];
+}
+
+function samplesOf(
+  label: string,
+  keys: readonly string[],
+  counts: Partial<Record<string, number>>,
+): Sample[] {
+  return keys.map((key) => [{ [label]: key }, counts[key] ?? 0]);
 }
 
 function seconds(time: string): number {

@@ -1,5 +1,7 @@
 /** How times, spans and counts are written on the status page. */
 
+import { html } from "hono/html";
+
 /** How long ago a time was, or how long it is until then: `5 min ago`, `in 2 h`. */
 export function formatDistance(time: number, now: number): string {
   const seconds = Math.round(Math.abs(time - now) / 1000);
@@ -24,4 +26,11 @@ export function formatTime(time: string): string {
 /** A number with its noun: `1 image`, `1,200 images`. */
 export function formatCount(count: number, noun: string): string {
   return `${count.toLocaleString("en-US")} ${count === 1 ? noun : `${noun}s`}`;
+}
+
+/** A time as a distance, with the time itself for machines and for whoever points at it. */
+export function timeOf(time: string, now: number): ReturnType<typeof html> {
+  return html`<time datetime="${time}" title="${formatTime(time)}">${
+    formatDistance(Date.parse(time), now)
+  }</time>`;
 }

@@ -1,15 +1,18 @@
 /** The web site of a scheduled mirror: the status page, the same as JSON and as metrics, health, and a run on demand. */
 
-import { type Context, Hono } from "hono";
+import { type Context, Hono, type MiddlewareHandler } from "hono";
 import { getCookie, setCookie } from "hono/cookie";
 import { messageOf } from "../../mirror/plan/failure.ts";
+import { type Clock, systemClock } from "../../registry/clock.ts";
 import { BriefCache } from "./brief_cache.ts";
 import { formatMetrics, METRICS_TYPE } from "./metrics.ts";
 import { OperatorToken, SESSION_SECONDS } from "./operator_token.ts";
 import type { Schedule } from "../service/schedule.ts";
 import type { MirrorService } from "../service/service.ts";
-import type { RunRecord } from "../service/status.ts";
+import { LIVE_SCRIPT } from "./live_script.ts";
+import { GuessBrake, isSecure, limitBody, requireSameOrigin } from "./site_guard.ts";
 import { renderPage, renderSignIn } from "./status_page.ts";
+import { streamChanges, streamRun } from "./status_stream.ts";
 import { hideNames, type StatusView, viewStatus } from "./status_view.ts";
 
 /** Options of {@linkcode createStatusSite}. */
@@ -24,14 +27,14 @@ export interface StatusSiteOptions {
   checkHealth?: () => Promise<void>;
   /** Milliseconds since 1970; `Date.now` unless told. */
   now?: () => number;
+  /** What makes whoever guesses the token wait. */
+  clock?: Clock;
 }
 
 /** Who asks: an operator, anybody, or somebody with a token that is wrong. */
 type Visitor = "operator" | "anybody" | "impostor";
 
 const COOKIE = "image-syncer-session";
-/** Milliseconds between two lines of a run that was asked for. */
-const LINE_INTERVAL = 1000;
 
 /** A site that answers requests; it needs no socket. */
 export function createStatusSite(options: StatusSiteOptions): (request: Request) => Promise<Response> {
@@ -41,23 +44,29 @@ export function createStatusSite(options: StatusSiteOptions): (request: Request)
     await next();
     for (const [name, value] of Object.entries(HEADERS)) context.header(name, value);
   });
+  app.use(site.brake);
+  app.post("*", requireSameOrigin(), limitBody());
   app.get("/", (context) => site.page(context));
   app.get("/status", (context) => site.json(context));
   app.get("/metrics", (context) => site.metrics(context));
   app.get("/healthz", (context) => site.health(context));
-  app.get("/sign-in", async (context) => context.html(await renderSignIn(false)));
+  app.get("/events", (context) => site.events(context));
+  app.get("/live.js", (context) => context.body(LIVE_SCRIPT, 200, { "content-type": "text/javascript" }));
+  app.get("/sign-in", async (context) => context.html(await renderSignIn()));
   app.post("/sign-in", (context) => site.signIn(context));
   app.post("/run", (context) => site.run(context));
+  app.post("/stop", (context) => site.stop(context));
   app.onError((error, context) => context.json({ error: messageOf(error) }, 500));
   return async (request) => await app.fetch(request);
 }
 
-/** Nothing but the page's own style is ever loaded, and nothing of it is kept by anybody. */
+/** Nothing but the page's own style and script is ever loaded, and nothing of it is kept by anybody. */
 const HEADERS = {
   "cache-control": "no-store",
   "content-security-policy":
-    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
-  "referrer-policy": "no-referrer",
+    "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; img-src data:; form-action 'self'; frame-ancestors 'none'; base-uri 'none'",
+  // Not "no-referrer": browsers would then say "Origin: null" of the page's own forms.
+  "referrer-policy": "same-origin",
   "x-content-type-options": "nosniff",
 };
 
@@ -66,31 +75,46 @@ class StatusSite {
   #token: OperatorToken;
   #now: () => number;
   #cache: BriefCache;
+  #brake: GuessBrake;
 
   constructor(options: StatusSiteOptions) {
     this.#options = options;
     this.#token = new OperatorToken(options.token);
     this.#now = options.now ?? Date.now;
     this.#cache = new BriefCache(this.#now);
+    this.#brake = new GuessBrake(options.clock ?? systemClock);
   }
+
+  /** Whoever shows a wrong token waits for the answer, wherever it is shown. */
+  brake: MiddlewareHandler = async (context, next) => {
+    const { path, method } = context.req;
+    const isOpen = ["/healthz", "/live.js"].includes(path) || path === "/run" && !this.#token.isSet;
+    const isGuess = context.req.header("authorization") !== undefined || method === "POST";
+    if (isOpen || !isGuess) return await next();
+    if (this.#brake.isFull) {
+      const error = "Cannot check another token now: too many were wrong";
+      return context.json({ error }, 429, { "retry-after": "10" });
+    }
+    if (this.#visitor(context) !== "impostor") return await next();
+    await this.#brake.hold();
+    return unauthorized(context);
+  };
 
   async page(context: Context): Promise<Response> {
     const visitor = this.#visitor(context);
-    if (visitor === "impostor") return unauthorized(context);
-    const isOperator = visitor === "operator";
-    const hasToken = this.#token.isSet;
-    const make = async () => renderPage(await this.#view(visitor), { isOperator, hasToken });
-    return context.html(await this.#cache.get(`page ${visitor}`, make));
+    const options = { isOperator: visitor === "operator", hasToken: this.#token.isSet };
+    const filter = (context.req.query("filter") ?? "").slice(0, 200);
+    const make = async () => renderPage(await this.#view(visitor), { ...options, filter });
+    // What somebody has typed is not kept: there would be no end of it.
+    return context.html(filter === "" ? await this.#cache.get(`page ${visitor}`, make) : await make());
   }
 
   async json(context: Context): Promise<Response> {
-    const visitor = this.#visitor(context);
-    return visitor === "impostor" ? unauthorized(context) : context.json(await this.#view(visitor));
+    return context.json(await this.#view(this.#visitor(context)));
   }
 
   async metrics(context: Context): Promise<Response> {
     const visitor = this.#visitor(context);
-    if (visitor === "impostor") return unauthorized(context);
     const make = async () => formatMetrics(await this.#view(visitor));
     const text = await this.#cache.get(`metrics ${visitor}`, make);
     return context.body(text, 200, { "content-type": METRICS_TYPE });
@@ -106,10 +130,19 @@ class StatusSite {
     }
   }
 
+  events(context: Context): Response {
+    const lines = streamChanges(this.#options.service);
+    if (lines === undefined) return context.text("too many watch already\n", 503);
+    return context.body(lines.pipeThrough(new TextEncoderStream()), 200, {
+      "content-type": "text/event-stream",
+    });
+  }
+
   async signIn(context: Context): Promise<Response> {
     const { token } = await context.req.parseBody();
     if (typeof token !== "string" || !this.#token.matches(token)) {
-      return context.html(await renderSignIn(true), 401);
+      await this.#brake.hold();
+      return context.html(await renderSignIn("That is not the token."), 401);
     }
     setCookie(context, COOKIE, this.#token.openSession(this.#now()), {
       httpOnly: true,
@@ -117,7 +150,7 @@ class StatusSite {
       path: "/",
       // Strict, so that no other site can start a run in an operator's name.
       sameSite: "Strict",
-      secure: new URL(context.req.url).protocol === "https:",
+      secure: isSecure(context),
     });
     return context.redirect("/", 303);
   }
@@ -130,11 +163,20 @@ class StatusSite {
     const { service } = this.#options;
     const start = await service.begin("request");
     this.#cache.clear();
-    const isForm = context.req.header("content-type")?.startsWith("application/x-www-form-urlencoded");
-    if (isForm) return context.redirect("/", 303);
+    if (isForm(context)) return context.redirect("/", 303);
     if (start.type === "refused") return context.json({ error: `Cannot run now: ${start.why}` }, 409);
     const lines = streamRun(service, start.end).pipeThrough(new TextEncoderStream());
     return context.body(lines, 200, { "content-type": "application/x-ndjson" });
+  }
+
+  stop(context: Context): Response {
+    if (this.#visitor(context) !== "operator") return unauthorized(context);
+    const isStopping = this.#options.service.stopRun();
+    this.#cache.clear();
+    if (isForm(context)) return context.redirect("/", 303);
+    return isStopping
+      ? context.json({ type: "stopping" })
+      : context.json({ error: "Cannot stop: no run is on" }, 409);
   }
 
   #visitor(context: Context): Visitor {
@@ -153,39 +195,27 @@ class StatusSite {
 
   async #readView(): Promise<StatusView> {
     const { service, schedule } = this.#options;
-    const { config, progress, refusal } = service;
+    const { config, progress, ruleProgress, refusal, problem } = service;
     const memory = await service.memory.read();
-    return viewStatus({ memory, config, schedule, now: this.#now(), progress, refusal });
+    return viewStatus({
+      memory,
+      config,
+      schedule,
+      now: this.#now(),
+      progress,
+      ruleProgress,
+      refusal,
+      problem,
+    });
   }
+}
+
+function isForm({ req }: Context): boolean {
+  return req.header("content-type")?.startsWith("application/x-www-form-urlencoded") ?? false;
 }
 
 function unauthorized(context: Context): Response {
   return context.json({ error: "Cannot show this: the token is missing or wrong" }, 401, {
     "www-authenticate": 'Bearer realm="image-syncer"',
-  });
-}
-
-/** A line each second for as long as the run lasts: on Deno Deploy, bytes that go out keep the program awake. */
-function streamRun(service: MirrorService, end: Promise<RunRecord>): ReadableStream<string> {
-  let timer: ReturnType<typeof setInterval> | undefined;
-  return new ReadableStream({
-    start(controller) {
-      const write = (line: object) => controller.enqueue(`${JSON.stringify(line)}\n`);
-      const say = () => write({ type: "running", ...service.progress });
-      say();
-      timer = setInterval(say, LINE_INTERVAL);
-      // Whoever stops listening cancels the stream; the run goes on.
-      const finish = (run: RunRecord) => {
-        if (timer === undefined) return;
-        clearInterval(timer);
-        write({ type: "ended", run });
-        controller.close();
-      };
-      end.then(finish, (error) => timer === undefined ? undefined : controller.error(error));
-    },
-    cancel() {
-      clearInterval(timer);
-      timer = undefined;
-    },
   });
 }

@@ -3,15 +3,37 @@
 import type { Config } from "../../mirror/config/config.ts";
 import { emptyRule } from "../service/rule_status.ts";
 import type { Schedule } from "../service/schedule.ts";
-import type { Memory, Progress, RuleRecord, RunRecord, Sums } from "../service/status.ts";
+import type { Progress } from "../../mirror/progress.ts";
+import type { RuleProgress } from "../service/run_recorder.ts";
+import type { Memory, RuleRecord, RunRecord, Sums } from "../service/status.ts";
 import { VERSION } from "../version.ts";
 
 /** A rule as it is shown. */
 export interface RuleView extends RuleRecord {
   /** Where it goes, as written. */
   destinations: string[];
-  /** `unknown` before its first run, `pending` while a run has left some of it to the next. */
-  state: "ok" | "failing" | "pending" | "unknown";
+  /** `unknown` before its first run, `running` while some of it is to be copied by the run that is on, `pending` while a run has
+   * left some of it to the next. */
+  state: RuleState;
+  /** Its images in the run that is on, if that runs in this process and has found any. */
+  live?: RuleProgress;
+}
+
+/** How a rule is. */
+export type RuleState = "failing" | "running" | "pending" | "unknown" | "ok";
+
+/** What is known of a registry, over all runs. */
+export interface RegistryView {
+  /** Its name. */
+  registry: string;
+  /** Requests in all. */
+  requests: number;
+  /** Requests that were answered 429. */
+  limited: number;
+  /** Requests that were answered 5xx, or not at all. */
+  failed: number;
+  /** Pulls that it said were left, when it was last asked. */
+  pullsLeft?: number;
 }
 
 /** The status page as data, and the answer of `/status`; plain JSON. */
@@ -24,6 +46,8 @@ export interface StatusView {
   schedule?: { expression: string; nextRunAt: string };
   /** Why nothing runs here. */
   refusal?: string;
+  /** Why the config cannot be used. */
+  problem?: string;
   /** Whether a run is on. */
   isRunning: boolean;
   /** How far it is. */
@@ -33,11 +57,15 @@ export interface StatusView {
   /** The last runs, oldest first. */
   runs: RunRecord[];
   /** How many rules there are, by state. */
-  ruleCounts: Record<RuleView["state"], number>;
+  ruleCounts: Record<RuleState, number>;
   /** What all runs come to. */
   sums: Sums;
+  /** When the rule that has been without success for longest last had one, in ISO 8601; not there when one never had. */
+  oldestSuccessAt?: string;
   /** Every rule in the order of the config; not there for who may see totals only. */
   rules?: RuleView[];
+  /** Every registry that was asked for anything; not there for who may see totals only. */
+  registries?: RegistryView[];
 }
 
 /** What a view is made of. */
@@ -52,19 +80,24 @@ export interface StatusParts {
   now: number;
   /** How far the run in this process is. */
   progress: Progress | undefined;
+  /** How far each rule is in that run, by its source. */
+  ruleProgress?: ReadonlyMap<string, RuleProgress> | undefined;
   /** Why nothing runs here. */
   refusal: string | undefined;
+  /** Why the config cannot be used. */
+  problem?: string | undefined;
 }
 
 /** Everything there is to see. */
-export function viewStatus({ memory, config, schedule, now, progress, refusal }: StatusParts): StatusView {
+export function viewStatus(parts: StatusParts): StatusView {
+  const { memory, config, now, progress, ruleProgress, refusal, problem } = parts;
   const live = progress ?? memory.live;
   // A run that says nothing any more has been killed; the next one will note it.
   const runs = memory.runs.map((run): RunRecord =>
     run.outcome === "running" && live === undefined ? { ...run, outcome: "killed" } : run
   );
   const rules = (config?.rules ?? []).map(({ source, destinations }) =>
-    viewRule(memory.rules.get(source) ?? emptyRule(source), destinations)
+    viewRule(memory.rules.get(source) ?? emptyRule(source), destinations, ruleProgress?.get(source))
   );
   const view: StatusView = {
     version: VERSION,
@@ -74,27 +107,59 @@ export function viewStatus({ memory, config, schedule, now, progress, refusal }:
     ruleCounts: countStates(rules),
     sums: memory.sums,
     rules,
+    registries: viewRegistries(memory.sums),
   };
   const last = runs.findLast(({ outcome }) => outcome !== "running");
   if (last !== undefined) view.last = last;
   if (live !== undefined) view.progress = live;
   if (refusal !== undefined) view.refusal = refusal;
+  if (problem !== undefined) view.problem = problem;
+  const oldest = oldestSuccessOf(rules);
+  if (oldest !== undefined) view.oldestSuccessAt = oldest;
+  return { ...view, ...viewSchedule(parts) };
+}
+
+function viewSchedule({ schedule, now }: StatusParts): Pick<StatusView, "schedule"> {
   const next = schedule?.nextAfter(now) ?? Infinity;
-  if (schedule !== undefined && next !== Infinity) {
-    view.schedule = { expression: schedule.text, nextRunAt: new Date(next).toISOString() };
-  }
-  return view;
+  if (schedule === undefined || next === Infinity) return {};
+  return { schedule: { expression: schedule.text, nextRunAt: new Date(next).toISOString() } };
+}
+
+function oldestSuccessOf(rules: readonly RuleView[]): string | undefined {
+  const times = rules.map(({ lastSuccessAt = "" }) => lastSuccessAt).sort();
+  return times[0] || undefined;
+}
+
+function viewRegistries({ requests, rateLimits }: Sums): RegistryView[] {
+  return Object.entries(requests).map(([registry, counts]) => {
+    const sumOf = (isWanted: (status: number) => boolean) =>
+      Object.entries(counts).reduce(
+        (sum, [status, count]) => isWanted(Number(status)) ? sum + count : sum,
+        0,
+      );
+    const view: RegistryView = {
+      registry,
+      requests: sumOf(() => true),
+      limited: sumOf((status) => status === 429),
+      failed: sumOf((status) => status === 0 || status >= 500),
+    };
+    const pullsLeft = rateLimits[registry];
+    return pullsLeft === undefined ? view : { ...view, pullsLeft };
+  });
 }
 
 /** The same without anything that names a registry, a repository or a reason. */
 export function hideNames(view: StatusView): StatusView {
-  const { rules: _rules, last, sums, ...rest } = view;
+  const { rules: _rules, registries: _registries, problem, last, sums, ...rest } = view;
   const open: StatusView = {
     ...rest,
     runs: view.runs.map(hideError),
     sums: { ...sums, requests: {}, rateLimits: {} },
   };
   if (last !== undefined) open.last = hideError(last);
+  if (problem !== undefined) {
+    open.problem = "the config cannot be used; why is shown to whoever has the token";
+  }
   return open;
 }
 
@@ -102,20 +167,23 @@ function hideError({ error: _error, ...run }: RunRecord): RunRecord {
   return run;
 }
 
-function viewRule(record: RuleRecord, destinations: string[]): RuleView {
-  const isKnown = record.lastSuccessAt !== undefined || record.images > 0;
-  const state = record.failureCount > 0
-    ? "failing"
-    : record.pending > 0
-    ? "pending"
-    : isKnown
-    ? "ok"
-    : "unknown";
-  return { ...record, destinations, state };
+function viewRule(record: RuleRecord, destinations: string[], live: RuleProgress | undefined): RuleView {
+  const view: RuleView = { ...record, destinations, state: stateOf(record, live) };
+  return live === undefined ? view : { ...view, live };
+}
+
+/** A run that is on says more than the last one, as far as it has got. */
+function stateOf(record: RuleRecord, live: RuleProgress | undefined): RuleState {
+  if (live !== undefined && live.failed > 0) return "failing";
+  if (live !== undefined && live.pending > 0) return "running";
+  if (live !== undefined) return "ok";
+  if (record.failureCount > 0) return "failing";
+  if (record.pending > 0) return "pending";
+  return record.lastSuccessAt !== undefined || record.images > 0 ? "ok" : "unknown";
 }
 
 function countStates(rules: readonly RuleView[]): StatusView["ruleCounts"] {
-  const counts = { ok: 0, failing: 0, pending: 0, unknown: 0 };
+  const counts = { failing: 0, running: 0, pending: 0, unknown: 0, ok: 0 };
   for (const { state } of rules) counts[state]++;
   return counts;
 }

@@ -59,6 +59,19 @@ export function withFields(log: Log, more: LogFields): Log {
   };
 }
 
+/** A log on standard error of a program that runs for years: every line has its time, and none is left out. */
+export function openServiceLog({ format, print }: LogOptions): Log {
+  return format === "json" ? jsonLog(print) : textLog(print);
+}
+
+/** A log that writes to two. */
+export function bothLogs(one: Log, other: Log): Log {
+  return {
+    write: (...line) => [one, other].forEach((log) => log.write(...line)),
+    close: () => [one, other].forEach((log) => log.close()),
+  };
+}
+
 function warningsLog(print: (line: string) => void): Log {
   const printed = new Set<string>();
   return {
@@ -71,8 +84,7 @@ function warningsLog(print: (line: string) => void): Log {
   };
 }
 
-/** Text as files have it: with its time, and every line of it. */
-export function textLog(print: (line: string) => void): Log {
+function textLog(print: (line: string) => void): Log {
   const write: Log["write"] = (level, message) =>
     print(`${new Date().toISOString()} ${level.toUpperCase().padEnd(5)} ${printableLine(message)}`);
   return { write, close: () => {} };

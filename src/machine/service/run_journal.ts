@@ -1,0 +1,93 @@
+/** What the log says of a scheduled run: one line when it begins and ends, one a failure, and nothing an operator may miss. */
+
+import type { Rule } from "../../mirror/config/config.ts";
+import { type CopyEvent, formatBytes, type Report } from "../../mirror/report.ts";
+import { type Level, type Log, logEvent, type LogFields, withFields } from "../terminal/log.ts";
+import { RuleIndex } from "./rule_status.ts";
+import type { Outcome, RunRecord, Trigger } from "./status.ts";
+
+/** How an outcome is told, and how much it matters. */
+const OUTCOMES: Record<Outcome, [level: Level, words: string]> = {
+  running: ["info", "is on"],
+  done: ["info", "is complete"],
+  failed: ["error", "ended with failures"],
+  stopped: ["warn", "was stopped and goes on next time"],
+  error: ["error", "could not go on"],
+  killed: ["error", "was killed"],
+};
+
+/** The log of one run, whose lines all carry the time at which it began as `run`. */
+export class RunJournal {
+  #log: Log | undefined;
+
+  /** @param run When the run began. */
+  constructor(log: Log | undefined, run: string) {
+    this.#log = log === undefined ? undefined : withFields(log, { run });
+  }
+
+  /** Says that the run begins, and why. */
+  begin(trigger: Trigger): void {
+    const why = trigger === "schedule" ? "by the schedule" : "because it was asked for";
+    this.#log?.write("info", `Run begins, ${why}`, { trigger });
+  }
+
+  /** Says how far it is. */
+  say(progress: string): void {
+    this.#log?.write("info", `Run goes on: ${progress}`);
+  }
+
+  /** Takes in one event: what is waited for and what is odd is said at once, what failed when it is sure to have. */
+  add(event: CopyEvent): void {
+    if (this.#log === undefined) return;
+    if (event.type === "warning" || event.type === "waiting" || event.type === "rate-limited") {
+      logEvent(this.#log, event);
+    }
+  }
+
+  /** Says what has failed in the end: each image and each rule once, however often it was tried. */
+  failures(report: Report, rules: readonly Rule[]): void {
+    const index = new RuleIndex(rules);
+    for (const { source, destination, error } of report.rules) {
+      this.#fail(error, destination === undefined ? { rule: source } : { rule: source, destination });
+    }
+    for (const { source, digest, destinations } of report.tasks) {
+      for (const { reference, status, error = "" } of destinations) {
+        if (status !== "failed") continue;
+        const fields: LogFields = { source, destination: reference };
+        const [rule] = index.rulesOf(source, reference);
+        if (rule !== undefined) fields.rule = rule.source;
+        if (digest !== undefined) fields.digest = digest;
+        this.#fail(error, fields);
+      }
+    }
+  }
+
+  /** Says how the run ended, how long it took and what it came to. */
+  end({ outcome, startedAt, finishedAt = startedAt, totals, bytes, error }: RunRecord): void {
+    const [level, words] = OUTCOMES[outcome];
+    const seconds = (Date.parse(finishedAt) - Date.parse(startedAt)) / 1000;
+    const { copied, unchanged, failed, rulesFailed, pending } = totals;
+    const counts =
+      `${copied} copied, ${unchanged} unchanged, ${failed} failed, ${rulesFailed} rules failed, ${pending} left`;
+    const why = error === undefined ? counts : error;
+    const fields: LogFields = {
+      outcome,
+      seconds,
+      copied,
+      unchanged,
+      failed,
+      rulesFailed,
+      pending,
+      bytes: bytes.copied,
+    };
+    if (error !== undefined) fields.error = error;
+    const sent = error === undefined ? `, ${formatBytes(bytes.copied)} sent` : "";
+    this.#log?.write(level, `Run ${words} after ${seconds.toFixed(1)} s: ${why}${sent}`, fields);
+  }
+
+  #fail(error: string, fields: LogFields): void {
+    const { source, rule, destination } = fields;
+    const where = `${source ?? rule}${destination === undefined ? "" : ` -> ${destination}`}`;
+    this.#log?.write("error", `failed ${where}: ${error}`, { ...fields, outcome: "failed", error });
+  }
+}
