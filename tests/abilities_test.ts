@@ -18,13 +18,13 @@ Deno.test("Abilities.chunk has no limit until a registry has shown one", () => {
   assertEquals(abilities.chunk, 16 * MIB);
 });
 
-Deno.test("Abilities.learnTooLarge() halves what was refused, down to 1 MiB", () => {
+Deno.test("Abilities.learnTooLarge() goes down to the smallest chunk in few steps", () => {
   const abilities = new Abilities();
   const chunks: number[] = [];
   let atOnce = 1024 * MIB;
   while (abilities.learnTooLarge(refusal(413), atOnce)) chunks.push(atOnce = abilities.chunk);
-  assertEquals(chunks, [16, 8, 4, 2, 1].map((size) => size * MIB));
-  assertEquals(abilities.chunk, MIB);
+  assertEquals(chunks, [16, 4, 1, 1 / 4, 1 / 16].map((size) => size * MIB));
+  assertEquals(abilities.chunk, MIB / 16);
 });
 
 Deno.test("Abilities.learnTooLarge() learns once from requests that were under way together", () => {
@@ -38,14 +38,14 @@ Deno.test("Abilities.learnTooLarge() learns once from requests that were under w
 Deno.test("Abilities.learnTooLarge() makes the first chunk smaller than what was refused", () => {
   const abilities = new Abilities();
   assertEquals(abilities.learnTooLarge(refusal(413), 3 * MIB + 1), true);
-  assertEquals(abilities.chunk, 3 * MIB / 2);
+  assertEquals(abilities.chunk, MIB);
 });
 
-Deno.test("Abilities.learnTooLarge() learns nothing from other failures, nor from small blobs", () => {
+Deno.test("Abilities.learnTooLarge() learns nothing from other failures, nor from the smallest chunk", () => {
   const abilities = new Abilities();
   assertEquals(abilities.learnTooLarge(refusal(400), 40 * MIB), false);
   assertEquals(abilities.learnTooLarge(new Error("413"), 40 * MIB), false);
-  assertEquals(abilities.learnTooLarge(refusal(413), MIB), false);
+  assertEquals(abilities.learnTooLarge(refusal(413), MIB / 16), false);
   assertEquals(abilities.chunk, Infinity);
 });
 
@@ -53,9 +53,9 @@ Deno.test("Abilities.canResume and canMount hold until a registry shows otherwis
   const abilities = new Abilities();
   const shown = () => [abilities.canResume, abilities.canMount];
   assertEquals(shown(), [true, true]);
-  abilities.learnNoResume();
+  abilities.canResume = false;
   assertEquals(shown(), [false, true]);
-  abilities.learnNoMount();
+  abilities.canMount = false;
   assertEquals(shown(), [false, false]);
 });
 

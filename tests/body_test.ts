@@ -1,14 +1,7 @@
-/** Tests of bytes on their way: bodies of a known length, and one source for many readers. */
+/** Tests of bytes on their way: bodies of a known length. */
 
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
-import {
-  type ByteSource,
-  bytesSource,
-  fanOut,
-  LaggardError,
-  LengthError,
-  UploadBody,
-} from "../src/registry/stream/body.ts";
+import { type ByteSource, bytesSource, LengthError, UploadBody } from "../src/registry/stream/body.ts";
 import { settle } from "./fake_clock.ts";
 import { generatedBytes } from "./registry.ts";
 import { readAll } from "./registry/blob_content.ts";
@@ -44,14 +37,6 @@ function streamOf(body: UploadBody): ReadableStream<Bytes> {
   assertInstanceOf(sent, Blob);
   assertEquals(sent.size, body.size);
   return sent.stream();
-}
-
-async function drain(source: ByteSource): Promise<number> {
-  let total = 0;
-  for (let piece = await source.read(); piece !== undefined; piece = await source.read()) {
-    total += piece.length;
-  }
-  return total;
 }
 
 Deno.test("bytesSource() gives its bytes once, and none after a cancel", async () => {
@@ -167,92 +152,4 @@ Deno.test("UploadBody cannot be sent twice by a redirect that is replayed", () =
     message = error instanceof TypeError ? error.message : "";
   }
   assertEquals(message, "Cannot send a streaming body twice");
-});
-
-Deno.test("fanOut() to one reader is the source itself", () => {
-  const source = new PieceSource([1]);
-  assertEquals(fanOut(source, 1, { lag: 1, patience: 1 }), [source]);
-});
-
-Deno.test("fanOut() gives each reader all bytes in buffers of its own, reading the source once", async () => {
-  const source = new PieceSource([3, 4, 5]);
-  const branches = fanOut(source, 3, { lag: 100, patience: 60_000 });
-  const all = await Promise.all(branches.map(async (branch) => {
-    const pieces: Bytes[] = [];
-    for (let piece = await branch.read(); piece !== undefined; piece = await branch.read()) {
-      pieces.push(piece.slice());
-      // As a runtime does that transfers what it is given.
-      structuredClone(piece.buffer, { transfer: [piece.buffer] });
-    }
-    return pieces;
-  }));
-  const expected = [generatedBytes(0, 3), generatedBytes(1, 4), generatedBytes(2, 5)];
-  assertEquals(all, [expected, expected, expected]);
-  assertEquals(source.reads, 4);
-});
-
-Deno.test("fanOut() lets the fastest reader get no further ahead than the lag", async () => {
-  const source = new PieceSource(Array(100).fill(4));
-  const [fast, slow] = fanOut(source, 2, { lag: 10, patience: 600_000 });
-  assert(fast !== undefined && slow !== undefined);
-  const ended = drain(fast);
-  await settle();
-  // Three pieces are 12 bytes, the first count above the lag.
-  assertEquals(source.reads, 3);
-  await slow.read();
-  await settle();
-  assertEquals(source.reads, 4);
-  slow.cancel("enough");
-  assertEquals(await ended, 400);
-  assertEquals(source.cancelled, []);
-});
-
-Deno.test("fanOut() drops a reader that does not move for the whole of the patience, the others go on", async () => {
-  const source = new PieceSource(Array(20).fill(4));
-  const [fast, stuck, other] = fanOut(source, 3, { lag: 10, patience: 1 });
-  assert(fast !== undefined && stuck !== undefined && other !== undefined);
-  assertEquals(await Promise.all([drain(fast), drain(other)]), [80, 80]);
-  await assertRejects(() => stuck.read(), LaggardError, "it fell 12 bytes behind the other destinations");
-  await assertRejects(() => stuck.read(), LaggardError);
-});
-
-Deno.test("fanOut() goes on for the others when one is cancelled, and ends the source with the last", async () => {
-  const source = new PieceSource([4, 4, 4]);
-  const [first, second] = fanOut(source, 2, { lag: 100, patience: 60_000 });
-  assert(first !== undefined && second !== undefined);
-  await first.read();
-  first.cancel("one");
-  first.cancel("again");
-  assertEquals(await first.read(), undefined);
-  assertEquals((await second.read())?.length, 4);
-  assertEquals(source.cancelled, []);
-  second.cancel("two");
-  assertEquals(source.cancelled, ["two"]);
-});
-
-Deno.test("fanOut() gives a failure of the source to all, after the bytes that came before", async () => {
-  const failure = new Error("source broke");
-  const branches = fanOut(new PieceSource([4, 4], failure), 3, { lag: 100, patience: 60_000 });
-  const [first] = branches;
-  assertStrictEquals(await assertRejects(() => drain(first ?? bytesSource(new Uint8Array()))), failure);
-  for (const branch of branches.slice(1)) {
-    assertEquals((await branch.read())?.length, 4);
-    assertEquals((await branch.read())?.length, 4);
-    assertStrictEquals(await assertRejects(() => branch.read()), failure);
-  }
-});
-
-Deno.test("fanOut() never reads the source twice at once", async () => {
-  let [reading, most, left] = [0, 0, 50];
-  const source: ByteSource = {
-    read: async () => {
-      most = Math.max(most, ++reading);
-      await settle();
-      reading--;
-      return left-- > 0 ? generatedBytes(left, 3) : undefined;
-    },
-    cancel: () => {},
-  };
-  const totals = await Promise.all(fanOut(source, 5, { lag: 9, patience: 60_000 }).map(drain));
-  assertEquals([totals, most], [[150, 150, 150, 150, 150], 1]);
 });

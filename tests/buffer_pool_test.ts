@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertStrictEquals } from "@std/assert";
 import type { ByteSource } from "../src/registry/stream/body.ts";
 import { BufferPool } from "../src/registry/stream/buffer_pool.ts";
-import { ReplaySource } from "../src/registry/stream/replay_source.ts";
+import { SharedSource } from "../src/registry/stream/shared_source.ts";
 
 const MIB = 1024 * 1024;
 
@@ -80,44 +80,41 @@ function sourceOf(pieces: readonly Piece[]): ByteSource & { recycled: Piece[] } 
   };
 }
 
+const OPTIONS = { kept: 8, lag: 100, patience: 60_000 };
+
 async function readAll(reader: ByteSource): Promise<void> {
   while (await reader.read() !== undefined) { /* Only what is kept of it counts. */ }
 }
 
-Deno.test("ReplaySource.finish() gives all memory back, each piece once", async () => {
+Deno.test("SharedSource.finish() gives all memory back, each piece once", async () => {
   const pieces = [1, 2, 3, 4].map((byte) => new Uint8Array(4).fill(byte));
   const source = sourceOf(pieces);
-  const replay = new ReplaySource(source, 8);
-  replay.isRecycling = true;
-  await readAll(replay.from(0));
+  const shared = new SharedSource(source, OPTIONS);
+  await readAll(shared.reader(0));
   assertEquals(source.recycled, pieces.slice(0, 2));
-  replay.finish();
+  shared.finish();
   assertEquals(source.recycled, pieces);
-  assertEquals([8, 15, 16].map((offset) => replay.canReplay(offset)), [false, false, true]);
-  replay.finish();
+  assertEquals([8, 15, 16].map((offset) => shared.canGive(offset)), [false, false, true]);
+  shared.finish();
   assertEquals(source.recycled.length, 4);
 });
 
-Deno.test("ReplaySource.finish() gives nothing back while others may look at it, and of a source that takes nothing", async () => {
+Deno.test("SharedSource.finish() gives nothing back that was not read, and of a source that takes nothing", async () => {
   const source = sourceOf([new Uint8Array(4), new Uint8Array(4)]);
-  const replay = new ReplaySource(source, 8);
-  await readAll(replay.from(0));
-  replay.finish();
+  new SharedSource(source, OPTIONS).finish();
   assertEquals(source.recycled, []);
   const { read, cancel } = sourceOf([new Uint8Array(4)]);
-  const other = new ReplaySource({ read, cancel }, 8);
-  other.isRecycling = true;
-  await readAll(other.from(0));
+  const other = new SharedSource({ read, cancel }, OPTIONS);
+  await readAll(other.reader(0));
   other.finish();
-  assertEquals(other.canReplay(0), false);
+  assertEquals(other.canGive(0), false);
 });
 
-Deno.test("ReplaySource.cancel() gives no memory back: somebody may still be sending it", async () => {
+Deno.test("SharedSource.cancel() gives no memory back: somebody may still be sending it", async () => {
   const source = sourceOf([new Uint8Array(4)]);
-  const replay = new ReplaySource(source, 8);
-  replay.isRecycling = true;
-  await readAll(replay.from(0));
-  replay.cancel("enough");
-  replay.finish();
+  const shared = new SharedSource(source, OPTIONS);
+  await readAll(shared.reader(0));
+  shared.cancel("enough");
+  shared.finish();
   assertEquals(source.recycled, []);
 });

@@ -2,9 +2,9 @@
 
 import { type Digest, digestOf } from "../src/oci/descriptor.ts";
 import type { Rule } from "../src/mirror/config/config.ts";
-import type { CopyContext } from "../src/mirror/copy/destination.ts";
+import type { CopyContext } from "../src/mirror/copy/copy_context.ts";
 import type { PlanContext } from "../src/mirror/plan/plan.ts";
-import { Presence } from "../src/mirror/copy/presence.ts";
+import { KnownBlobs } from "../src/mirror/copy/known_blobs.ts";
 import type { CopyEvent, Report } from "../src/mirror/report.ts";
 import { mirror, type MirrorOptions } from "../src/mirror/run.ts";
 import { MemoryStore } from "../src/mirror/store/store.ts";
@@ -99,7 +99,7 @@ export class MirrorSetup {
   context(options: Partial<CopyContext & PlanContext> = {}): CopyContext & PlanContext {
     return {
       registries: this.registries(),
-      presence: new Presence(),
+      known: new KnownBlobs(),
       slots: new TransferSlots(5),
       store: this.store,
       now: () => this.clock.now(),

@@ -7,13 +7,13 @@ import { TransferSlots } from "../registry/gate.ts";
 import type { CreateHasher } from "../registry/hasher.ts";
 import type { Registries } from "../registry/registries.ts";
 import type { Rule } from "./config/config.ts";
-import { copyTask } from "./copy/copy.ts";
+import type { CopyContext } from "./copy/copy_context.ts";
+import { ImageCopier } from "./copy/image_copy.ts";
+import { KnownBlobs } from "./copy/known_blobs.ts";
 import { messageOf } from "./plan/failure.ts";
 import { type CopyTask, makePlan, type Plan, type PlanContext, replan, retryPlan } from "./plan/plan.ts";
-import { Presence } from "./copy/presence.ts";
 import { type CopyEvent, type Report, ReportBuilder } from "./report.ts";
 import { MemoryStore, type Store } from "./store/store.ts";
-import type { CopyContext } from "./copy/destination.ts";
 
 /** Options of {@linkcode mirror}. */
 export interface MirrorOptions {
@@ -90,6 +90,7 @@ class Run {
   #options: MirrorOptions;
   #builder: ReportBuilder;
   #context: CopyContext & PlanContext;
+  #copier: ImageCopier;
   #clock: Clock;
   #tasks = new Map<string, CopyTask>();
   /** Images that somebody else has claimed. */
@@ -103,7 +104,7 @@ class Run {
     this.#builder = new ReportBuilder(this.#time());
     this.#context = {
       registries,
-      presence: new Presence(),
+      known: new KnownBlobs(),
       slots: new TransferSlots(options.concurrency ?? 5),
       store: options.store ?? new MemoryStore(),
       now: () => registries.clock.now(),
@@ -116,6 +117,7 @@ class Run {
       emit: (event) => this.#emit(event),
       signal: registries.signal,
     };
+    this.#copier = new ImageCopier(this.#context);
   }
 
   async plan(): Promise<Plan> {
@@ -150,6 +152,7 @@ class Run {
   }
 
   async #retry(plan: Plan): Promise<Plan> {
+    this.#context.known.forgetUnreadable();
     let next = plan;
     const fresh: CopyTask[] = [];
     if (plan.failed.some((failure) => !failure.isPermanent)) {
@@ -214,7 +217,7 @@ class Run {
       return;
     }
     try {
-      await copyTask(this.#context, task);
+      await this.#copier.copyImage(task);
     } catch (error) {
       this.#fail(task, error);
     } finally {
@@ -244,11 +247,11 @@ class Run {
 
   /** What earlier runs put where, as hints: read once, when there is something to copy. */
   async #loadHints(): Promise<void> {
-    const { store, presence } = this.#context;
+    const { store, known } = this.#context;
     for await (const { key } of store.list(["blob"])) {
       const [, registry, repository, digest] = key;
       if (registry !== undefined && repository !== undefined && digest !== undefined) {
-        presence.addHint(registry, repository, digest);
+        known.addHint(registry, repository, digest);
       }
     }
   }

@@ -1,24 +1,26 @@
-/** Step 2 of the walk, the wire: what a registry can do, learned from its answers and not from its name. */
+/** Step 2 of the walk, the wire: how one registry takes uploads, learned from its answers and not from its name. */
 
-import { defer, type Deferred } from "./deferred.ts";
+import { Once } from "./once.ts";
 import { RegistryError } from "./registry_error.ts";
 
-/** Bytes of a chunk when a registry has refused a blob as too large (Azure takes some 20 MB at once). */
-const FIRST_CHUNK = 16 * 1024 * 1024;
-/** Bytes of the smallest chunk that is tried. */
-const SMALLEST_CHUNK = 1024 * 1024;
+/**
+ * Bytes of the chunks that are tried one after the other when a blob is refused as too large at once: Azure takes some 20 MB,
+ * nginx 1 MiB unless told, some gateways less. Few steps, for each costs the chunk that is refused.
+ */
+const CHUNK_SIZES: readonly number[] = [16, 4, 1, 1 / 4, 1 / 16].map((mebibytes) => mebibytes * 1024 * 1024);
 
-/** What one registry has shown in this run of how it takes uploads. */
+/** What was learned in this run about how one registry takes uploads. Everything is possible until it shows otherwise. */
 export class Abilities {
-  #chunk = Infinity;
-  #canResume = true;
-  #canMount = true;
-  #postsWhole: boolean | Deferred<void> | undefined;
-
-  /** Bytes the registry takes at once; no limit until it has shown one. */
-  get chunk(): number {
-    return this.#chunk;
-  }
+  /** Bytes it takes at once. */
+  chunk: number = Infinity;
+  /** Whether an upload that broke off may be gone on with; GHCR keeps only the last part. */
+  canResume = true;
+  /** Whether mounting is worth asking for; Docker Hub refuses it outright. */
+  canMount = true;
+  /** Whether bytes are taken in PATCH alone, and the closing PUT must have none. */
+  isPatchOnly = false;
+  #postsWhole: boolean | undefined;
+  #trial = new Once<"post", void>();
 
   /**
    * Whether a refusal means "too large at once" and smaller chunks are left to try; if so they are used from now on.
@@ -27,21 +29,11 @@ export class Abilities {
    */
   learnTooLarge(error: unknown, atOnce: number): boolean {
     if (!(error instanceof RegistryError) || error.status !== 413) return false;
-    if (this.#chunk < atOnce) return true;
-    const next = Math.min(FIRST_CHUNK, Math.floor(atOnce / 2));
-    if (next < SMALLEST_CHUNK) return false;
-    this.#chunk = next;
+    if (this.chunk < atOnce) return true;
+    const next = CHUNK_SIZES.find((size) => size < atOnce);
+    if (next === undefined) return false;
+    this.chunk = next;
     return true;
-  }
-
-  /** Whether an upload that broke off may be gone on with. */
-  get canResume(): boolean {
-    return this.#canResume;
-  }
-
-  /** A resumed upload came to nothing (GHCR keeps only the last part): it is not tried there again. */
-  learnNoResume(): void {
-    this.#canResume = false;
   }
 
   /**
@@ -53,29 +45,16 @@ export class Abilities {
   async tryPostWhole<Opening extends { type: string }>(
     open: (mayPost: boolean) => Promise<Opening>,
   ): Promise<Opening> {
-    while (typeof this.#postsWhole === "object") await this.#postsWhole.promise;
+    let trial = this.#trial.get("post");
+    for (; trial !== undefined; trial = this.#trial.get("post")) await trial.catch(() => {});
     if (this.#postsWhole !== undefined) return await open(this.#postsWhole);
-    const trial = defer<void>();
-    this.#postsWhole = trial;
-    try {
-      const opening = await open(true);
-      this.#postsWhole = opening.type !== "opened";
-      return opening;
-    } catch (error) {
-      this.#postsWhole = undefined;
-      throw error;
-    } finally {
-      trial.resolve();
-    }
-  }
-
-  /** Whether mounting is worth asking for. */
-  get canMount(): boolean {
-    return this.#canMount;
-  }
-
-  /** A mount was refused outright (Docker Hub: 400): it is not asked for again. */
-  learnNoMount(): void {
-    this.#canMount = false;
+    return await new Promise<Opening>((resolve, reject) => {
+      const attempt = async () => {
+        const opening = await open(true);
+        this.#postsWhole = opening.type !== "opened";
+        resolve(opening);
+      };
+      this.#trial.do("post", attempt).catch(reject);
+    });
   }
 }

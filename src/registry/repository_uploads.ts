@@ -24,7 +24,7 @@ export class RepositoryUploads extends RepositoryRequests {
    * @throws {RegistryError} when the registry refuses.
    */
   async openUpload(digest: Digest, options: OpenUploadOptions = {}): Promise<UploadOpening> {
-    const { mountFrom, bytes, signal } = options;
+    const { mountFrom, bytes, attempts, signal } = options;
     const action = `push blob "${digest}" to "${this.registry.host}/${this.name}"`;
     const scopes = this.scopes();
     let query = bytes === undefined ? "" : `?digest=${encodeURIComponent(digest)}`;
@@ -40,6 +40,7 @@ export class RepositoryUploads extends RepositoryRequests {
       headers: { "content-type": "application/octet-stream" },
       body: bytes ?? new Uint8Array(),
       expect: query === "" ? [202] : [201, 202],
+      ...(attempts === undefined ? {} : { attempts }),
       signal,
     });
     await response.body?.cancel();

@@ -20,6 +20,8 @@ export interface OpenUploadOptions {
   mountFrom?: string | undefined;
   /** The blob itself, for a registry that takes it at once; others open an upload. */
   bytes?: Uint8Array<ArrayBuffer> | undefined;
+  /** Attempts it gets, where they differ from the limit. */
+  attempts?: number | undefined;
   /** Ends the request. */
   signal?: AbortSignal | undefined;
 }

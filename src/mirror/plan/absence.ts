@@ -4,12 +4,12 @@ import { pooledMap } from "@std/async/pool";
 import { formatReference, type Reference } from "../../oci/reference.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
 import { type LookContext, rememberedDigest } from "./look.ts";
-import type { Presence } from "../copy/presence.ts";
+import type { KnownBlobs } from "../copy/known_blobs.ts";
 
 /** What finding out needs. */
 export interface AbsenceContext extends LookContext {
   /** Takes note of repositories that are empty. */
-  presence: Presence;
+  known: KnownBlobs;
 }
 
 /** Repositories that are listed at once; the gates of the registries bound the requests. */
@@ -49,12 +49,12 @@ async function listAbsent(references: readonly Reference[], context: AbsenceCont
   try {
     const tags = new Set<string>();
     for await (const page of repository.listTags(context.signal)) for (const tag of page) tags.add(tag);
-    if (tags.size === 0) context.presence.setEmpty(repository);
+    if (tags.size === 0) context.known.setEmpty(repository);
     return references.filter(({ tag }) => !tags.has(tag ?? "")).map(formatReference);
   } catch (error) {
     context.signal?.throwIfAborted();
     if (!(error instanceof RegistryError) || !error.hasCode("NAME_UNKNOWN")) return [];
-    context.presence.setEmpty(repository);
+    context.known.setEmpty(repository);
     return references.map(formatReference);
   }
 }

@@ -238,6 +238,14 @@ export function blobKey(registry: string, repository: string, digest: Digest): S
 }
 
 /**
+ * Key of "an upload of this blob was left in the middle"; the value is `{ location, chunkMinimum }`: where it goes on, and
+ * the bytes a chunk must at least have, or `null`.
+ */
+export function uploadKey(registry: string, repository: string, digest: Digest): StoreKey {
+  return ["upload", registry, repository, digest];
+}
+
+/**
  * Key of "this tag was copied at this digest"; the value is `{ digest, source, copiedAt }`: the digest pushed, the
  * reference it was read from, and when in milliseconds since 1970.
  */

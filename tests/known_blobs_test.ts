@@ -1,7 +1,7 @@
 /** Tests of what is known to be where: what a run saw, what a store says, and what happens when that is wrong. */
 
 import { assertEquals, assertStrictEquals } from "@std/assert";
-import { Presence } from "../src/mirror/copy/presence.ts";
+import { KnownBlobs } from "../src/mirror/copy/known_blobs.ts";
 import { blobKey, tagKey } from "../src/mirror/store/store.ts";
 import type { Repository } from "../src/registry/repository.ts";
 import { Registries } from "../src/registry/registries.ts";
@@ -25,79 +25,92 @@ function repository(name: string, registry = DESTINATION): Repository {
   return REGISTRIES.open({ registry, repository: name }, "pull,push");
 }
 
-Deno.test("Presence.has() knows what was added, for that repository alone", () => {
-  const presence = new Presence();
-  presence.add(repository("a"), DIGEST);
-  assertEquals(presence.has(repository("a"), DIGEST), true);
-  assertEquals(presence.has(repository("b"), DIGEST), false);
-  assertEquals(presence.has(repository("a", SOURCE), DIGEST), false);
-  assertEquals(presence.has(repository("a"), buildLayer(2).digest), false);
+Deno.test("KnownBlobs.has() knows what was added, for that repository alone", () => {
+  const known = new KnownBlobs();
+  known.add(repository("a"), DIGEST);
+  assertEquals(known.has(repository("a"), DIGEST), true);
+  assertEquals(known.has(repository("b"), DIGEST), false);
+  assertEquals(known.has(repository("a", SOURCE), DIGEST), false);
+  assertEquals(known.has(repository("a"), buildLayer(2).digest), false);
 });
 
-Deno.test("Presence.has() takes no hint for a fact", () => {
-  const presence = new Presence();
-  presence.addHint(DESTINATION, "a", DIGEST);
-  assertEquals(presence.has(repository("a"), DIGEST), false);
-  assertEquals(presence.isHinted(repository("a"), DIGEST), true);
-  assertEquals(presence.isHinted(repository("b"), DIGEST), false);
+Deno.test("KnownBlobs.has() takes no hint for a fact", () => {
+  const known = new KnownBlobs();
+  known.addHint(DESTINATION, "a", DIGEST);
+  assertEquals(known.has(repository("a"), DIGEST), false);
+  assertEquals(known.isHinted(repository("a"), DIGEST), true);
+  assertEquals(known.isHinted(repository("b"), DIGEST), false);
 });
 
-Deno.test("Presence.holderOf() names another repository of the same registry, seen rather than hinted", () => {
-  const presence = new Presence();
-  assertEquals(presence.holderOf(repository("a"), DIGEST), undefined);
-  presence.addHint(DESTINATION, "a", DIGEST);
-  assertEquals(presence.holderOf(repository("a"), DIGEST), undefined);
-  presence.addHint(DESTINATION, "hinted", DIGEST);
-  presence.addHint(SOURCE, "elsewhere", DIGEST);
-  assertEquals(presence.holderOf(repository("a"), DIGEST), "hinted");
-  presence.add(repository("seen"), DIGEST);
-  assertEquals(presence.holderOf(repository("a"), DIGEST), "seen");
-  assertEquals(presence.holderOf(repository("seen"), DIGEST), "a");
+Deno.test("KnownBlobs.holderOf() names another repository of the same registry, seen rather than hinted", () => {
+  const known = new KnownBlobs();
+  assertEquals(known.holderOf(repository("a"), DIGEST), undefined);
+  known.addHint(DESTINATION, "a", DIGEST);
+  assertEquals(known.holderOf(repository("a"), DIGEST), undefined);
+  known.addHint(DESTINATION, "hinted", DIGEST);
+  known.addHint(SOURCE, "elsewhere", DIGEST);
+  assertEquals(known.holderOf(repository("a"), DIGEST), "hinted");
+  known.add(repository("seen"), DIGEST);
+  assertEquals(known.holderOf(repository("a"), DIGEST), "seen");
+  assertEquals(known.holderOf(repository("seen"), DIGEST), "a");
 });
 
-Deno.test("Presence.forget() forgets all of one repository, also as one to mount from", () => {
-  const presence = new Presence();
-  presence.setEmpty(repository("a"));
-  presence.add(repository("a"), DIGEST);
-  presence.add(repository("b"), DIGEST);
-  presence.forget(repository("a"));
-  assertEquals(presence.has(repository("a"), DIGEST), false);
-  assertEquals(presence.has(repository("b"), DIGEST), true);
-  assertEquals(presence.isEmpty(repository("a"), DIGEST), false);
-  assertEquals(presence.holderOf(repository("c"), DIGEST), "b");
+Deno.test("KnownBlobs.forget() forgets all of one repository, also as one to mount from", () => {
+  const known = new KnownBlobs();
+  known.setEmpty(repository("a"));
+  known.add(repository("a"), DIGEST);
+  known.add(repository("b"), DIGEST);
+  known.forget(repository("a"));
+  assertEquals(known.has(repository("a"), DIGEST), false);
+  assertEquals(known.has(repository("b"), DIGEST), true);
+  assertEquals(known.isEmpty(repository("a"), DIGEST), false);
+  assertEquals(known.holderOf(repository("c"), DIGEST), "b");
 });
 
-Deno.test("Presence.isEmpty() holds for an empty repository, but not for content hinted to be there", () => {
-  const presence = new Presence();
-  assertEquals(presence.isEmpty(repository("a"), DIGEST), false);
-  presence.setEmpty(repository("a"));
-  assertEquals(presence.isEmpty(repository("a"), DIGEST), true);
-  assertEquals(presence.isEmpty(repository("b"), DIGEST), false);
-  presence.addHint(DESTINATION, "a", DIGEST);
-  assertEquals(presence.isEmpty(repository("a"), DIGEST), false);
+Deno.test("KnownBlobs.isEmpty() holds for an empty repository, but not for content hinted to be there", () => {
+  const known = new KnownBlobs();
+  assertEquals(known.isEmpty(repository("a"), DIGEST), false);
+  known.setEmpty(repository("a"));
+  assertEquals(known.isEmpty(repository("a"), DIGEST), true);
+  assertEquals(known.isEmpty(repository("b"), DIGEST), false);
+  known.addHint(DESTINATION, "a", DIGEST);
+  assertEquals(known.isEmpty(repository("a"), DIGEST), false);
 });
 
-Deno.test("Presence.poisonOf() is known for one source alone", () => {
-  const presence = new Presence();
+Deno.test("KnownBlobs.unreadable() is known for one source alone, and for one pass", () => {
+  const known = new KnownBlobs();
   const error = new Error("missing");
-  presence.setPoison(repository("a", SOURCE), DIGEST, error);
-  assertStrictEquals(presence.poisonOf(repository("a", SOURCE), DIGEST), error);
-  assertEquals(presence.poisonOf(repository("b", SOURCE), DIGEST), undefined);
-  assertEquals([presence.isPoison(error), presence.isPoison(new Error("missing"))], [true, false]);
+  known.setUnreadable(repository("a", SOURCE), DIGEST, error);
+  assertStrictEquals(known.unreadable(repository("a", SOURCE), DIGEST), error);
+  assertEquals(known.unreadable(repository("b", SOURCE), DIGEST), undefined);
+  known.forgetUnreadable();
+  assertEquals(known.unreadable(repository("a", SOURCE), DIGEST), undefined);
 });
 
-Deno.test("Presence.flight() is over when it has ended, whichever way, unless another began", async () => {
-  const presence = new Presence();
-  const [first, second] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-  presence.setFlight("key", first.promise);
-  assertStrictEquals(presence.flight("key"), first.promise);
-  presence.setFlight("key", second.promise);
-  first.resolve();
-  await first.promise;
-  assertStrictEquals(presence.flight("key"), second.promise);
-  second.reject(new Error("failed"));
-  await second.promise.catch(() => {});
-  assertEquals(presence.flight("key"), undefined);
+Deno.test("KnownBlobs.has() knows each of many repositories, and none that was forgotten", () => {
+  const places = ["a", "b", "c"].map((name) => repository(name));
+  for (const count of [1, 2, 3]) {
+    const known = new KnownBlobs();
+    const added = places.slice(0, count);
+    for (const place of [...added, repository("a", SOURCE)]) known.add(place, DIGEST);
+    for (const place of places) assertEquals(known.has(place, DIGEST), added.includes(place));
+    const [first] = places;
+    if (first === undefined) continue;
+    known.forget(first);
+    for (const place of places) {
+      assertEquals(known.has(place, DIGEST), place !== first && added.includes(place));
+    }
+    assertEquals(known.has(repository("a", SOURCE), DIGEST), true);
+    known.add(first, DIGEST);
+    assertEquals(known.has(first, DIGEST), true);
+  }
+});
+
+Deno.test("KnownBlobs.isDoubted() holds for a repository that has shown that what was known is wrong", () => {
+  const known = new KnownBlobs();
+  assertEquals(known.isDoubted(repository("a")), false);
+  known.forget(repository("a"));
+  assertEquals([known.isDoubted(repository("a")), known.isDoubted(repository("b"))], [true, false]);
 });
 
 const IMAGE = buildMultiPlatform(["amd64", "arm64"]);
@@ -190,7 +203,7 @@ function losing(times: number): MirrorSetup {
   return setup;
 }
 
-Deno.test("copyTask() pushes blobs once more when the registry says they are missing", async () => {
+Deno.test("copyImage() pushes blobs once more when the registry says they are missing", async () => {
   const setup = losing(1);
   const report = await setup.run(RULE, { retries: 0 });
   assertEquals(report.totals.copied, 1, JSON.stringify(report.tasks));
@@ -198,7 +211,7 @@ Deno.test("copyTask() pushes blobs once more when the registry says they are mis
   assertEquals(setup.destination.count({ method: "PUT", kind: "manifest" }), 2);
 });
 
-Deno.test("copyTask() gives up when the registry says so again", async () => {
+Deno.test("copyImage() gives up when the registry says so again", async () => {
   const setup = losing(100);
   const report = await setup.run(RULE, { retries: 0 });
   assertEquals(report.totals.failed, 1);
@@ -206,7 +219,7 @@ Deno.test("copyTask() gives up when the registry says so again", async () => {
   assertEquals(setup.destination.count({ method: "PUT", kind: "manifest" }), 2);
 });
 
-Deno.test("copyTask() pushes a child of an index once more when the registry has lost it", async () => {
+Deno.test("copyImage() pushes a child of an index once more when the registry has lost it", async () => {
   let isLost = false;
   const setup = setUpMirror({
     destination: {

@@ -1,7 +1,7 @@
 /** Tests of copying images: every shape to the byte, children before parents, and registries with habits of their own. */
 
 import { assert, assertEquals } from "@std/assert";
-import { copyTask } from "../src/mirror/copy/copy.ts";
+import { ImageCopier } from "../src/mirror/copy/image_copy.ts";
 import { makePlan } from "../src/mirror/plan/plan.ts";
 import { tagKey } from "../src/mirror/store/store.ts";
 import {
@@ -99,18 +99,18 @@ const SHAPES: Record<string, () => Image> = {
 };
 
 for (const [name, build] of Object.entries(SHAPES)) {
-  Deno.test(`copyTask() copies ${name} to the byte`, async () => {
+  Deno.test(`copyImage() copies ${name} to the byte`, async () => {
     await assertCopies(build());
   });
 }
 
-Deno.test("copyTask() copies random graphs to the byte", async () => {
+Deno.test("copyImage() copies random graphs to the byte", async () => {
   for (let seed = 1; seed <= 150; seed++) {
     await assertCopies(buildRandomImage(seed));
   }
 });
 
-Deno.test("copyTask() copies random graphs into one repository and another, each blob once", async () => {
+Deno.test("copyImage() copies random graphs into one repository and another, each blob once", async () => {
   const setup = setUpMirror({ source: LOOSE });
   const images = Array.from({ length: 60 }, (_, seed) => buildRandomImage(seed));
   for (const [seed, image] of images.entries()) pushImage(setup.source, "from/all", `t${seed}`, image);
@@ -141,13 +141,13 @@ const QUIRKS: Record<string, Quirks> = {
 };
 
 for (const [name, quirks] of Object.entries(QUIRKS)) {
-  Deno.test(`copyTask() copies to a registry that ${name}`, async () => {
+  Deno.test(`copyImage() copies to a registry that ${name}`, async () => {
     for (const build of Object.values(SHAPES)) await assertCopies(build(), quirks);
   });
 }
 
 for (const quirk of ["headWithoutDigest", "headWithoutLength", "noRangeRequests", "strictAccept"] as const) {
-  Deno.test(`copyTask() copies from a registry with the quirk ${quirk}`, async () => {
+  Deno.test(`copyImage() copies from a registry with the quirk ${quirk}`, async () => {
     for (const build of Object.values(SHAPES)) {
       const setup = setUpMirror({ source: { ...LOOSE, quirks: { [quirk]: true } } });
       pushImage(setup.source, "from/image", "v1", build());
@@ -158,7 +158,7 @@ for (const quirk of ["headWithoutDigest", "headWithoutLength", "noRangeRequests"
   });
 }
 
-Deno.test("copyTask() leaves out a layer with urls that the source does not serve", async () => {
+Deno.test("copyImage() leaves out a layer with urls that the source does not serve", async () => {
   const setup = setUpMirror({ destination: { allowMissingBlobs: true } });
   const layer = foreignLayer(8);
   const image = buildImage({ layers: [layer, buildLayer(9)] });
@@ -173,7 +173,7 @@ Deno.test("copyTask() leaves out a layer with urls that the source does not serv
   assertEquals(report.bytes.skipped, 0);
 });
 
-Deno.test("copyTask() copies a layer with urls that the source serves itself", async () => {
+Deno.test("copyImage() copies a layer with urls that the source serves itself", async () => {
   const setup = setUpMirror();
   const layer = foreignLayer(8);
   assert("content" in layer);
@@ -185,7 +185,7 @@ Deno.test("copyTask() copies a layer with urls that the source serves itself", a
   assert(setup.destination.state.repository("to/image").blobs.has(layer.content.digest));
 });
 
-Deno.test("copyTask() copies by digest, to a digest and to a tag", async () => {
+Deno.test("copyImage() copies by digest, to a digest and to a tag", async () => {
   const setup = setUpMirror();
   const image = buildMultiPlatform(["amd64", "arm64"]);
   pushImage(setup.source, "from/image", undefined, image);
@@ -198,7 +198,7 @@ Deno.test("copyTask() copies by digest, to a digest and to a tag", async () => {
 
 const RULE = { [`${SOURCE}/from/image:v1`]: `${DESTINATION}/to/image` };
 
-Deno.test("copyTask() puts nothing but the tag where the image is there under another", async () => {
+Deno.test("copyImage() puts nothing but the tag where the image is there under another", async () => {
   const setup = setUpMirror();
   const image = buildMultiPlatform(["amd64", "arm64"]);
   pushImage(setup.source, "from/image", "v1", image);
@@ -210,7 +210,7 @@ Deno.test("copyTask() puts nothing but the tag where the image is there under an
   assertEquals(setup.source.count({ kind: "blob" }), 0);
 });
 
-Deno.test("copyTask() asks for no child that the destination has, and looks for each once", async () => {
+Deno.test("copyImage() asks for no child that the destination has, and looks for each once", async () => {
   const setup = setUpMirror();
   const [old, fresh] = [buildImage({ seed: 1 }), buildImage({ seed: 2 })];
   pushImage(setup.source, "from/image", "v1", buildIndex([old, fresh]));
@@ -234,20 +234,20 @@ function withImmutable(change: (text: string) => string): MirrorSetup {
   return setup;
 }
 
-Deno.test("copyTask() leaves an unchangeable tag as it is that differs in white space alone", async () => {
+Deno.test("copyImage() leaves an unchangeable tag as it is that differs in white space alone", async () => {
   const setup = withImmutable((text) => JSON.stringify(JSON.parse(text)));
   assertEquals((await setup.run(RULE)).totals, totals({ copied: 1 }));
   assertEquals(setup.eventsOf("warning").length, 1);
 });
 
-Deno.test("copyTask() fails at an unchangeable tag that is another image", async () => {
+Deno.test("copyImage() fails at an unchangeable tag that is another image", async () => {
   const setup = withImmutable((text) => text.replace("schemaVersion", "schemaVersion2"));
   const report = await setup.run(RULE);
   assertEquals(report.totals, totals({ failed: 1 }));
   assert(report.tasks[0]?.error?.includes("ImageTagAlreadyExistsException"), report.tasks[0]?.error);
 });
 
-Deno.test("copyTask() refuses indexes that are nested without end", async () => {
+Deno.test("copyImage() refuses indexes that are nested without end", async () => {
   let image = AMD;
   for (let depth = 0; depth < 20; depth++) image = buildIndex([image]);
   const setup = setUpMirror();
@@ -257,17 +257,18 @@ Deno.test("copyTask() refuses indexes that are nested without end", async () => 
   assert(report.tasks[0]?.error?.includes("nested more than 16 deep"), report.tasks[0]?.error);
 });
 
-Deno.test("copyTask() copies what the plan saw, although the tag has moved since", async () => {
+Deno.test("copyImage() copies what the plan saw, although the tag has moved since", async () => {
   const setup = setUpMirror();
   pushImage(setup.source, "from/image", "v1", AMD);
   const context = setup.context();
+  const copier = new ImageCopier(context);
   const plan = await makePlan(rulesOf(RULE), context);
   pushImage(setup.source, "from/image", "v1", ARM);
-  for (const task of plan.tasks) await copyTask(context, task);
+  for (const task of plan.tasks) await copier.copyImage(task);
   assertHolds(setup.destination, "to/image", "v1", AMD);
 });
 
-Deno.test("copyTask() remembers in the store which digest a tag got", async () => {
+Deno.test("copyImage() remembers in the store which digest a tag got", async () => {
   const setup = setUpMirror();
   pushImage(setup.source, "from/image", "v1", AMD);
   await setup.run(RULE);

@@ -2,7 +2,7 @@
 
 import { createHash } from "node:crypto";
 import { assert, assertEquals } from "@std/assert";
-import { copyTask } from "../src/mirror/copy/copy.ts";
+import { ImageCopier } from "../src/mirror/copy/image_copy.ts";
 import { makePlan } from "../src/mirror/plan/plan.ts";
 import { buildImage, buildLayer, buildSchema1, type Image, pushImage } from "./images.ts";
 import {
@@ -46,12 +46,12 @@ function ruleTo(...hosts: string[]): Record<string, string[]> {
 function partsOf(registry: TestRegistry): string[] {
   return registry.requests
     .filter(({ kind, contentLength = 0, bytesIn }) =>
-      kind === "upload" && (contentLength > MIB || bytesIn > MIB)
+      kind === "upload" && (contentLength >= MIB || bytesIn >= MIB)
     )
     .map(({ method, bytesIn, status }) => `${method} ${bytesIn} ${status}`);
 }
 
-Deno.test("Transfer.run() reads a source once for three destinations", async () => {
+Deno.test("BlobDelivery.run() reads a source once for three destinations", async () => {
   const [two, three] = [createRegistry(), createRegistry()];
   const setup = withImage(LARGE, { others: { "two.test": two, "three.test": three } });
   const report = await setup.run(ruleTo(DESTINATION, "two.test", "three.test"));
@@ -64,7 +64,7 @@ Deno.test("Transfer.run() reads a source once for three destinations", async () 
   assertEquals(setup.source.count({ method: "GET", kind: "manifest" }), 1);
 });
 
-Deno.test("Transfer.run() goes on without a destination that refuses", async () => {
+Deno.test("BlobDelivery.run() goes on without a destination that refuses", async () => {
   const full = answeringUploads(() => new Response("quota exceeded", { status: 403 }));
   const setup = withImage(LARGE, { others: { "full.test": full } });
   const report = await setup.run(ruleTo("full.test", DESTINATION));
@@ -74,7 +74,7 @@ Deno.test("Transfer.run() goes on without a destination that refuses", async () 
   assertEquals(report.tasks[0]?.destinations[0]?.isPermanent, true);
 });
 
-Deno.test("Transfer.run() goes on without a destination that takes no more bytes", async () => {
+Deno.test("BlobDelivery.run() goes on without a destination that takes no more bytes", async () => {
   const stalled = answeringUploads(({ signal }) =>
     new Promise((_, reject) => signal.addEventListener("abort", () => reject(signal.reason)))
   );
@@ -87,7 +87,7 @@ Deno.test("Transfer.run() goes on without a destination that takes no more bytes
   assertEquals(failure?.isPermanent, false);
 });
 
-Deno.test("Transfer.run() gives up the uploads that it does not finish", async () => {
+Deno.test("BlobDelivery.run() gives up the uploads that it does not finish", async () => {
   const setup = withImage(LARGE, {
     destination: { quirks: { noSinglePost: true } },
     source: {
@@ -99,16 +99,16 @@ Deno.test("Transfer.run() gives up the uploads that it does not finish", async (
   assertEquals(setup.destination.state.repository("to/image").uploads.size, 0);
 });
 
-Deno.test("Transfer.run() sends chunks where a blob is too large for one request", async () => {
+Deno.test("BlobDelivery.run() sends chunks where a blob is too large for one request", async () => {
   const setup = withImage(LARGE, { destination: { quirks: { maxRequestBytes: 3 * MIB } } });
   const report = await setup.run(RULE, { retries: 0 });
   assertEquals(report.totals.copied, 1, JSON.stringify(report.tasks));
   assertHolds(setup.destination, "to/image", "v1", LARGE);
   const parts = partsOf(setup.destination).filter((part) => part.startsWith("PATCH"));
-  assertEquals(parts.filter((part) => part === `PATCH ${2 * MIB} 202`).length, 4);
+  assertEquals(parts.filter((part) => part === `PATCH ${MIB} 202`).length, 8);
 });
 
-Deno.test("Transfer.run() sends chunks where many blobs at once are too large", async () => {
+Deno.test("BlobDelivery.run() sends chunks where many blobs at once are too large", async () => {
   const layers = Array.from({ length: 12 }, (_, seed) => buildLayer(seed, 2 * MIB + seed));
   const image = buildImage({ layers });
   const setup = withImage(image, { destination: { quirks: { maxPutBytes: 3 * MIB / 2 } } });
@@ -117,7 +117,7 @@ Deno.test("Transfer.run() sends chunks where many blobs at once are too large", 
   assertHolds(setup.destination, "to/image", "v1", image);
 });
 
-Deno.test("Transfer.run() makes chunks as large as a registry wants them", async () => {
+Deno.test("BlobDelivery.run() makes chunks as large as a registry wants them", async () => {
   const quirks = { maxPutBytes: 3 * MIB, chunkMinLength: 5 * MIB };
   const setup = withImage(LARGE, { destination: { quirks } });
   assertEquals((await setup.run(RULE, { retries: 0 })).totals.copied, 1);
@@ -142,7 +142,7 @@ function cutOnce(
   return withImage(image, { ...options, wrap: { [DESTINATION]: wrap } });
 }
 
-Deno.test("Transfer.run() goes on where the registry is, with bytes it still has", async () => {
+Deno.test("BlobDelivery.run() goes on where the registry is, with bytes it still has", async () => {
   const setup = cutOnce({ after: 3 * MIB, lost: 2 * MIB });
   assertEquals((await setup.run(RULE, { retries: 0 })).totals.copied, 1);
   assertHolds(setup.destination, "to/image", "v1", LARGE);
@@ -151,7 +151,7 @@ Deno.test("Transfer.run() goes on where the registry is, with bytes it still has
   assertEquals(setup.source.count({ method: "GET", kind: "blob" }), 2);
 });
 
-Deno.test("Transfer.run() asks the source for the rest when too much was lost to have it still", async () => {
+Deno.test("BlobDelivery.run() asks the source for the rest when too much was lost to have it still", async () => {
   const setup = cutOnce({ after: MIB, lost: 6 * MIB });
   assertEquals((await setup.run(RULE, { retries: 0 })).totals.copied, 1);
   assertHolds(setup.destination, "to/image", "v1", LARGE);
@@ -160,21 +160,21 @@ Deno.test("Transfer.run() asks the source for the rest when too much was lost to
   assertEquals(ranges, [`bytes=${MIB}-`]);
 });
 
-Deno.test("Transfer.run() starts over where a registry does not say how far it is", async () => {
+Deno.test("BlobDelivery.run() starts over where a registry does not say how far it is", async () => {
   const setup = cutOnce({ after: 3 * MIB }, { destination: { quirks: { noUploadStatus: true } } });
   assertEquals((await setup.run(RULE, { retries: 0 })).totals.copied, 1);
   assertHolds(setup.destination, "to/image", "v1", LARGE);
   assertEquals(partsOf(setup.destination).at(-1), `PUT ${LARGE_SIZE} 201`);
 });
 
-Deno.test("Transfer.run() starts over where a registry keeps nothing of a part that broke off", async () => {
+Deno.test("BlobDelivery.run() starts over where a registry keeps nothing of a part that broke off", async () => {
   const setup = cutOnce({ after: 3 * MIB }, { destination: { quirks: { dropPartialChunk: true } } });
   assertEquals((await setup.run(RULE, { retries: 0 })).totals.copied, 1);
   assertHolds(setup.destination, "to/image", "v1", LARGE);
   assertEquals(partsOf(setup.destination).at(-1), `PUT ${LARGE_SIZE} 201`);
 });
 
-Deno.test("Transfer.run() starts over where only the last part of an upload counts", async () => {
+Deno.test("BlobDelivery.run() starts over where only the last part of an upload counts", async () => {
   const setup = cutOnce({ after: 3 * MIB }, { destination: { quirks: { lastPatchWins: true } } });
   const report = await setup.run(RULE, { retries: 0 });
   assertEquals(report.totals.copied, 1, JSON.stringify(report.tasks));
@@ -182,7 +182,7 @@ Deno.test("Transfer.run() starts over where only the last part of an upload coun
   assertEquals(partsOf(setup.destination).at(-1), `PUT ${LARGE_SIZE} 201`);
 });
 
-Deno.test("Transfer.run() goes on with no other upload where only the last part of one counted", async () => {
+Deno.test("BlobDelivery.run() goes on with no other upload where only the last part of one counted", async () => {
   const cuts = new Set<string | null>();
   const wrap = cutting(({ method, url, headers }) => {
     const digest = new URL(url).searchParams.get("digest");
@@ -195,17 +195,18 @@ Deno.test("Transfer.run() goes on with no other upload where only the last part 
   const quirks = { lastPatchWins: true };
   const setup = setUpMirror({ destination: { quirks }, wrap: { [DESTINATION]: wrap } });
   const context = setup.context();
+  const copier = new ImageCopier(context);
   for (const seed of [1, 2]) {
     const tag = `v${seed}`;
     pushImage(setup.source, "from/image", tag, buildImage({ layers: [buildLayer(seed, LARGE_SIZE)] }));
     const rule = { source: `${SOURCE}/from/image:${tag}`, destinations: [`${DESTINATION}/to/image`] };
-    for (const task of (await makePlan([rule], context)).tasks) await copyTask(context, task);
+    for (const task of (await makePlan([rule], context)).tasks) await copier.copyImage(task);
   }
   const methods = partsOf(setup.destination).map((part) => part.split(" ")[0]);
   assertEquals(methods, ["PUT", "PATCH", "PUT", "PUT", "PUT"]);
 });
 
-Deno.test("Transfer.run() goes on with one destination while the others are through", async () => {
+Deno.test("BlobDelivery.run() goes on with one destination while the others are through", async () => {
   const [two, three] = [createRegistry(), createRegistry()];
   const setup = cutOnce({ after: 3 * MIB, lost: MIB }, { others: { "two.test": two, "three.test": three } });
   const report = await setup.run(ruleTo("two.test", DESTINATION, "three.test"), { retries: 0 });
@@ -214,7 +215,7 @@ Deno.test("Transfer.run() goes on with one destination while the others are thro
   assertEquals(partsOf(two).length, 1);
 });
 
-Deno.test("Transfer.run() sends a small blob afresh when its upload broke off, and learns nothing wrong from it", async () => {
+Deno.test("BlobDelivery.run() sends a small blob afresh when its upload broke off, and learns nothing wrong from it", async () => {
   const image = buildImage({ layers: [buildLayer(2, MIB / 2)] });
   const setup = cutOnce({ after: MIB / 4 }, { destination: { quirks: { noSinglePost: true } } }, image);
   assertEquals((await setup.run(RULE, { retries: 0 })).totals.copied, 1);
@@ -225,7 +226,7 @@ Deno.test("Transfer.run() sends a small blob afresh when its upload broke off, a
   assertEquals(refused, []);
 });
 
-Deno.test("Transfer.run() starts over when the registry has forgotten the upload", async () => {
+Deno.test("BlobDelivery.run() starts over when the registry has forgotten the upload", async () => {
   let isForgotten = false;
   const setup = withImage(LARGE, {
     destination: {
@@ -241,7 +242,7 @@ Deno.test("Transfer.run() starts over when the registry has forgotten the upload
   assertHolds(setup.destination, "to/image", "v1", LARGE);
 });
 
-Deno.test("Transfer.run() goes on reading where the source broke off", async () => {
+Deno.test("BlobDelivery.run() goes on reading where the source broke off", async () => {
   let isCut = false;
   const setup = withImage(LARGE, {
     source: {
@@ -284,7 +285,7 @@ const UNSIZED: MirrorSetupOptions["source"] = {
   },
 };
 
-Deno.test("Transfer.run() sends blobs of unknown length in parts", async () => {
+Deno.test("BlobDelivery.run() sends blobs of unknown length in parts", async () => {
   const image = buildSchema1({ layers: 3 });
   const setup = withImage(image, {
     source: UNSIZED,
@@ -294,7 +295,7 @@ Deno.test("Transfer.run() sends blobs of unknown length in parts", async () => {
   assertHolds(setup.destination, "to/image", "v1", image);
 });
 
-Deno.test("Transfer.run() sends a large blob whose answer has no length", async () => {
+Deno.test("BlobDelivery.run() sends a large blob whose answer has no length", async () => {
   const setup = withImage(LARGE, { source: UNSIZED });
   assertEquals((await setup.run(RULE, { retries: 0 })).totals.copied, 1);
   assertHolds(setup.destination, "to/image", "v1", LARGE);
@@ -307,7 +308,7 @@ function corrupt(setup: MirrorSetup, image: Image, size: number): void {
   }
 }
 
-Deno.test("Transfer.run() never has all of a wrong blob sent where blobs are hashed as they pass", async () => {
+Deno.test("BlobDelivery.run() never has all of a wrong blob sent where blobs are hashed as they pass", async () => {
   const setup = withImage(LARGE);
   corrupt(setup, LARGE, LARGE_SIZE);
   const report = await setup.run(RULE, { createHasher: (name) => hasherOf(name) });
@@ -322,21 +323,21 @@ function hasherOf(name: string): { update(bytes: Uint8Array): void; digest(): st
   return { update: (bytes) => void hash.update(bytes), digest: () => hash.digest("hex") };
 }
 
-Deno.test("Transfer.run() hashes right blobs right, also those that broke off", async () => {
+Deno.test("BlobDelivery.run() hashes right blobs right, also those that broke off", async () => {
   const setup = cutOnce({ after: 3 * MIB, lost: MIB });
   const report = await setup.run(RULE, { createHasher: hasherOf, retries: 0 });
   assertEquals(report.totals.copied, 1, report.tasks[0]?.error);
   assertHolds(setup.destination, "to/image", "v1", LARGE);
 });
 
-Deno.test("Transfer.run() sends all again where the rest alone could not be hashed", async () => {
+Deno.test("BlobDelivery.run() sends all again where the rest alone could not be hashed", async () => {
   const setup = cutOnce({ after: MIB, lost: 6 * MIB });
   const report = await setup.run(RULE, { createHasher: hasherOf, retries: 0 });
   assertEquals(report.totals.copied, 1, report.tasks[0]?.error);
   assertEquals(partsOf(setup.destination).at(-1), `PUT ${LARGE_SIZE} 201`);
 });
 
-Deno.test("Transfer.run() sends nothing of a small blob that is wrong", async () => {
+Deno.test("BlobDelivery.run() sends nothing of a small blob that is wrong", async () => {
   const image = buildImage({ layers: [buildLayer(3, 1000)] });
   const setup = withImage(image);
   corrupt(setup, image, 1000);

@@ -1,0 +1,359 @@
+/** Step 6 of the walk, the copy: one blob to one repository, in as many attempts as make sense. */
+
+import type { Abilities } from "../../registry/abilities.ts";
+import { RegistryError } from "../../registry/registry_error.ts";
+import type { Repository } from "../../registry/repository.ts";
+import { type ByteSource, bytesSource, UploadBody } from "../../registry/stream/body.ts";
+import { LaggardError, SlicedSource } from "../../registry/stream/shared_source.ts";
+import type { UploadOpening, UploadSession } from "../../registry/upload_session.ts";
+import { isPermanent, toError } from "../plan/failure.ts";
+import { type BlobReading, KEPT_BLOB_LIMIT, SMALL_BLOB_LIMIT } from "./blob_reading.ts";
+import { type BlobOrder, type CopyContext, StoppedError } from "./copy_context.ts";
+
+/** Bytes of a part when nobody knows how long the blob is. */
+const UNSIZED_PART = 4 * 1024 * 1024;
+
+/** How often an upload that its registry has lost is begun anew: each time costs all of the blob. */
+const LOST_LIMIT = 2;
+
+/** An upload that has been opened. */
+export interface Upload {
+  /** Not there yet for a small blob at a registry that may take it without. */
+  session: UploadSession | undefined;
+  /** Bytes the registry has. */
+  offset: number;
+}
+
+/** What a delivery asks of the courier it works for. */
+export interface DeliveryHooks {
+  /**
+   * Checks, mounts, or opens an upload, without a session only where that is allowed; `undefined` means that nothing is left
+   * to send.
+   */
+  open: (mayBeLater: boolean) => Promise<Upload | undefined>;
+  /** Joins a read of the blob that gives, or will give, the bytes from a position on. */
+  read: (offset: number) => BlobReading;
+  /** The destination does not keep up with others: what it is sent from now on it reads alone. */
+  separate: () => void;
+  /** An upload that the run leaves in the middle, to be gone on with in the next one. */
+  keep: (session: UploadSession) => Promise<void>;
+}
+
+/**
+ * Sessions come first, the source last, because a stream cannot be sent twice; an upload that breaks off goes on from where the
+ * registry says it is, with bytes that are still in memory or with the rest of the source.
+ */
+export class BlobDelivery {
+  #context: CopyContext;
+  #order: BlobOrder;
+  #hooks: DeliveryHooks;
+  #abilities: Abilities;
+  #reading: BlobReading;
+  #upload: Upload | undefined;
+  /** Bytes that were last sent with one request. */
+  #atOnce = 0;
+  #usesPatch: boolean;
+  #hasResumed = false;
+  #digestRefusals = 0;
+  #losses = 0;
+  /** Whether what failed was a request that had been tried again already. */
+  #isSpent = false;
+  #refusal: Error | undefined;
+
+  /** Joins a read of the blob, and sends nothing before {@linkcode run}. */
+  constructor(context: CopyContext, order: BlobOrder, hooks: DeliveryHooks) {
+    this.#context = context;
+    this.#order = order;
+    this.#hooks = hooks;
+    this.#abilities = order.destination.repository.registry.abilities;
+    this.#usesPatch = this.#abilities.isPatchOnly;
+    this.#reading = hooks.read(0);
+  }
+
+  /** Why the source could not be read, after every attempt that made sense. */
+  get sourceFailure(): Error | undefined {
+    return this.#reading.failure;
+  }
+
+  /**
+   * Brings the blob to its destination.
+   *
+   * @returns Bytes that were sent, or `undefined` where nothing was left to send.
+   * @throws {RegistryError} when a side refuses, after every attempt that made sense.
+   * @throws {DigestError} when a small blob is not what it should be.
+   * @throws {StoppedError} when the run's time is up.
+   */
+  async run(): Promise<number | undefined> {
+    try {
+      for (let attempt = 1;;) {
+        if (!await this.#prepare()) return undefined;
+        try {
+          return await this.#attempt();
+        } catch (error) {
+          this.#decide(toError(error), attempt);
+          if (this.#learn(toError(error))) continue;
+          await this.#backOff(toError(error), attempt++);
+        }
+      }
+    } catch (error) {
+      await this.#giveUp(error);
+      throw error;
+    } finally {
+      this.#reading.leave(this.#order.destination);
+    }
+  }
+
+  get #repository(): Repository {
+    return this.#order.destination.repository;
+  }
+
+  /** Finds out how far an upload is that broke off, or opens a new one; `false` when the blob is there. */
+  async #prepare(): Promise<boolean> {
+    const session = this.#upload?.session;
+    if (session !== undefined) {
+      const offset = await this.#offsetOf(session);
+      if (offset !== undefined) {
+        this.#upload = { session, offset };
+        return true;
+      }
+      void this.#cancel();
+    }
+    const { size } = this.#order.blob;
+    const isSmall = size >= 0 && size <= SMALL_BLOB_LIMIT && !this.#usesPatch;
+    this.#upload = await this.#hooks.open(isSmall);
+    return this.#upload !== undefined;
+  }
+
+  async #offsetOf(session: UploadSession): Promise<number | undefined> {
+    // A blob that is sent whole is sent from its start, which an upload that holds some of it would not take.
+    if (this.#reading.whole !== undefined || !this.#abilities.canResume) return undefined;
+    const offset = await this.#repository.uploadOffset(session, this.#context.signal);
+    const size = this.#reading.size;
+    // An upload that holds nothing is not worth going on with: some registries are confused by one that broke off.
+    if (offset === undefined || offset === 0 || size < 0 || offset > size) return undefined;
+    // The rest alone cannot be verified, so with that demand everything is sent again unless the rest is still at hand.
+    const isVerifiable = this.#context.createHasher === undefined || this.#reading.hasKept(offset);
+    return isVerifiable ? offset : undefined;
+  }
+
+  async #attempt(): Promise<number> {
+    this.#isSpent = false;
+    const upload = this.#upload ?? { session: undefined, offset: 0 };
+    this.#hasResumed = upload.offset > 0;
+    await this.#begin(upload.offset);
+    let hasBroken = true;
+    try {
+      const { whole } = this.#reading;
+      const size = whole === undefined
+        ? await this.#stream(upload, this.#reading.reader(upload.offset))
+        : await this.#sendWhole(upload, whole);
+      this.#upload = undefined;
+      if (this.#usesPatch) this.#abilities.isPatchOnly = true;
+      hasBroken = false;
+      return size;
+    } finally {
+      this.#reading.end(this.#order.destination, hasBroken);
+    }
+  }
+
+  /** Begins to read from a position on: along with others where they are not past it, else from a new read. */
+  async #begin(offset: number): Promise<void> {
+    const { destination } = this.#order;
+    for (;;) {
+      if (!this.#reading.canGive(offset)) {
+        this.#reading.leave(destination);
+        this.#reading = this.#hooks.read(offset);
+      }
+      await this.#reading.begin(destination);
+      if (this.#reading.canGive(offset)) return;
+      this.#reading.end(destination);
+    }
+  }
+
+  async #sendWhole(upload: Upload, bytes: Uint8Array<ArrayBuffer>): Promise<number> {
+    this.#atOnce = Math.min(bytes.length, this.#abilities.chunk);
+    const mayPost = bytes.length <= this.#abilities.chunk;
+    const session = upload.session ?? await this.#postWhole(bytes, mayPost);
+    if (session === undefined) return bytes.length;
+    this.#upload = { session, offset: 0 };
+    if (this.#isAtOnce(session, bytes.length)) {
+      await this.#repository.putBlob(session, this.#order.blob.digest, bytes, this.#context.signal);
+      return bytes.length;
+    }
+    return await this.#stream(this.#upload, bytesSource(bytes));
+  }
+
+  /** Sends a small blob at once; a registry that opens an upload instead gets it that way, now and from now on. */
+  async #postWhole(bytes: Uint8Array<ArrayBuffer>, mayPost: boolean): Promise<UploadSession | undefined> {
+    const { digest } = this.#order.blob;
+    const { signal } = this.#context;
+    this.#isSpent = true;
+    // Not before the bytes are at hand: whoever tries must wait for nothing else, or two would wait for each other.
+    const opening =
+      await (mayPost
+        ? this.#abilities.tryPostWhole((mayTry) =>
+          openOrPost(this.#repository, { digest, bytes: mayTry ? bytes : undefined, signal })
+        )
+        : this.#repository.openUpload(digest, { signal }));
+    this.#isSpent = false;
+    return opening.type === "opened" ? opening.session : undefined;
+  }
+
+  #chunkOf(session: UploadSession): number {
+    return Math.max(this.#abilities.chunk, session.chunkMinimum ?? 0);
+  }
+
+  #isAtOnce(session: UploadSession, size: number): boolean {
+    return !this.#usesPatch && size >= 0 && size <= this.#chunkOf(session);
+  }
+
+  async #stream(upload: Upload, reader: ByteSource): Promise<number> {
+    const { session } = upload;
+    const { size } = this.#reading;
+    if (session === undefined) throw new TypeError("Cannot send a blob to an upload that was not opened");
+    const { digest } = this.#order.blob;
+    const { signal } = this.#context;
+    try {
+      this.#atOnce = size < 0 ? UNSIZED_PART : Math.min(this.#chunkOf(session), size);
+      if (upload.offset === 0 && this.#isAtOnce(session, size)) {
+        await this.#repository.putBlob(session, digest, new UploadBody(reader, size), signal);
+        return size;
+      }
+      if (size < 0) await this.#sendUnsized(upload, reader);
+      else await this.#sendParts(upload, reader, size);
+      await this.#repository.putBlob(session, digest, new Uint8Array(), signal);
+      return Math.max(size, upload.offset);
+    } finally {
+      // What was not sent must not hold up those that read along.
+      reader.cancel(undefined);
+    }
+  }
+
+  async #sendParts(upload: Upload, reader: ByteSource, size: number): Promise<void> {
+    const parts = new SlicedSource(reader);
+    while (upload.offset < size) {
+      const length = Math.min(this.#atOnce, size - upload.offset);
+      await this.#sendPart(upload, new UploadBody(parts.take(length), length));
+    }
+  }
+
+  /** Neither schema 1 nor a source that sends chunks says how long a blob is: it goes in parts that are. */
+  async #sendUnsized(upload: Upload, reader: ByteSource): Promise<void> {
+    for (;;) {
+      const pieces: Uint8Array<ArrayBuffer>[] = [];
+      let length = 0;
+      while (length < UNSIZED_PART) {
+        const piece = await reader.read();
+        if (piece === undefined) break;
+        pieces.push(piece);
+        length += piece.length;
+      }
+      if (length === 0) return;
+      const body = new UploadBody({ read: () => Promise.resolve(pieces.shift()), cancel: () => {} }, length);
+      await this.#sendPart(upload, body);
+    }
+  }
+
+  async #sendPart(upload: Upload, body: UploadBody): Promise<void> {
+    if (upload.session === undefined) return;
+    const { digest } = this.#order.blob;
+    const { signal } = this.#context;
+    await this.#repository.patchBlob(upload.session, digest, { body, offset: upload.offset, signal });
+    upload.offset += body.size;
+  }
+
+  /** Throws what is not worth another attempt. */
+  #decide(error: Error, attempt: number): void {
+    const { signal, isStopping } = this.#context;
+    const { limits } = this.#order.source.registry.context;
+    const isOver = signal?.aborted || isStopping() || error instanceof StoppedError;
+    if (isOver || this.#isSpent || error === this.#reading.failure || attempt >= limits.attempts) {
+      throw this.#refusal ?? error;
+    }
+  }
+
+  /** Whether a failure says how this registry wants uploads, or that it lost this one; the next attempt then starts over. */
+  #learn(error: Error): boolean {
+    const abilities = this.#abilities;
+    if (error instanceof LaggardError) this.#hooks.separate();
+    if (abilities.learnTooLarge(error, this.#atOnce)) return this.#startOver();
+    if (this.#hasResumed && error instanceof RegistryError && error.isPermanent) {
+      abilities.canResume = false;
+      return this.#startOver();
+    }
+    if (this.#wantsPatch(error)) {
+      this.#usesPatch = true;
+      this.#refusal = error;
+      return this.#startOver();
+    }
+    return false;
+  }
+
+  /** Some registries take bytes in PATCH alone; they say so in many ways, one of which is that the digest is not that of nothing. */
+  #wantsPatch(error: Error): boolean {
+    if (this.#usesPatch || !(error instanceof RegistryError)) return false;
+    if (error.hasCode("DIGEST_INVALID")) {
+      // Verified bytes that get another digest held some already: Deno sends bytes again by itself when the connection breaks.
+      return ++this.#digestRefusals > (this.#reading.whole === undefined ? 0 : 1);
+    }
+    return error.method === "PUT" && (error.status === 405 || error.hasCode("UNSUPPORTED"));
+  }
+
+  async #backOff(error: Error, attempt: number): Promise<void> {
+    const isVerified = this.#reading.whole !== undefined;
+    if (isLostUpload(error, isVerified) && this.#losses++ < LOST_LIMIT) this.#startOver();
+    else if (isPermanent(error)) throw this.#refusal ?? error;
+    const action = `push blob "${this.#order.blob.digest}" to "${this.#order.destination.name}"`;
+    const { signal } = this.#context;
+    await this.#repository.registry.backOff({ action, signal }, error, attempt);
+  }
+
+  /** What the registry has of the upload is of no use: the next attempt finds nothing to go on with. */
+  #startOver(): true {
+    void this.#cancel();
+    return true;
+  }
+
+  /** Uploads that will not be finished would lie around at the registry. */
+  #cancel(): Promise<void> | undefined {
+    const session = this.#upload?.session;
+    this.#upload = undefined;
+    return session && this.#repository.cancelUpload(session).catch(() => {});
+  }
+
+  async #giveUp(error: unknown): Promise<void> {
+    const session = this.#upload?.session;
+    const isKept = session !== undefined && this.#context.signal?.aborted &&
+      !(error instanceof StoppedError) && this.#abilities.canResume && this.#atOnce > 0 &&
+      this.#reading.size > KEPT_BLOB_LIMIT;
+    if (isKept) await this.#hooks.keep(session);
+    else await this.#cancel();
+  }
+}
+
+/** A registry that refuses a blob with the opening request (rather than opening an upload) is asked without it. */
+async function openOrPost(
+  repository: Repository,
+  { digest, bytes, signal }: {
+    digest: string;
+    bytes: Uint8Array<ArrayBuffer> | undefined;
+    signal: AbortSignal | undefined;
+  },
+): Promise<UploadOpening> {
+  try {
+    return await repository.openUpload(digest, { bytes, signal });
+  } catch (error) {
+    if (bytes === undefined || !(error instanceof RegistryError) || !error.isPermanent) throw error;
+    return await repository.openUpload(digest, { signal });
+  }
+}
+
+/**
+ * An upload that waited too long for its turn is forgotten by its registry, which says so in many ways. One of verified bytes that
+ * gets another digest held some already: Deno sends bytes again by itself, into the same upload, when the connection breaks.
+ */
+function isLostUpload(error: Error, isVerified: boolean): boolean {
+  return error instanceof RegistryError &&
+    ([404, 410, 416].includes(error.status) || error.hasCode("BLOB_UPLOAD_UNKNOWN") ||
+      error.hasCode("BLOB_UPLOAD_INVALID") || isVerified && error.hasCode("DIGEST_INVALID"));
+}

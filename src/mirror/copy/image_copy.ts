@@ -1,0 +1,91 @@
+/** Step 6 of the walk, the copy: one image to its destinations, each on its own: children before parents, the tag last. */
+
+import { type Digest, DigestError } from "../../oci/descriptor.ts";
+import type { Content } from "../../oci/manifest.ts";
+import { parseReference } from "../../oci/reference.ts";
+import { Once } from "../../registry/once.ts";
+import type { Repository } from "../../registry/repository.ts";
+import { isPermanent, messageOf, toError } from "../plan/failure.ts";
+import type { CopyTask } from "../plan/plan.ts";
+import { filterPlatforms } from "../plan/platform_filter.ts";
+import { BlobCourier } from "./blob_courier.ts";
+import { type CopyContext, StoppedError } from "./copy_context.ts";
+import { DestinationWalk, type ImageSource, type WalkServices } from "./destination_walk.ts";
+import { ManifestReader } from "./manifest_reader.ts";
+
+/** Copies the images of a run, and knows what of them is under way. */
+export class ImageCopier {
+  #context: CopyContext;
+  #services: WalkServices;
+
+  /** Nothing is under way. */
+  constructor(context: CopyContext) {
+    this.#context = context;
+    this.#services = {
+      context,
+      courier: new BlobCourier(context),
+      manifests: new ManifestReader(context),
+      arrivals: new Once(),
+    };
+  }
+
+  /**
+   * Copies one image to those of its destinations that are to have it. What fails is told by an event, not thrown, as soon as
+   * it has; no destination waits for another.
+   */
+  async copyImage(task: CopyTask): Promise<void> {
+    const { registries, emit } = this.#context;
+    emit({ type: "task-started", task: task.id });
+    const repository = registries.open(parseReference(task.source), "pull");
+    const rewritten = new Map<Digest, Content>();
+    const source: ImageSource = { task: task.id, repository, rewritten };
+    const root = this.#readRoot(task, repository, rewritten);
+    const todo = task.destinations.filter(({ action }) => action === "copy");
+    const outcomes = await Promise.all(todo.map(({ reference }) => this.#bring(source, root, reference)));
+    // An image that was interrupted has not failed: it is pending, and the next run goes on with it.
+    if (outcomes.includes("pending")) return;
+    const status = outcomes.includes("failed") ? "failed" : "copied";
+    emit({ type: "task-finished", task: task.id, status });
+  }
+
+  async #bring(
+    source: ImageSource,
+    root: Promise<Content>,
+    reference: string,
+  ): Promise<"copied" | "failed" | "pending"> {
+    const { emit, signal } = this.#context;
+    const task = source.task;
+    try {
+      const walk = new DestinationWalk(this.#services, source, parseReference(reference));
+      await walk.bring(await root);
+      emit({ type: "destination-copied", task, destination: reference });
+      return "copied";
+    } catch (error) {
+      if (signal?.aborted || error instanceof StoppedError) return "pending";
+      emit({
+        type: "destination-failed",
+        task,
+        destination: reference,
+        error: messageOf(error),
+        isPermanent: isPermanent(toError(error)),
+      });
+      return "failed";
+    }
+  }
+
+  /** The manifest the plan decided on, or what the platforms wanted leave of it. */
+  async #readRoot(
+    task: CopyTask,
+    source: Repository,
+    rewritten: Map<Digest, Content>,
+  ): Promise<Content> {
+    const { signal } = this.#context;
+    const { tag } = parseReference(task.source);
+    const content = await source.getManifest(task.original ?? task.root.digest, { tag, signal });
+    if (task.original === undefined) return content;
+    const left = await filterPlatforms(content, task.platforms ?? [], { source, rewritten, signal });
+    if (left?.descriptor.digest === task.root.digest) return left;
+    const actual = left?.descriptor.digest ?? "nothing";
+    throw new DigestError(`what is left of "${task.source}"`, task.root.digest, actual);
+  }
+}
