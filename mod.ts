@@ -41,6 +41,7 @@ export * from "./src/registry/hasher.ts";
 export * from "./src/registry/registry_error.ts";
 export * from "./src/registry/stream/shared_source.ts";
 export * from "./src/registry/repository.ts";
+export * from "./src/registry/repository_lists.ts";
 export * from "./src/registry/repository_requests.ts";
 export * from "./src/registry/repository_uploads.ts";
 export * from "./src/registry/request.ts";

@@ -10,7 +10,15 @@ import { Registries } from "../src/registry/registries.ts";
 import { TagList } from "../src/registry/tag_list.ts";
 import { resolveLocation, type UploadSession } from "../src/registry/upload_session.ts";
 import { FakeClock } from "./fake_clock.ts";
-import { buildImage, buildIndex, buildSchema1, encodeJson, type Image, pushImage } from "./images.ts";
+import {
+  buildArtifact,
+  buildImage,
+  buildIndex,
+  buildSchema1,
+  encodeJson,
+  type Image,
+  pushImage,
+} from "./images.ts";
 import { RawServer } from "./raw_server.ts";
 import {
   createNetwork,
@@ -651,6 +659,100 @@ Deno.test("fault 72: resolveLocation() stays with a registry without TLS that na
   }
   assertEquals(resolveLocation("https://registry.test:8443/u", base), "https://registry.test:8443/u");
   assertEquals(resolveLocation("https://other.test/u", base), "https://other.test/u");
+});
+
+Deno.test("Repository.listReferrers() gives what belongs to a digest over all pages, filtered by type", async () => {
+  for (const quirks of [{}, { referrersPageSize: 2 }, { referrersPageSize: 2, noReferrersFilter: true }]) {
+    const { registry, repository } = setUp({ quirks });
+    const artifacts = [1, 2, 3, 4, 5].map((seed) =>
+      buildArtifact({ seed, artifactType: `test/${seed % 2}`, subject: IMAGE })
+    );
+    for (const artifact of artifacts) pushImage(registry, "a/b", undefined, artifact);
+    const all = await repository.listReferrers(IMAGE.digest);
+    assertEquals(all?.map(({ digest }) => digest), artifacts.map(({ digest }) => digest));
+    const some = await repository.listReferrers(IMAGE.digest, { artifactType: "test/0" });
+    assertEquals(some?.map(({ artifactType }) => artifactType), ["test/0", "test/0"]);
+    assertEquals(await repository.listReferrers(BLOB.digest), []);
+  }
+});
+
+Deno.test("Repository.listReferrers() gives nothing at all where the registry has no such list", async () => {
+  assertEquals(
+    await setUp({ quirks: { noReferrers: true } }).repository.listReferrers(IMAGE.digest),
+    undefined,
+  );
+  for (const status of [405, 406, 501]) {
+    const { repository } = answering(() => new Response(null, { status }));
+    assertEquals(await repository.listReferrers(IMAGE.digest), undefined);
+  }
+  const page = () => new Response("<html>", { headers: { "content-type": "text/html" } });
+  assertEquals(await answering(page).repository.listReferrers(IMAGE.digest), undefined);
+  const empty = () => Response.json({ schemaVersion: 2, manifests: null });
+  assertEquals(await answering(empty).repository.listReferrers(IMAGE.digest), []);
+});
+
+Deno.test("Repository.listReferrers() refuses what is no list, with the registry's own words", async () => {
+  const list = (body: unknown, init?: ResponseInit) =>
+    answering(() => Response.json(body, init)).repository.listReferrers(IMAGE.digest);
+  const errors = { errors: [{ code: "UNAVAILABLE", message: "index rebuilding" }] };
+  await assertRejects(() => list(errors), RegistryError, "200 UNAVAILABLE: index rebuilding");
+  await assertRejects(() => list({}), ManifestError, `it has no list "manifests"`);
+  await assertRejects(() => list({ manifests: [{ digest: "x" }] }), ManifestError, "no valid digest");
+  await assertRejects(() => list(errors, { status: 403 }), RegistryError, "403");
+  let page = 0;
+  const { repository } = answering(() => {
+    const headers = { link: `<?page=${++page}>; rel="next"` };
+    return Response.json({ schemaVersion: 2, manifests: [] }, { headers });
+  });
+  await assertRejects(() => repository.listReferrers(IMAGE.digest), RegistryError, "does not end");
+});
+
+Deno.test("Repository.deleteManifest() deletes tags and digests, and says whether there was anything", async () => {
+  const { registry, repository } = setUp();
+  assertEquals(await repository.deleteManifest("v1"), true);
+  assertEquals(await repository.deleteManifest("v1"), false);
+  assertEquals(registry.state.repository("a/b").findManifest(IMAGE.digest)?.digest, IMAGE.digest);
+  assertEquals(await repository.deleteManifest(IMAGE.digest), true);
+  assertEquals(await repository.resolve(IMAGE.digest), undefined);
+  const refusing = setUp({ quirks: { refuseTagDelete: true } }).repository;
+  await assertRejects(
+    () => refusing.deleteManifest("v1"),
+    RegistryError,
+    `Cannot delete "registry.test/a/b:v1": 405`,
+  );
+});
+
+Deno.test("Repository.deleteManifest() asks for a token that may delete", async () => {
+  const users = { robot: { password: "hunter2", rights: { "a/b": ["pull", "push", "delete"] } } };
+  const { repository } = setUp({ auth: { type: "bearer", users } }, {
+    credentials: () => Promise.resolve({ username: "robot", password: "hunter2" }),
+  });
+  assertEquals((await repository.resolve("v1"))?.digest, IMAGE.digest);
+  assertEquals(await repository.deleteManifest("v1"), true);
+});
+
+Deno.test("Repository.putManifest() tells under which subject a manifest was filed", async () => {
+  const artifact = buildArtifact({ subject: IMAGE });
+  const content = await parseContent(artifact.bytes, artifact.mediaType);
+  for (const noReferrers of [false, true]) {
+    const { registry, repository } = setUp({ quirks: { noReferrers } });
+    for (const blob of artifact.blobs.values()) registry.state.addBlob("a/b", blob);
+    const { subject } = await repository.putManifest(artifact.digest, content);
+    assertEquals(subject, noReferrers ? undefined : IMAGE.digest);
+  }
+});
+
+Deno.test("Repository.putManifest() overwrites only what it has seen, where it is told to", async () => {
+  const { registry, repository } = setUp();
+  const { etag, ...content } = await repository.getManifest("v1");
+  assertEquals(etag, `"${IMAGE.digest}"`);
+  await repository.putManifest("v1", content, { ifMatch: etag });
+  registry.repositories.get("a/b")?.tags.set("v1", BLOB.digest);
+  const error = await assertRejects(
+    () => repository.putManifest("v1", content, { ifMatch: etag }),
+    RegistryError,
+  );
+  assertEquals(error.status, 412);
 });
 
 Deno.test("Repository.describe() writes references as users do", () => {

@@ -283,6 +283,21 @@ export function childrenOf(content: Content): Children {
   return { manifests: [], blobs: unique([...config, ...layers].map(parse), digest) };
 }
 
+/**
+ * The entries of an index that is a list and no image (OCI distribution-spec 1.1, Listing Referrers), each digest once.
+ *
+ * @param subject What the list is of, for errors.
+ * @throws {ManifestError} when the bytes are no index, or an entry is malformed.
+ */
+export function parseIndexEntries(bytes: Uint8Array, subject: string): Descriptor[] {
+  const { schemaVersion, manifests = [] } = parseFields(bytes, `"${subject}"`);
+  // An empty list may be `null`; what is no index at all has not even a version.
+  if (!Array.isArray(manifests) || schemaVersion === undefined && manifests.length === 0) {
+    throw new ManifestError(`"${subject}"`, `it has no list "manifests"`);
+  }
+  return unique(manifests.map((value) => parseDescriptor(value, subject)), subject);
+}
+
 /** Media types of layers and configs, in which an index may point at a blob (OCI image-spec 1.1, Image Index). */
 const BLOB_TYPE =
   /^application\/vnd\.(?:oci|docker)\.(?:image\.(?:layer|rootfs|config)|container\.image|empty)\b|[.+](?:tar|gzip|zstd)\b/i;

@@ -56,13 +56,28 @@ function readParameters(header: string, start: number, parameters: Map<string, s
 }
 
 /**
+ * The path of the next page, or `undefined` after the last. A link may be absolute, but only its path counts: credentials go to
+ * the registry itself and nowhere else.
+ *
+ * @param from Path of the page that the header came with.
+ * @throws {SyntaxError} when the header cannot be read, or leads out of the API.
+ */
+export function nextPath(header: string | null, from: string): string | undefined {
+  const target = header === null ? undefined : nextTarget(header);
+  if (target === undefined) return undefined;
+  const base = new URL(from, "https://registry.invalid");
+  if (!URL.canParse(target, base.href)) throw new SyntaxError("the link to its next page is not a URL");
+  const next = new URL(target, base);
+  if (!next.pathname.startsWith("/v2/")) throw new SyntaxError("the link to its next page leads elsewhere");
+  return `${next.pathname}${next.search}`;
+}
+
+/**
  * Where the next page is: the link whose relation types include `next`. A link without any relation counts too, for that is
  * how some registries write it.
- *
- * @throws {LinkError} when the header cannot be read.
  */
-export function nextTarget(header: string | null): string | undefined {
-  return header === null ? undefined : parseLinks(header).find(isNext)?.target;
+function nextTarget(header: string): string | undefined {
+  return parseLinks(header).find(isNext)?.target;
 }
 
 function isNext({ parameters }: Link): boolean {

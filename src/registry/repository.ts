@@ -19,13 +19,11 @@ import {
   mayBeBlob,
   parseContent,
 } from "../oci/manifest.ts";
-import { printable } from "../oci/printable.ts";
 import type { SourceResponse } from "./fetch.ts";
 import { RegistryError } from "./registry_error.ts";
+import { RepositoryLists } from "./repository_lists.ts";
 import type { RepositoryRequest, WholeAnswer } from "./repository_requests.ts";
-import { RepositoryUploads } from "./repository_uploads.ts";
 import { lengthOf } from "./stream/read_body.ts";
-import { TAG_PAGE_BYTES, TagList } from "./tag_list.ts";
 
 /** What is wanted of a blob. */
 export interface GetBlobOptions {
@@ -86,9 +84,7 @@ const HEAD_REFUSED: readonly number[] = [400, 405, 406, 500, 501];
 const ACCEPT_MANIFESTS = MANIFEST_MEDIA_TYPES.join(", ");
 
 /** One repository of one registry. */
-export class Repository extends RepositoryUploads {
-  #hasWarned = false;
-
+export class Repository extends RepositoryLists {
   /**
    * What a tag or digest stands for, by HEAD (OCI distribution-spec 1.1, Pulling manifests), or `undefined` when there is none.
    * Registries that know no HEAD or leave out the digest are asked with GET.
@@ -283,43 +279,29 @@ export class Repository extends RepositoryUploads {
   }
 
   /**
-   * Every tag, page by page (OCI distribution-spec 1.1, Listing tags). What is listed and is no tag is left out, with one warning.
+   * Deletes what is under a tag or digest (OCI distribution-spec 1.1, Deleting Manifests). A digest goes with all its tags, a tag
+   * alone; not every registry lets go of a tag alone.
    *
-   * @throws {RegistryError} when the repository is not there, the registry refuses, or the listing does not end.
+   * @returns Whether there was anything.
+   * @throws {RegistryError} when the registry refuses.
    */
-  async *listTags(signal?: AbortSignal): AsyncIterable<string[]> {
-    const action = `list tags of "${this.registry.host}/${this.name}"`;
-    const list = new TagList(this.name);
-    while (list.path !== undefined) {
-      const { response, bytes } = await this.fetch({
-        action,
-        scopes: this.scopes(),
-        method: "GET",
-        path: list.path,
-        headers: { accept: "application/json" },
-        expect: [200, ...list.sizeRefused],
-        signal,
-      }, TAG_PAGE_BYTES);
-      if (response.status !== 200) {
-        list.dropSize();
-        continue;
-      }
-      const page = this.understand(action, () => list.take(bytes, response.headers), bytes);
-      if (list.dropped !== undefined) this.#warnOfNames(list.dropped);
-      yield page;
-    }
+  async deleteManifest(reference: string, signal?: AbortSignal): Promise<boolean> {
+    const action = `delete "${this.describe(reference)}"`;
+    const response = await this.send({
+      ...this.#manifestRequest("DELETE", reference, action),
+      scopes: this.scopes("delete"),
+      expect: [200, 202, 204, 404],
+      signal,
+    });
+    await response.body?.cancel();
+    return response.status !== 404;
   }
 
-  #warnOfNames(name: string): void {
-    if (this.#hasWarned) return;
-    this.#hasWarned = true;
-    const message =
-      `"${this.registry.host}/${this.name}" lists names that are no tags, which are left out: ` +
-      `"${printable(name)}" for example`;
-    this.registry.context.emit({ type: "warning", message });
-  }
-
-  #manifestRequest(method: "GET" | "HEAD" | "PUT", reference: string, action: string): BareRequest {
+  #manifestRequest(
+    method: "GET" | "HEAD" | "PUT" | "DELETE",
+    reference: string,
+    action: string,
+  ): BareRequest {
     const path = `/v2/${this.name}/manifests/${reference}`;
     return { action, scopes: this.scopes(), method, path, headers: { accept: ACCEPT_MANIFESTS } };
   }

@@ -81,8 +81,8 @@ export class RepositoryRequests {
   }
 
   /** What a token must allow. */
-  protected scopes(): string[] {
-    return [`repository:${this.name}:${this.#actions}`];
+  protected scopes(more?: "delete"): string[] {
+    return [`repository:${this.name}:${this.#actions}${more === undefined ? "" : `,${more}`}`];
   }
 
   /** Sends a request; see {@linkcode Registry.send}. */

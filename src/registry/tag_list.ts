@@ -1,7 +1,7 @@
 /** Step 2 of the walk, the wire: a listing of tags as its pages come in, and where the next one is. */
 
 import { isTag } from "../oci/reference.ts";
-import { nextTarget } from "./link_header.ts";
+import { nextPath } from "./link_header.ts";
 import { parseErrors } from "./registry_error.ts";
 
 /** Tags on one page of a listing, at most; registries give fewer as they like (ECR: 1000). */
@@ -73,11 +73,10 @@ export class TagList {
   }
 
   #next(header: string | null): string | undefined {
-    const target = nextTarget(header);
-    if (target === undefined) return undefined;
+    const path = nextPath(header, this.path ?? this.#base);
+    if (path === undefined) return undefined;
     this.#hasLinks = true;
     this.#previous = undefined;
-    const path = pathOf(target, this.path ?? this.#base);
     if (path === this.path || path === this.#milestone) throw new SyntaxError(ENDLESS);
     if (Number.isInteger(Math.log2(this.#pages))) this.#milestone = path;
     return path;
@@ -105,13 +104,4 @@ function parseTagPage(text: string, headers: Headers): string[] {
   if (tags === undefined && parseErrors(text).length === 0) return [];
   if (!Array.isArray(tags)) throw new SyntaxError("the answer has no list of tags");
   return tags.filter((tag) => typeof tag === "string");
-}
-
-/** A link may be absolute, but only its path counts: credentials go to the registry itself and nowhere else. */
-function pathOf(target: string, from: string): string {
-  const base = new URL(from, "https://registry.invalid");
-  if (!URL.canParse(target, base.href)) throw new SyntaxError("the link to its next page is not a URL");
-  const next = new URL(target, base);
-  if (!next.pathname.startsWith("/v2/")) throw new SyntaxError("the link to its next page leads elsewhere");
-  return `${next.pathname}${next.search}`;
 }
