@@ -319,6 +319,7 @@ Deno.test("BlobCourier.bring() does not fail for another source's bad copy of th
     [`${SOURCE}/bad/image:v1`]: `${DESTINATION}/to/image:bad`,
     [`${SOURCE}/good/image:v1`]: `${DESTINATION}/to/image:good`,
   }, {
+    retries: 0,
     onEvent: (event) => {
       if (event.type === "blob-copied" && event.task.includes("good/")) isFollowing.resolve();
     },

@@ -111,7 +111,7 @@ Deno.test("resolveDestination() has nothing where there is nothing, or where loo
 Deno.test("resolveDestination() fails where the registry does", async () => {
   const setup = setUpMirror({ destination: refusingHead(502) });
   const error = await assertRejects(() => resolveDestination(TO, setup.context()), RegistryError);
-  assertEquals([error.status, error.isPermanent], [502, false]);
+  assertEquals([error.status, error.retry], [502, "later"]);
 });
 
 Deno.test("resolveDestination() asks for the digest where it is the name", async () => {

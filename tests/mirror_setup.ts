@@ -105,6 +105,7 @@ export class MirrorSetup {
       now: () => this.clock.now(),
       emit: (event) => this.events.push(event),
       force: false,
+      pass: 0,
       isStopping: () => false,
       createHasher: undefined,
       digestOf,

@@ -100,7 +100,7 @@ Deno.test("makePlan() fails a pattern for good that does not compile, and asks n
   assertEquals(setup.source.requests, []);
 });
 
-Deno.test("makePlan() fails for good what is not there, and goes on with the rest", async () => {
+Deno.test("makePlan() fails what is not there, and goes on with the rest", async () => {
   const plan = await planOf(withTags(["v1"]), { [`${FROM}:v0,v1`]: TO, [`${SOURCE}/not/there`]: TO });
   assertEquals(stepsOf(plan), [`${FROM}:v1 > ${TO}:v1 copy`]);
   const failed = plan.failed.map(({ kind, source, destination, isPermanent }) => ({
@@ -110,8 +110,8 @@ Deno.test("makePlan() fails for good what is not there, and goes on with the res
     isPermanent,
   }));
   assertEquals(failed, [
-    { kind: "rule", source: `${SOURCE}/not/there`, destination: undefined, isPermanent: true },
-    { kind: "image", source: `${FROM}:v0`, destination: `${TO}:v0`, isPermanent: true },
+    { kind: "rule", source: `${SOURCE}/not/there`, destination: undefined, isPermanent: false },
+    { kind: "image", source: `${FROM}:v0`, destination: `${TO}:v0`, isPermanent: false },
   ]);
 });
 

@@ -27,6 +27,12 @@ export type RawHandler = (exchange: RawExchange) => Promise<void> | void;
 
 const TLS_HANDSHAKE = 0x16;
 
+/** Options of a {@linkcode RawServer}. */
+export interface RawServerOptions {
+  /** Whether a TLS hello is left without an answer; it is met with a closed connection otherwise. */
+  ignoresTls?: boolean;
+}
+
 /** A server that answers `/v2/` with 200 and leaves everything else to a handler. TLS is met with a closed connection. */
 export class RawServer implements AsyncDisposable {
   /** `127.0.0.1:PORT`, as the registry part of a reference. */
@@ -37,14 +43,16 @@ export class RawServer implements AsyncDisposable {
   handshakes = 0;
   readonly #listener: Deno.TcpListener;
   readonly #handler: RawHandler;
+  readonly #ignoresTls: boolean;
   readonly #connections = new Set<Deno.Conn>();
   readonly #work: Promise<unknown>[] = [];
   readonly #over = Promise.withResolvers<void>();
   #isOver = false;
 
   /** Listens at once on a free port. */
-  constructor(handler: RawHandler) {
+  constructor(handler: RawHandler, options: RawServerOptions = {}) {
     this.#handler = handler;
+    this.#ignoresTls = options.ignoresTls ?? false;
     this.#listener = Deno.listen({ hostname: "127.0.0.1", port: 0 });
     this.host = `127.0.0.1:${this.#listener.addr.port}`;
     this.#work.push(this.#accept());
@@ -94,6 +102,8 @@ export class RawServer implements AsyncDisposable {
       if (piece === undefined) return undefined;
       if (text === "" && piece[0] === TLS_HANDSHAKE) {
         this.handshakes++;
+        // Until the client gives up.
+        while (this.#ignoresTls && await readPiece(connection) !== undefined);
         return undefined;
       }
       text += Array.from(piece, (byte) => String.fromCharCode(byte)).join("");

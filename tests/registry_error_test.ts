@@ -2,12 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { printable } from "../src/oci/printable.ts";
-import {
-  isRetryableStatus,
-  parseErrors,
-  parseRetryAfter,
-  RegistryError,
-} from "../src/registry/registry_error.ts";
+import { parseErrors, parseRetryAfter, RegistryError } from "../src/registry/registry_error.ts";
 
 const BASE = { action: `read "x"`, method: "GET", url: "https://r/v2/x", status: 403 };
 
@@ -23,16 +18,30 @@ Deno.test("RegistryError says what could not be done, the status, and the regist
   assert(none.cause === cause);
 });
 
-Deno.test("RegistryError is permanent where asking again cannot help", () => {
-  const isPermanent = (status: number) => new RegistryError({ ...BASE, status }).isPermanent;
+Deno.test("fault 54: RegistryError.retry says when it makes sense to try again, and never is rare", () => {
+  const retryOf = (status: number, code = "DENIED") =>
+    new RegistryError({ ...BASE, status, errors: [{ code, message: "" }] }).retry;
   for (const status of [0, 408, 425, 429, 500, 502, 503, 504, 520, 522, 530]) {
-    assert(!isPermanent(status), `${status}`);
-    assertEquals(isRetryableStatus(status), status !== 0);
+    assertEquals([status, retryOf(status)], [status, "soon"]);
   }
-  for (const status of [301, 400, 401, 403, 404, 405, 411, 413, 416, 501, 505, 531]) {
-    assert(isPermanent(status), `${status}`);
+  for (const status of [200, 301, 401, 404]) assertEquals([status, retryOf(status)], [status, "later"]);
+  for (const code of ["MANIFEST_BLOB_UNKNOWN", "BLOB_UPLOAD_UNKNOWN", "MANIFEST_UNKNOWN"]) {
+    assertEquals(retryOf(400, code), "later");
   }
-  assert(new RegistryError({ ...BASE, status: 0, isPermanent: true }).isPermanent);
+  for (const status of [400, 403, 405, 409, 411, 412, 413, 415, 416, 501, 505, 531]) {
+    assertEquals([status, retryOf(status)], [status, "once"]);
+  }
+});
+
+Deno.test("RegistryError.isPermanent is what the same request is of no use after", () => {
+  for (
+    const [options, isPermanent] of [[{}, true], [{ status: 0 }, false], [{ status: 500 }, false]] as const
+  ) {
+    assertEquals(new RegistryError({ ...BASE, ...options }).isPermanent, isPermanent);
+  }
+  assertEquals(new RegistryError({ ...BASE, status: 0, isPermanent: true }).retry, "later");
+  assertEquals(new RegistryError({ ...BASE, status: 500 }).exhaust().retry, "later");
+  assertEquals(new RegistryError({ ...BASE, status: 403 }).exhaust().retry, "once");
 });
 
 Deno.test("parseErrors() reads the error list of the distribution-spec", () => {

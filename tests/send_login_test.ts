@@ -249,7 +249,7 @@ Deno.test("Registry.send() asks a token service that is down as often as the lim
     `Cannot log in to "registry.test" as user "robot": 503 service unavailable`,
   );
   assertEquals([registry.count({ kind: "token" }), clock.waits.length], [6, 5]);
-  assert(!error.isPermanent);
+  assertEquals(error.retry, "later");
   registry.resetLog();
   down = 3;
   assert(await open().hasBlob(BLOB.digest));

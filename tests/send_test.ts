@@ -98,20 +98,22 @@ Deno.test("Registry.send() takes any answer to the ping but one that says to com
   }
 });
 
-Deno.test("Registry.send() meets a registry again that was not ready, and keeps its words", async () => {
-  const body = JSON.stringify({ errors: [{ code: "UNAVAILABLE", message: "starting up" }] });
-  const { registries, registry, events } = setUp({
-    intercept: (_request, { kind, count }) => {
-      if (kind === "ping" && count < 3) return new Response(body, { status: 503 });
-      return kind === "ping" ? undefined : OK();
-    },
+Deno.test("fault 72: Registry.send() goes on where the root of the API is always out of order", async () => {
+  for (const status of [500, 502, 503]) {
+    const { registries, registry } = setUp({
+      intercept: (_request, { kind }) => kind === "ping" ? new Response("no", { status }) : OK(),
+    });
+    assertEquals(await (await registries.get(REGISTRY).send(requestOf())).text(), "ok");
+    assertEquals(registry.count({ kind: "ping" }), 1);
+  }
+});
+
+Deno.test("Registry.send() waits as long as the root of the API asks", async () => {
+  const { registries, clock, events } = setUp({
+    intercept: (_request, { kind }) => kind === "ping" ? refusing(503, { "retry-after": "7" })() : OK(),
   });
   await (await registries.get(REGISTRY).send(requestOf())).body?.cancel();
-  assertEquals(registry.count({ kind: "ping" }), 3);
-  assertEquals(events.map((event) => event.type === "request-retried" ? event.reason : ""), [
-    "Cannot do it: 503 UNAVAILABLE: starting up",
-    "Cannot do it: 503 UNAVAILABLE: starting up",
-  ]);
+  assertEquals([clock.waits, events.map(({ type }) => type)], [[7000], ["rate-limited"]]);
 });
 
 Deno.test("Registry.send() goes on for the others when the one that meets the registry gives up", async () => {
@@ -200,11 +202,14 @@ Deno.test("Registry.send() waits as long as a registry asks, in seconds or until
   }
 });
 
-Deno.test("Registry.send() does not wait longer than its limit", async () => {
-  const { registries, clock, asked } = answering(refusing(429, { "retry-after": "301" }));
+Deno.test("fault 25: Registry.send() fails what is asked to wait longer than the limit, and lets the others through", async () => {
+  const { registries, clock, asked } = answering(refusing(429, { "retry-after": "86400" }), OK);
   const error = await failureOf(registries.get(REGISTRY).send(requestOf()));
-  assertEquals([error.retryAfter, clock.waits, asked()], [301_000, [], 1]);
-  assertEquals(registries.get(REGISTRY).gate.notBefore, clock.now() + 300_000);
+  const until = new Date(clock.now() + 86_400_000).toISOString();
+  assertEquals(error.message, `Cannot do it: 429 too many requests (it asks to wait until ${until})`);
+  assertEquals([error.retry, clock.waits, asked()], ["never", [], 1]);
+  assert(registries.get(REGISTRY).gate.notBefore <= clock.now());
+  assertEquals(await (await registries.get(REGISTRY).send(requestOf())).text(), "ok");
 });
 
 Deno.test("Registry.send() obeys for all what one request was told", async () => {
@@ -356,7 +361,7 @@ Deno.test("Registry.send() never sends http to a registry that is not insecure",
   const registries = new Registries({ clock: new FakeClock() });
   const error = await failureOf(registries.get(server.host).send(requestOf()));
   assertEquals([server.handshakes, server.requests.length], [6, 0]);
-  assert(error.message.startsWith("Cannot do it: "), error.message);
+  assert(error.message.startsWith(`Cannot reach "${server.host}": `), error.message);
 });
 
 Deno.test("Registry.send() stays with https where an insecure registry answers it", async () => {
@@ -372,7 +377,7 @@ Deno.test("Registry.send() tells why neither https nor http answers", async () =
   listener.close();
   const registries = new Registries({ isInsecure: () => true, clock: new FakeClock() });
   const error = await failureOf(registries.get(host).send(requestOf()));
-  assertEquals(error.message, `Cannot do it: connection refused (${host})`);
+  assertEquals(error.message, `Cannot reach "${host}": connection refused`);
 });
 
 Deno.test("Registry.send() repeats a refusal in the registry's words, without what could do harm", async () => {

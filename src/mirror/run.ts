@@ -48,6 +48,8 @@ export interface MirrorOptions {
   onEvent?: (event: CopyEvent) => void;
 }
 
+/** Milliseconds before the first pass over what has failed; twice as many before each further one. */
+const PASS_PAUSE = 1000;
 /** Milliseconds between two looks at an image that another worker has. */
 const CLAIM_INTERVAL = 1000;
 
@@ -109,6 +111,7 @@ class Run {
       store: options.store ?? new MemoryStore(),
       now: () => registries.clock.now(),
       force: options.force ?? false,
+      pass: 0,
       trustRecords: options.trustRecords ?? false,
       createHasher: options.createHasher,
       digestOf: options.digestOf ?? digestOf,
@@ -146,15 +149,16 @@ class Run {
     await this.#copy(plan.tasks);
     for (let pass = 0; pass < (this.#options.retries ?? 2); pass++) {
       if (this.#context.isStopping()) return;
-      plan = await this.#retry(plan);
+      plan = await this.#retry(plan, pass);
     }
     await this.#revisit();
   }
 
-  async #retry(plan: Plan): Promise<Plan> {
-    this.#context.known.forgetUnreadable();
+  async #retry(plan: Plan, pass: number): Promise<Plan> {
     let next = plan;
     const fresh: CopyTask[] = [];
+    if (!plan.failed.some((failure) => !failure.isPermanent) && this.#failedTasks().length === 0) return plan;
+    await this.#pause(pass);
     if (plan.failed.some((failure) => !failure.isPermanent)) {
       this.#emit({ type: "phase-started", phase: "retry-generate" });
       const tasks = [...this.#tasks.values()];
@@ -168,6 +172,14 @@ class Run {
       await this.#copy(again);
     }
     return next;
+  }
+
+  /** What was refused for a moment is let in after it; what could not be had, or reached, is asked for again. */
+  async #pause(pass: number): Promise<void> {
+    this.#context.pass = pass + 1;
+    await this.#clock.delay(PASS_PAUSE * 2 ** pass, this.#context.signal);
+    this.#options.registries.reconsider();
+    this.#context.known.forgetUnreadable();
   }
 
   #select(plan: Plan): Plan {

@@ -2,6 +2,7 @@
 
 import { registryHost } from "../oci/reference.ts";
 import type { Fetch } from "./fetch.ts";
+import { Gate } from "./gate.ts";
 import { RegistryError } from "./registry_error.ts";
 import type { RegistryRequest, RequestContext } from "./request.ts";
 
@@ -13,6 +14,8 @@ export class Connection {
   readonly context: RequestContext;
   /** Sends one HTTP request. */
   readonly fetch: Fetch;
+  /** How many requests it is given at once, and when it wants none. */
+  readonly gate: Gate;
   #origin: string | undefined;
 
   /** Nothing is sent yet; where a registry may be without TLS its origin is found at first contact. */
@@ -20,6 +23,7 @@ export class Connection {
     this.host = host;
     this.context = context;
     this.fetch = options.fetch;
+    this.gate = new Gate(context.clock);
     this.#origin = options.isInsecure ? undefined : this.originWith("https");
   }
 
@@ -41,6 +45,14 @@ export class Connection {
   /** The origin that a scheme would give, in the one spelling that `URL` gives it, so that two can be compared. */
   originWith(scheme: "https" | "http"): string {
     return new URL(`${scheme}://${registryHost(this.host)}`).origin;
+  }
+
+  /** Lets all wait who ask this registry: what one of them is told (`Retry-After`) is obeyed by all. */
+  pause(milliseconds: number): void {
+    const { clock, emit } = this.context;
+    const until = clock.now() + milliseconds;
+    this.gate.pauseUntil(until);
+    emit({ type: "rate-limited", registry: this.host, until });
   }
 
   /**

@@ -5,6 +5,7 @@ import { RedirectError, TimeLimitError } from "./fetch.ts";
 import { printable } from "../oci/printable.ts";
 import { AuthError, RegistryError } from "./registry_error.ts";
 import type { RegistryRequest } from "./request.ts";
+import type { Retry } from "./retry.ts";
 
 /** The messages and codes of an error and its causes, innermost last. Runtimes hide the real reason at different depths. */
 function messagesOf(error: unknown): string {
@@ -26,6 +27,39 @@ function messagesOf(error: unknown): string {
 
 const CERTIFICATE =
   /certificate|UnknownIssuer|NotValidForName|CERT_|SELF_SIGNED|UNABLE_TO_VERIFY|ERR_TLS_CERT/i;
+
+function hasName(error: unknown, pattern: RegExp): boolean {
+  for (let cause = error, depth = 0; cause instanceof Error && depth < 8; cause = cause.cause, depth++) {
+    if (pattern.test(cause.name)) return true;
+  }
+  return false;
+}
+
+/** Whether the runtime does not allow to reach a host (Deno: `--allow-net`). */
+function isForbidden(error: unknown): boolean {
+  return hasName(error, /^(?:NotCapable|PermissionDenied)$/) ||
+    /Requires net access/i.test(messagesOf(error));
+}
+
+const BROKEN_HTTP = /invalid HTTP|HPE_|UND_ERR_(?:HEADERS_OVERFLOW|RESPONSE)|head is too large/i;
+
+const UNREACHABLE =
+  /connection refused|ECONNREFUSED|ConnectionRefused|dns error|ENOTFOUND|EAI_AGAIN|failed to lookup|name resolution/i;
+
+/** Whether nobody listens at a host, or nobody knows its name. */
+export function isUnreachable(error: unknown): boolean {
+  return UNREACHABLE.test(messagesOf(error));
+}
+
+/** What a request that was not answered means for another try. */
+export function retryAfterFailure(cause: unknown): Retry {
+  const text = messagesOf(cause);
+  const isHopeless = CERTIFICATE.test(text) || isPlainAnswer(cause) || isForbidden(cause) ||
+    BROKEN_HTTP.test(text) ||
+    hasName(cause, /^HttpSyntaxError$/);
+  if (isHopeless) return "never";
+  return cause instanceof RedirectError ? "once" : "soon";
+}
 
 /** Whether a failure is the registry's certificate, which trying again does not mend. */
 export function isCertificateFailure(error: unknown): boolean {
@@ -53,8 +87,9 @@ const WORDS: readonly [RegExp, string][] = [
   [/unreachable|ENETUNREACH|EHOSTUNREACH/i, "the network cannot be reached"],
   [/timed out|ETIMEDOUT|UND_ERR_CONNECT_TIMEOUT/i, "the connection timed out"],
   [MISSING_TLS, WITHOUT_TLS],
+  [BROKEN_HTTP, "it answered with something that is not HTTP"],
   [
-    /closed before|early end|early eof|unexpected EOF|other side closed|error reading a body|UND_ERR_SOCKET|terminated/i,
+    /closed before|early end|early eof|handshake eof|unexpected EOF|other side closed|error reading a body|UND_ERR_SOCKET|terminated/i,
     "the connection was closed too early",
   ],
 ];
@@ -75,6 +110,7 @@ export function describeFailure(error: unknown, url: URL): string {
     return `the certificate of ${url.host} is not trusted (${certificateReason(text)}); ` +
       `give its authority as "caFile" in the registry's auth entry, or set "insecure": true to accept any`;
   }
+  if (isForbidden(error)) return `this program is not allowed to reach it (--allow-net=${url.host})`;
   const found = WORDS.find(([pattern]) => pattern.test(text));
   if (found !== undefined) return `${found[1]} (${url.host})`;
   const innermost = error instanceof Error && error.cause instanceof Error ? error.cause : error;
@@ -99,15 +135,16 @@ export function failureOf(
   cause: unknown,
 ): unknown {
   if ([RegistryError, AuthError, DigestError].some((type) => cause instanceof type)) return cause;
-  const isPermanent = isCertificateFailure(cause) || cause instanceof RedirectError || isPlainAnswer(cause);
-  const why = describeFailure(cause, url);
+  const described = describeFailure(cause, url);
+  // A sentence that names the host already need not end with it.
+  const why = action.includes(`"${url.host}"`) ? described.replace(` (${url.host})`, "") : described;
   return new RegistryError({
     action,
     method,
     url: `${url.origin}${url.pathname}`,
     status: 0,
     why,
-    isPermanent,
+    retry: retryAfterFailure(cause),
     cause,
   });
 }

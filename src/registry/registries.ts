@@ -51,6 +51,11 @@ export class Registries {
     return registry;
   }
 
+  /** Says that another pass begins: registries that could not be reached are tried once more, but silent ones are not. */
+  reconsider(): void {
+    for (const registry of this.#registries.values()) registry.reconsider();
+  }
+
   /**
    * The one handle of a repository in a role.
    *

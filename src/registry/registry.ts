@@ -2,13 +2,16 @@
 
 import { Abilities } from "./abilities.ts";
 import type { Connection } from "./connection.ts";
-import type { SourceResponse } from "./fetch.ts";
+import { type SourceResponse, TimeLimitError } from "./fetch.ts";
 import { FirstContact } from "./first_contact.ts";
-import { Gate, type Outcome } from "./gate.ts";
+import type { Gate, Outcome } from "./gate.ts";
 import { Login, type LoginOptions } from "./login/login.ts";
 import { RegistryError } from "./registry_error.ts";
 import type { RegistryRequest, RequestContext } from "./request.ts";
-import { exchange, refusalOf } from "./send.ts";
+import { exchange, obeyRetryAfter, refusalOf } from "./send.ts";
+
+/** How often a 401 is answered by logging in anew. */
+const LOGINS = 3;
 
 /** One registry of a run: its connection, login, gate and abilities, shared by everyone who works with it. */
 export class Registry {
@@ -23,12 +26,14 @@ export class Registry {
   #connection: Connection;
   #login: Login;
   #contact: FirstContact;
+  /** Milliseconds since 1970 when it last answered anything. */
+  #answeredAt = -Infinity;
 
   /** Nothing is sent before {@linkcode send}. */
   constructor(connection: Connection, options: LoginOptions = {}) {
     this.host = connection.host;
     this.context = connection.context;
-    this.gate = new Gate(connection.context.clock);
+    this.gate = connection.gate;
     this.#connection = connection;
     this.#login = new Login(connection, options);
     this.#contact = new FirstContact(connection, this.#login);
@@ -48,12 +53,16 @@ export class Registry {
    */
   async send(request: RegistryRequest): Promise<SourceResponse> {
     const attempts = request.upload !== undefined ? 1 : request.attempts ?? this.context.limits.attempts;
+    const startedAt = this.context.clock.now();
     for (let attempt = 1;; attempt++) {
       try {
         return await this.#attempt(request);
       } catch (error) {
-        const isFinal = !(error instanceof RegistryError) || error.isPermanent || error.isSpent;
-        if (isFinal || attempt >= attempts) throw error;
+        if (!(error instanceof RegistryError) || error.isPermanent) throw error;
+        this.#noteSilence(error, startedAt, attempt);
+        // A caller that counts for itself decides about another; so does who has made a body that cannot be sent twice.
+        const isCounted = request.upload === undefined && request.attempts === undefined;
+        if (attempt >= attempts) throw isCounted ? error.exhaust() : error;
         await this.backOff(request, error, attempt);
       }
     }
@@ -78,68 +87,103 @@ export class Registry {
    */
   async warm(target: Pick<RegistryRequest, "repository" | "scopes">): Promise<void> {
     try {
-      await this.#contact.make({ ...target, action: `reach "${this.host}"` });
-      await this.#login.header(target);
+      await this.#contact.make();
+      await this.#header(target);
     } catch {
       // The request that needs it meets the same failure, and has someone to tell.
     }
   }
 
-  /** One attempt; a 401 is answered by logging in and asking once more, which does not count as another attempt. */
+  /** Tries the registry once more that could not be reached, at the start of another pass; one that was silent stays given up. */
+  reconsider(): void {
+    this.#contact.reconsider();
+  }
+
+  /**
+   * A registry that has answered nobody since a request was first sent, and let that wait for too long twice, is given up for
+   * the run: all others would wait just as long.
+   */
+  #noteSilence(error: RegistryError, startedAt: number, attempt: number): void {
+    if (!(error.cause instanceof TimeLimitError) || attempt < 2 || this.#answeredAt >= startedAt) return;
+    const action = `reach "${this.host}"`;
+    const { method, url, cause } = error;
+    this.#contact.giveUp(
+      new RegistryError({ action, method, url, status: 0, why: cause.message, retry: "never", cause }),
+    );
+    error.exhaust("never");
+  }
+
   async #attempt(request: RegistryRequest): Promise<SourceResponse> {
-    await this.#contact.make(request);
     const signal = request.signal ?? this.context.signal;
+    await this.#contact.make(signal);
     const leave = request.upload === undefined ? await this.gate.enter(signal) : undefined;
     if (request.upload !== undefined) await this.gate.waitUntilWanted(signal);
     let outcome: Outcome = "failed";
     try {
-      const response = await this.#authorized(request);
+      const { response, mayLogInAgain } = await this.#authorized(request);
       outcome = response.status === 429 || response.status === 503 ? "overloaded" : "ok";
       if (request.expect.includes(response.status)) return response;
-      throw await this.#refusal(request, response);
+      obeyRetryAfter(this.#connection, response);
+      throw await this.#refusal(request, response, mayLogInAgain);
     } finally {
       leave?.(outcome);
     }
   }
 
-  async #authorized(request: RegistryRequest): Promise<SourceResponse> {
-    const header = await this.#login.header(request);
-    const response = await exchange(this.#connection, request, header);
-    if (response.status !== 401 || request.upload !== undefined) return response;
-    if (!await this.#learn(request, response, header)) return response;
-    return await exchange(this.#connection, request, await this.#login.header(request));
+  /** A 401 is answered by logging in and asking once more, a few times, which does not count as another attempt. */
+  async #authorized(
+    request: RegistryRequest,
+  ): Promise<{ response: SourceResponse; mayLogInAgain: boolean }> {
+    for (let login = 1;; login++) {
+      const header = await this.#header(request);
+      const response = await exchange(this.#connection, request, header);
+      this.#answeredAt = this.context.clock.now();
+      if (response.status !== 401) {
+        if (header !== undefined) this.#login.prove();
+        return { response, mayLogInAgain: false };
+      }
+      const isDenied = login > 1 && response.headers.get("www-authenticate")?.includes("insufficient_scope");
+      const mayLogInAgain = login <= LOGINS && isDenied !== true &&
+        await this.#learn(request, response, header);
+      if (!mayLogInAgain || request.upload !== undefined) return { response, mayLogInAgain };
+      await response.body?.cancel();
+    }
+  }
+
+  /** The header of a request; where what was remembered of the registry does not work, it is asked what it wants now. */
+  async #header(
+    target: Pick<RegistryRequest, "repository" | "scopes" | "signal">,
+  ): Promise<string | undefined> {
+    const { isRecalled } = this.#login;
+    try {
+      return await this.#login.header(target);
+    } catch (error) {
+      if (!isRecalled) throw error;
+      await this.#contact.renew(target.signal);
+      return await this.#login.header(target);
+    }
   }
 
   /** Takes in a 401; returns whether asking again can be of use. */
   async #learn(request: RegistryRequest, response: Response, header: string | undefined): Promise<boolean> {
     if (header !== undefined) this.#login.forget(header);
-    if (!await this.#login.learnFrom(response)) return false;
+    if (!await this.#login.learnFrom(response, request)) return false;
     try {
-      const next = await this.#login.header(request);
-      if (next === undefined || next === header) return false;
+      const next = await this.#header(request);
+      return next !== undefined && next !== header;
     } catch (error) {
       await response.body?.cancel();
       throw error;
     }
-    await response.body?.cancel();
-    return true;
   }
 
-  async #refusal(request: RegistryRequest, response: Response): Promise<RegistryError> {
+  async #refusal(
+    request: RegistryRequest,
+    response: Response,
+    mayLogInAgain: boolean,
+  ): Promise<RegistryError> {
     const isAboutAccount = response.status === 401 || response.status === 403;
     const account = isAboutAccount ? await this.#login.accountOf(request.repository) : "";
-    const refusal = await refusalOf(this.#connection, request, response, account);
-    if (refusal.retryAfter !== undefined && [429, 503].includes(response.status)) {
-      this.#pause(refusal.retryAfter);
-    }
-    return refusal;
-  }
-
-  /** What one request is told is obeyed by all. */
-  #pause(milliseconds: number): void {
-    const { clock, limits, emit } = this.context;
-    const until = clock.now() + Math.min(milliseconds, limits.retryAfter);
-    this.gate.pauseUntil(until);
-    emit({ type: "rate-limited", registry: this.host, until });
+    return await refusalOf(this.#connection, request, response, { account, mayLogInAgain });
   }
 }

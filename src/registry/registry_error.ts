@@ -1,6 +1,7 @@
 /** Step 2 of the walk, the wire: what a registry answered when it did not do what it was asked. */
 
 import { printable } from "../oci/printable.ts";
+import { type Retry, retryAfterAnswer } from "./retry.ts";
 
 /** One entry of a registry's error list (OCI distribution-spec 1.1, Error codes). */
 export interface RegistryErrorDetail {
@@ -28,17 +29,12 @@ export interface RegistryErrorOptions {
   retryAfter?: number | undefined;
   /** What was wrong in plain words, when it is not the registry's own list that says it. */
   why?: string;
-  /** Whether asking again cannot help. */
+  /** When it makes sense to try again; what the status and the errors say unless told. */
+  retry?: Retry;
+  /** Whether the same request is of no use, so that only another pass may help; the short form of `retry: "later"`. */
   isPermanent?: boolean;
-  /** Whether it was asked already as often as makes sense for now. */
-  isSpent?: boolean;
   /** The underlying failure. */
   cause?: unknown;
-}
-
-/** Statuses after which the same request may succeed (RFC 9110, and 52x as CDNs use them). */
-export function isRetryableStatus(status: number): boolean {
-  return [408, 425, 429, 500, 502, 503, 504].includes(status) || status >= 520 && status <= 530;
 }
 
 /** A registry refused, or could not be reached, after every retry that made sense. */
@@ -53,10 +49,7 @@ export class RegistryError extends Error {
   readonly errors: readonly RegistryErrorDetail[];
   /** Milliseconds the registry asked to wait. */
   readonly retryAfter: number | undefined;
-  /** Whether asking again cannot help. */
-  readonly isPermanent: boolean;
-  /** Whether it was asked already as often as makes sense for now. */
-  readonly isSpent: boolean;
+  #retry: Retry;
 
   /** Puts the sentence together: what could not be done, to what, why. */
   constructor(options: RegistryErrorOptions) {
@@ -67,14 +60,38 @@ export class RegistryError extends Error {
     this.status = options.status;
     this.errors = options.errors ?? [];
     this.retryAfter = options.retryAfter;
-    this.isSpent = options.isSpent ?? false;
-    this.isPermanent = options.isPermanent ?? (options.status !== 0 && !isRetryableStatus(options.status));
+    this.#retry = options.retry ?? retryOf(options);
+  }
+
+  /** When it makes sense to try again. */
+  get retry(): Retry {
+    return this.#retry;
+  }
+
+  /** Whether the same request, sent again at once, is of no use; another pass may be. */
+  get isPermanent(): boolean {
+    return this.#retry !== "soon";
+  }
+
+  /**
+   * Says that it was tried as often as makes sense for now, so that nobody around multiplies the attempts.
+   *
+   * @param retry When it makes sense to try again; in another pass unless told.
+   */
+  exhaust(retry: Exclude<Retry, "soon"> = "later"): this {
+    if (this.#retry === "soon") this.#retry = retry;
+    return this;
   }
 
   /** Whether the registry gave this code (for example `MANIFEST_BLOB_UNKNOWN`). */
   hasCode(code: string): boolean {
     return this.errors.some((error) => error.code === code);
   }
+}
+
+function retryOf({ status, errors = [], isPermanent }: RegistryErrorOptions): Retry {
+  if (isPermanent !== undefined) return isPermanent ? "later" : "soon";
+  return status === 0 ? "soon" : retryAfterAnswer(status, errors.map(({ code }) => code));
 }
 
 function whyOf({ status, errors = [], why }: RegistryErrorOptions): string {

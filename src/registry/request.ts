@@ -14,6 +14,8 @@ export interface Limits {
    * the first request alone, which finds out whether anybody is there.
    */
   connect: number;
+  /** That the first contact with a registry may take in all, tries and waits together. */
+  contact: number;
   /** Until the headers of an answer are there. */
   headers: number;
   /** Until the answer that commits an upload is there, counted from its last byte. */
@@ -29,6 +31,7 @@ export interface Limits {
 /** The limits unless told otherwise. */
 export const DEFAULT_LIMITS: Limits = {
   connect: 10_000,
+  contact: 30_000,
   headers: 30_000,
   commit: 300_000,
   stall: 30_000,
@@ -42,6 +45,8 @@ export interface ChallengeMemory {
   get(registry: string): Promise<Challenge | undefined>;
   /** Remembers what a registry asks for. */
   set(registry: string, challenge: Challenge): Promise<void>;
+  /** Forgets what a registry asked for, because it does not work any more. */
+  delete?(registry: string): Promise<void>;
 }
 
 /** Something about the wire that a watcher may want to know. */

@@ -79,18 +79,28 @@ async function stream(
   }
 }
 
+/** Lets all wait as long as an answer asks (RFC 9110, section 10.2.3), unless that is longer than the limit. */
+export function obeyRetryAfter(connection: Connection, response: Response): void {
+  const { clock, limits } = connection.context;
+  const asked = parseRetryAfter(response.headers.get("retry-after"), clock.now());
+  const isMeant = response.status === 429 || response.status === 503;
+  // Whoever asks for a day is not waited for, so the others are not kept waiting either.
+  if (isMeant && asked !== undefined && asked <= limits.retryAfter) connection.pause(asked);
+}
+
 /**
  * Turns an unexpected answer into an error with the registry's own words; its body is read, or let go.
  *
- * @param account Who asked, for messages about what that account may not do.
+ * @param login Who asked, for messages about what that account may not do, and whether another login may be let in.
  */
 export async function refusalOf(
   { context: { clock, limits } }: Connection,
   { action, method, path }: Pick<RegistryRequest, "action" | "method" | "path">,
   response: Response,
-  account = "",
+  { account, mayLogInAgain }: { account: string; mayLogInAgain: boolean },
 ): Promise<RegistryError> {
   const retryAfter = parseRetryAfter(response.headers.get("retry-after"), clock.now());
+  const isTooLong = retryAfter !== undefined && retryAfter > limits.retryAfter;
   const text = await readText(response, ERROR_BODY_LIMIT, limits.stall).catch(() => "");
   const errors = parseErrors(text);
   const isPlain = response.headers.get("content-type")?.startsWith("text/plain") ?? false;
@@ -104,6 +114,16 @@ export async function refusalOf(
     status: response.status,
     errors,
     retryAfter,
-    why: isAboutAccount && account !== "" ? `${words} (${account})`.trim() : words,
+    why: [
+      words,
+      isAboutAccount && account !== "" ? `(${account})` : "",
+      isTooLong ? untilWhen(clock.now() + retryAfter) : "",
+    ]
+      .filter((part) => part !== "").join(" "),
+    ...(isTooLong ? { retry: "never" } : mayLogInAgain ? { retry: "soon" } : {}),
   });
+}
+
+function untilWhen(time: number): string {
+  return `(it asks to wait until ${new Date(time).toISOString()})`;
 }

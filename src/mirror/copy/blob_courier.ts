@@ -4,7 +4,7 @@ import { Once } from "../../registry/once.ts";
 import type { Registry } from "../../registry/registry.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
 import { resolveLocation, type UploadOpening, type UploadSession } from "../../registry/upload_session.ts";
-import { isPermanent, toError } from "../plan/failure.ts";
+import { mayTrySoon, toError } from "../plan/failure.ts";
 import { blobKey, uploadKey } from "../store/store.ts";
 import { BlobDelivery, type Upload } from "./blob_delivery.ts";
 import { BlobReading, KEPT_BLOB_LIMIT } from "./blob_reading.ts";
@@ -93,7 +93,7 @@ export class BlobCourier {
       const failure = toError(error);
       if (failure === delivery.sourceFailure) {
         this.#sourceFailures.add(failure);
-        if (isPermanent(failure)) known.setUnreadable(source, digest, failure);
+        if (!mayTrySoon(failure)) known.setUnreadable(source, digest, failure);
       }
       throw error;
     }

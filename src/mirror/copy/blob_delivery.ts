@@ -6,7 +6,7 @@ import type { Repository } from "../../registry/repository.ts";
 import { type ByteSource, bytesSource, UploadBody } from "../../registry/stream/body.ts";
 import { LaggardError, SlicedSource } from "../../registry/stream/shared_source.ts";
 import type { UploadOpening, UploadSession } from "../../registry/upload_session.ts";
-import { isPermanent, toError } from "../plan/failure.ts";
+import { mayTrySoon, toError } from "../plan/failure.ts";
 import { type BlobReading, KEPT_BLOB_LIMIT, SMALL_BLOB_LIMIT } from "./blob_reading.ts";
 import { type BlobOrder, type CopyContext, StoppedError } from "./copy_context.ts";
 
@@ -302,7 +302,7 @@ export class BlobDelivery {
   async #backOff(error: Error, attempt: number): Promise<void> {
     const isVerified = this.#reading.whole !== undefined;
     if (isLostUpload(error, isVerified) && this.#losses++ < LOST_LIMIT) this.#startOver();
-    else if (isPermanent(error)) throw this.#refusal ?? error;
+    else if (!mayTrySoon(error)) throw this.#refusal ?? error;
     const action = `push blob "${this.#order.blob.digest}" to "${this.#order.destination.name}"`;
     const { signal } = this.#context;
     await this.#repository.registry.backOff({ action, signal }, error, attempt);

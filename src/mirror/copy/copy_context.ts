@@ -27,6 +27,8 @@ export interface CopyContext {
   now: () => number;
   /** Tells whoever watches. */
   emit: (event: CopyEvent) => void;
+  /** Passes that were made before over what had failed. */
+  pass: number;
   /** Whether manifests are put again although the destination has them. */
   force: boolean;
   /** Whether nothing new is to be begun; what is under way may end. */

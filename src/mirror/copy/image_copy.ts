@@ -5,7 +5,7 @@ import type { Content } from "../../oci/manifest.ts";
 import { parseReference } from "../../oci/reference.ts";
 import { Once } from "../../registry/once.ts";
 import type { Repository } from "../../registry/repository.ts";
-import { isPermanent, messageOf, toError } from "../plan/failure.ts";
+import { isPermanent, messageOf } from "../plan/failure.ts";
 import type { CopyTask } from "../plan/plan.ts";
 import { filterPlatforms } from "../plan/platform_filter.ts";
 import { BlobCourier } from "./blob_courier.ts";
@@ -67,7 +67,7 @@ export class ImageCopier {
         task,
         destination: reference,
         error: messageOf(error),
-        isPermanent: isPermanent(toError(error)),
+        isPermanent: isPermanent(error, this.#context.pass),
       });
       return "failed";
     }

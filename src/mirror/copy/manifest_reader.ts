@@ -4,7 +4,7 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import type { Content } from "../../oci/manifest.ts";
 import { Once } from "../../registry/once.ts";
 import type { Repository } from "../../registry/repository.ts";
-import { isPermanent, toError } from "../plan/failure.ts";
+import { mayTrySoon, toError } from "../plan/failure.ts";
 import type { CopyContext } from "./copy_context.ts";
 
 /**
@@ -44,7 +44,7 @@ export class ManifestReader {
         return await source.getChild(descriptor, signal);
       } catch (error) {
         // A child that is missing or corrupt at its source is so for every image that has it.
-        if (isPermanent(error)) known.setUnreadable(source, digest, toError(error));
+        if (!mayTrySoon(error)) known.setUnreadable(source, digest, toError(error));
         throw error;
       }
     });

@@ -5,14 +5,34 @@ import { ManifestError } from "../../oci/manifest.ts";
 import { PlatformError } from "../../oci/platform.ts";
 import { InvalidReferenceError } from "../../oci/reference.ts";
 import { AuthError, RegistryError } from "../../registry/registry_error.ts";
+import type { Retry } from "../../registry/retry.ts";
 import { RuleError } from "./rules.ts";
 
-/** Whether trying again cannot help: the registry refused for good, or what it served is wrong. */
-export function isPermanent(error: unknown): boolean {
-  if (error instanceof RegistryError) return error.isPermanent;
-  return [AuthError, DigestError, InvalidReferenceError, ManifestError, PlatformError, RuleError].some((
-    type,
-  ) => error instanceof type);
+/** What is wrong in itself: no registry can mend it. */
+const HOPELESS = [InvalidReferenceError, PlatformError, RuleError];
+/** What a registry said wrong: it is asked once more, and believed when it says so again. */
+const DOUBTFUL = [AuthError, DigestError, ManifestError];
+
+/** When it makes sense to try again after a failure of any kind. */
+export function retryOf(error: unknown): Retry {
+  if (error instanceof RegistryError) return error.retry;
+  if (HOPELESS.some((type) => error instanceof type)) return "never";
+  return DOUBTFUL.some((type) => error instanceof type) ? "once" : "soon";
+}
+
+/**
+ * Whether another pass cannot help.
+ *
+ * @param pass Passes that were made before over what had failed.
+ */
+export function isPermanent(error: unknown, pass = 0): boolean {
+  const retry = retryOf(error);
+  return retry === "never" || retry === "once" && pass > 0;
+}
+
+/** Whether the same thing may be tried again at once, rather than in another pass. */
+export function mayTrySoon(error: unknown): boolean {
+  return retryOf(error) === "soon";
 }
 
 /** What to tell a person about a failure: its own sentence, which holds no secret. */

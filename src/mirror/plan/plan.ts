@@ -90,6 +90,8 @@ export interface PlanContext extends AbsenceContext {
   trustRecords?: boolean;
   /** Platforms wanted of rules that name none; all of them without it. */
   platforms?: readonly string[];
+  /** Passes that were made before over what had failed; none unless told. */
+  pass?: number;
 }
 
 /** Sources that are looked at at once; the gates of the registries bound the requests. */
@@ -183,7 +185,7 @@ async function expandOne(rule: PlacedRule, context: PlanContext, plan: Plan): Pr
       .map((pair) => ({ ...pair, platforms: wanted }));
   } catch (error) {
     context.signal?.throwIfAborted();
-    plan.failed.push(ruleFailure(rule, error));
+    plan.failed.push(ruleFailure(rule, error, context.pass));
     return [];
   }
 }
@@ -202,8 +204,8 @@ function expandTo(
   }
 }
 
-function ruleFailure({ position, source }: PlacedRule, error: unknown): PlanFailure {
-  const failure = { error: messageOf(error), isPermanent: isPermanent(error) };
+function ruleFailure({ position, source }: PlacedRule, error: unknown, pass?: number): PlanFailure {
+  const failure = { error: messageOf(error), isPermanent: isPermanent(error, pass) };
   return { kind: "rule", rule: position, source, ...failure };
 }
 
@@ -330,8 +332,9 @@ async function planGroup(
     const reference = formatReference(destination);
     const there = found[index];
     const failure = root instanceof Error ? root : there instanceof Error ? there : undefined;
-    if (failure !== undefined) state.plan.failed.push(imageFailure(task, reference, failure));
-    else if (root === undefined) {
+    if (failure !== undefined) {
+      state.plan.failed.push(imageFailure(task, reference, { failure, pass: context.pass }));
+    } else if (root === undefined) {
       const skip = { source, destination: reference, reason: NO_PLATFORM };
       state.plan.skipped.push({ ...skip, ...onlyOf(group.platforms) });
     } else if (!(root instanceof Error)) {
@@ -362,7 +365,11 @@ const NO_ROOT: Descriptor = { mediaType: "", digest: "", size: 0 };
 /** The words image-syncer v1.5.5 uses. */
 const NO_PLATFORM = "skip synchronization because no manifest fits platform filters";
 
-function imageFailure({ source, platforms }: CopyTask, destination: string, failure: Error): PlanFailure {
+function imageFailure(
+  { source, platforms }: CopyTask,
+  destination: string,
+  { failure, pass }: { failure: Error; pass: number | undefined },
+): PlanFailure {
   const error = messageOf(failure);
   return {
     kind: "image",
@@ -370,7 +377,7 @@ function imageFailure({ source, platforms }: CopyTask, destination: string, fail
     destination,
     ...onlyOf(platforms),
     error,
-    isPermanent: isPermanent(failure),
+    isPermanent: isPermanent(failure, pass),
   };
 }
 

@@ -18,6 +18,7 @@ export function challengeMemory(store: Store): ChallengeMemory {
       return { scheme, parameters };
     },
     set: async (registry, challenge) => await store.set(challengeKey(registry), factOf(challenge)),
+    delete: async (registry) => await store.delete(challengeKey(registry)),
   };
 }
 

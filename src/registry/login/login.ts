@@ -8,7 +8,7 @@ import type { ChallengeMemory } from "../request.ts";
 import { type Challenge, isOwnRealm, parseChallenges } from "./challenge.ts";
 import type { Credential, CredentialSource } from "./credential.ts";
 import { coversScopes, mergeScopes } from "./scopes.ts";
-import { fetchToken, type TokenRequest } from "./token_service.ts";
+import { fetchToken, type TokenFetch, type TokenRequest } from "./token_service.ts";
 
 /** Who asks for what. */
 export interface AuthorizationTarget {
@@ -25,7 +25,7 @@ export interface LoginOptions {
   /** What registries asked for in earlier runs. */
   challenges?: ChallengeMemory | undefined;
   /** Asks a token service; over the registry's own connection unless told. */
-  fetchToken?: (connection: Connection, request: TokenRequest) => Promise<unknown>;
+  fetchToken?: TokenFetch;
 }
 
 interface Token {
@@ -61,8 +61,16 @@ export class Login {
   #connection: Connection;
   #options: LoginOptions;
   #challenge: Challenge | undefined;
+  /** Where a repository is asked for something else than the others (a token service for each). */
+  #challenges = new Map<string, Challenge>();
+  /** The scopes a registry wants where they are not those of the request (a proxy that rewrites paths). */
+  #scopes = new Map<string, readonly string[]>();
   /** What the registry asked for in an earlier run. */
   #recalled: Challenge | undefined;
+  /** Whether a request has been let in, so that what is known of the registry is right. */
+  #isProven = false;
+  /** The token service knows only POST. */
+  #usesForm = false;
   #tokens: Token[] = [];
   #batches = new Map<string, Set<Batch>>();
   /** The registry has refused a token for several repositories. */
@@ -84,32 +92,72 @@ export class Login {
     this.#recalled = await this.#options.challenges?.get(this.#connection.host).catch(() => undefined);
   }
 
+  /** Whether what is asked for is known from an earlier run alone, and may be wrong by now. */
+  get isRecalled(): boolean {
+    return this.#recalled !== undefined && this.#challenge === this.#recalled && !this.#isProven;
+  }
+
   /** Takes what was recalled for true, where that is safe; returns whether it was. */
   believeRecalled(): boolean {
     const known = this.#recalled;
     if (known === undefined || !isOwnRealm(known, this.#connection.origin)) return false;
-    return this.learn([known]);
+    this.#challenge = known;
+    return true;
   }
 
-  /** Takes in what an answer of the registry asks for; returns whether it is something this project can do. */
-  async learnFrom(response: Response): Promise<boolean> {
+  /** What was remembered does not work: it is forgotten, here and in the memory. */
+  async forgetRecalled(): Promise<void> {
+    this.#recalled = undefined;
+    this.#challenge = undefined;
+    await this.#options.challenges?.delete?.(this.#connection.host).catch(() => {});
+  }
+
+  /** A request was let in, so what is known is right. */
+  prove(): void {
+    this.#isProven = true;
+  }
+
+  /**
+   * Takes in what an answer of the registry asks for; returns whether it is something this project can do.
+   *
+   * @param target The request it is the answer to; none for the registry's root.
+   */
+  async learnFrom(response: Response, target?: AuthorizationTarget): Promise<boolean> {
     const { host, origin } = this.#connection;
     // Where passwords go is said by the registry itself, not by a host that it redirects to.
     const isOwn = response.url === "" || new URL(response.url).origin === origin;
     const header = isOwn ? response.headers.get("www-authenticate") ?? "" : "";
-    const isKnown = this.learn(parseChallenges(header));
-    if (isKnown && this.#challenge !== undefined) {
+    const before = this.#challenge;
+    const isKnown = this.learn(parseChallenges(header), target);
+    if (this.#challenge !== undefined && this.#challenge !== before) {
       await this.#options.challenges?.set(host, this.#challenge).catch(() => {});
     }
     return isKnown;
   }
 
   /** Takes in what the registry asks for; returns whether it is something this project can do. */
-  learn(challenges: readonly Challenge[]): boolean {
+  learn(challenges: readonly Challenge[], target?: AuthorizationTarget): boolean {
     const bearer = challenges.find((one) => one.scheme === "bearer" && one.parameters.realm !== undefined);
     const challenge = bearer ?? challenges.find((one) => one.scheme === "basic");
-    this.#challenge = challenge ?? this.#challenge;
-    return challenge !== undefined;
+    if (challenge === undefined) return false;
+    if (target !== undefined) this.#learnScopes(target, challenge);
+    if (target === undefined || this.#challenge === undefined || this.isRecalled) this.#challenge = challenge;
+    else if (isSameService(challenge, this.#challenge)) this.#challenges.delete(target.repository);
+    else this.#challenges.set(target.repository, challenge);
+    return true;
+  }
+
+  /** A registry that names scopes other than those it was asked with is believed: it knows its own names. */
+  #learnScopes(target: AuthorizationTarget, challenge: Challenge): void {
+    const wanted = scopesOf(challenge);
+    if (coversScopes(this.#scopesFor(target, challenge), wanted)) return;
+    this.#scopes.set(target.scopes.join(" "), wanted);
+  }
+
+  /** A scope in the challenge counts where the request names none (the ping of a registry), and where it was refused. */
+  #scopesFor(target: AuthorizationTarget, challenge: Challenge): readonly string[] {
+    if (target.scopes.length === 0) return scopesOf(challenge);
+    return this.#scopes.get(target.scopes.join(" ")) ?? [...target.scopes].sort();
   }
 
   /**
@@ -118,7 +166,7 @@ export class Login {
    * @throws {AuthError} when the challenge cannot be trusted or the token service gives no token.
    */
   async header(target: AuthorizationTarget): Promise<string | undefined> {
-    const challenge = this.#challenge;
+    const challenge = this.#challenges.get(target.repository) ?? this.#challenge;
     if (challenge === undefined) return undefined;
     const credential = await this.#credentialOf(target.repository);
     if (credential?.registryToken !== undefined) return `Bearer ${credential.registryToken}`;
@@ -149,7 +197,7 @@ export class Login {
     challenge: Challenge,
     credential: Credential | undefined,
   ): Promise<Token> {
-    const scopes = scopesFor(target, challenge);
+    const scopes = this.#scopesFor(target, challenge);
     const account = accountKey(challenge, credential);
     const now = this.#connection.context.clock.now();
     const known = this.#tokens.find((token) =>
@@ -219,12 +267,33 @@ export class Login {
     // Only a registry that is itself reached without TLS may have a token service without.
     const realm = checkRealm(host, challenge, origin.startsWith("http:"));
     const startedAt = clock.now();
-    const request = tokenRequest(realm, challenge.parameters.service, scopes, credential);
-    const answer = await (this.#options.fetchToken ?? fetchToken)(this.#connection, request);
-    const { value, seconds } = readToken(host, answer);
+    const answer = await this.#askService({
+      realm,
+      service: challenge.parameters.service,
+      scopes,
+      credential,
+    });
+    const { value, seconds, age } = readToken(host, answer, startedAt);
     // A tenth (at most 10 s) is kept back, so that a token does not run out between here and the registry.
     const lifetime = Math.max(1, seconds) * 1000;
-    return { value, expiresAt: startedAt + lifetime - Math.min(10_000, lifetime / 10) };
+    return { value, expiresAt: startedAt - age + lifetime - Math.min(10_000, lifetime / 10) };
+  }
+
+  /** Asks by GET, and by POST where the service knows nothing else (OAuth2 token authentication). */
+  async #askService(wish: TokenWish): Promise<unknown> {
+    const { fetchToken: ask = fetchToken } = this.#options;
+    // What may be wrong by now is not worth many tries.
+    const attempts = this.isRecalled ? 1 : undefined;
+    const hasPassword = wish.credential?.username !== undefined;
+    try {
+      return await ask(this.#connection, tokenRequest(wish, this.#usesForm), attempts);
+    } catch (error) {
+      const isOnlyPost = error instanceof RegistryError && [404, 405, 501].includes(error.status);
+      if (!isOnlyPost || this.#usesForm || !hasPassword) throw error;
+      const answer = await ask(this.#connection, tokenRequest(wish, true), attempts);
+      this.#usesForm = true;
+      return answer;
+    }
   }
 }
 
@@ -254,11 +323,14 @@ function basicHeader(credential: Credential | undefined): string | undefined {
   return `Basic ${btoa(String.fromCharCode(...bytes))}`;
 }
 
-/** A scope in the challenge counts only where the request names none (for example the ping of a registry). */
-function scopesFor(target: AuthorizationTarget, challenge: Challenge): readonly string[] {
-  if (target.scopes.length > 0) return [...target.scopes].sort();
-  const scope = challenge.parameters.scope;
-  return scope === undefined ? [] : scope.split(" ").filter((one) => one !== "").sort();
+function scopesOf({ parameters: { scope = "" } }: Challenge): string[] {
+  return scope.split(" ").filter((one) => one !== "").sort();
+}
+
+/** Not by scope: that is another one for each request. */
+function isSameService(one: Challenge, other: Challenge): boolean {
+  return one.scheme === other.scheme && one.parameters.realm === other.parameters.realm &&
+    one.parameters.service === other.parameters.service;
 }
 
 function checkRealm(registry: string, challenge: Challenge, allowsPlain: boolean): URL {
@@ -274,14 +346,17 @@ function checkRealm(registry: string, challenge: Challenge, allowsPlain: boolean
   throw new AuthError(registry, `its token service "${url.origin}" is not reached by https`);
 }
 
-function tokenRequest(
-  realm: URL,
-  service: string | undefined,
-  scopes: readonly string[],
-  credential: Credential | undefined,
-): TokenRequest {
+/** What is asked of a token service. */
+interface TokenWish {
+  realm: URL;
+  service: string | undefined;
+  scopes: readonly string[];
+  credential: Credential | undefined;
+}
+
+function tokenRequest({ realm, service, scopes, credential }: TokenWish, usesForm: boolean): TokenRequest {
   const account = accountOf(credential);
-  if (credential?.identityToken === undefined) {
+  if (credential?.identityToken === undefined && !(usesForm && credential?.username !== undefined)) {
     const url = new URL(realm);
     if (service !== undefined) url.searchParams.set("service", service);
     for (const scope of scopes) url.searchParams.append("scope", scope);
@@ -289,9 +364,11 @@ function tokenRequest(
     const headers: Record<string, string> = authorization === undefined ? {} : { authorization };
     return { url: url.href, method: "GET", headers, account };
   }
+  const { identityToken, username = "", password = "" } = credential;
   const form = new URLSearchParams({
-    grant_type: "refresh_token",
-    refresh_token: credential.identityToken,
+    ...(identityToken === undefined
+      ? { grant_type: "password", username, password }
+      : { grant_type: "refresh_token", refresh_token: identityToken }),
     client_id: "image-syncer",
     service: service ?? "",
     scope: scopes.join(" "),
@@ -301,12 +378,23 @@ function tokenRequest(
   return { url: realm.href, method: "POST", headers, body, account };
 }
 
-function readToken(registry: string, answer: unknown): { value: string; seconds: number } {
+/** A token as a service gives it: how long it lives (seconds), and how long it does so already (milliseconds). */
+interface GivenToken {
+  value: string;
+  seconds: number;
+  age: number;
+}
+
+function readToken(registry: string, answer: unknown, now: number): GivenToken {
   const fields = typeof answer === "object" && answer !== null ? answer as Record<string, unknown> : {};
   const value = fields.token || fields.access_token;
   if (typeof value !== "string" || !/^[\x21-\x7e]+$/.test(value)) {
     throw new AuthError(registry, "its token service answered without a token");
   }
-  const seconds = Number(fields.expires_in);
-  return { value, seconds: Number.isFinite(seconds) && seconds > 0 ? seconds : DEFAULT_TOKEN_SECONDS };
+  const told = Number(fields.expires_in);
+  const seconds = Number.isFinite(told) && told > 0 ? told : DEFAULT_TOKEN_SECONDS;
+  const issued = typeof fields.issued_at === "string" ? Date.parse(fields.issued_at) : NaN;
+  const age = now - issued;
+  // A service may give a token it gave before; one that would have run out already comes from a clock that is wrong.
+  return { value, seconds, age: age > 0 && age < seconds * 1000 ? age : 0 };
 }

@@ -1,0 +1,208 @@
+/** Tests of the first contact with a registry: one asks for all, and what it finds holds for all. */
+
+import { assert, assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
+import { type Fetch, TimeLimitError } from "../src/registry/fetch.ts";
+import { Registries } from "../src/registry/registries.ts";
+import type { Registry } from "../src/registry/registry.ts";
+import { RegistryError } from "../src/registry/registry_error.ts";
+import type { RegistriesOptions, RegistryEvent, RegistryRequest } from "../src/registry/request.ts";
+import { FakeClock } from "./fake_clock.ts";
+import { setUpMirror } from "./mirror_setup.ts";
+import { RawServer } from "./raw_server.ts";
+
+const HOST = "registry.test";
+
+const REQUEST: RegistryRequest = {
+  action: `read manifest of "${HOST}/a/b:v1"`,
+  repository: "a/b",
+  scopes: [],
+  method: "GET",
+  path: "/v2/a/b/manifests/v1",
+  expect: [200],
+};
+
+interface Setup {
+  registry: Registry;
+  registries: Registries;
+  clock: FakeClock;
+  events: RegistryEvent[];
+  asked: () => number;
+}
+
+/** A registry whose fetch does what it is told to, and is counted. */
+function setUp(answer: (count: number) => Response | Error, options: RegistriesOptions = {}): Setup {
+  const clock = new FakeClock();
+  const events: RegistryEvent[] = [];
+  let asked = 0;
+  const fetch: Fetch = () => {
+    const result = answer(++asked);
+    return result instanceof Error ? Promise.reject(result) : Promise.resolve(result);
+  };
+  const registries = new Registries({
+    fetchFor: () => fetch,
+    clock,
+    onEvent: (event) => events.push(event),
+    ...options,
+  });
+  return { registries, registry: registries.get(HOST), clock, events, asked: () => asked };
+}
+
+function failing(message: string, name = "TypeError"): Error {
+  const cause = Object.assign(new Error(message), { name });
+  return new TypeError("fetch failed", { cause });
+}
+
+const REFUSED = failing("client error (Connect): tcp connect error: Connection refused (os error 111)");
+const UNKNOWN = failing("client error (Connect): dns error: failed to lookup address information");
+const OK = () => new Response("ok");
+
+async function failureOf(work: Promise<unknown>): Promise<RegistryError> {
+  const error = await assertRejects(() => work);
+  assertInstanceOf(error, RegistryError);
+  return error;
+}
+
+Deno.test("fault 27: a registry that refuses, or has no address, is tried three times within 5 s", async () => {
+  for (
+    const [failure, reason] of [[REFUSED, "connection refused"], [
+      UNKNOWN,
+      "the host name cannot be resolved",
+    ]] as const
+  ) {
+    const { registry, clock, events, asked } = setUp(() => failure);
+    const error = await failureOf(registry.send(REQUEST));
+    assertEquals(error.message, `Cannot reach "${HOST}": ${reason}`);
+    assertEquals([asked(), clock.waits, error.retry], [3, [1000, 2000], "once"]);
+    const common = { type: "waiting", registry: HOST, reason, attempts: 3 } as const;
+    assertEquals(events, [{ ...common, wait: 1000, attempt: 2 }, { ...common, wait: 2000, attempt: 3 }]);
+  }
+});
+
+Deno.test("fault 27: a registry that is just starting is waited for", async () => {
+  const { registry, asked } = setUp((count) => count < 3 ? REFUSED : OK());
+  assertEquals(await (await registry.send(REQUEST)).text(), "ok");
+  assertEquals(asked(), 4);
+});
+
+Deno.test("fault 27: what cannot mend itself is tried once", async () => {
+  const hopeless = [
+    failing('Requires net access to "registry.test:443", run again with the --allow-net flag', "NotCapable"),
+    failing("client error (SendRequest): invalid HTTP version parsed"),
+    Object.assign(failing("Parse Error: Expected HTTP/"), { code: "HPE_INVALID_CONSTANT" }),
+    failing("the answer is not HTTP/1.1: it has no status line", "HttpSyntaxError"),
+    failing("invalid peer certificate: UnknownIssuer"),
+    failing("received corrupt message of type InvalidContentType"),
+  ];
+  for (const failure of hopeless) {
+    const { registry, clock, asked } = setUp(() => failure);
+    const error = await failureOf(registry.send(REQUEST));
+    assertEquals([asked(), clock.waits, error.retry], [1, [], "never"], error.message);
+  }
+});
+
+Deno.test("fault 27: a host that the runtime does not allow is named with the permission it needs", async () => {
+  const { registry } = setUp(() => failing("Requires net access", "NotCapable"));
+  const { message } = await failureOf(registry.send(REQUEST));
+  assertEquals(
+    message,
+    `Cannot reach "${HOST}": this program is not allowed to reach it (--allow-net=${HOST})`,
+  );
+});
+
+Deno.test("fault 17: a registry that cannot be reached is tried by one on behalf of all, also of those who come later", async () => {
+  const { registry, registries, clock, asked } = setUp(() => REFUSED);
+  const errors = await Promise.all(Array.from({ length: 59 }, () => failureOf(registry.send(REQUEST))));
+  errors.push(await failureOf(registry.send(REQUEST)));
+  assertEquals([new Set(errors).size, asked()], [1, 3]);
+  registries.reconsider();
+  await failureOf(registry.send(REQUEST));
+  assertEquals(asked(), 6);
+  clock.advance(30_000);
+  await failureOf(registry.send(REQUEST));
+  assertEquals(asked(), 9);
+});
+
+Deno.test("fault 17: 59 all-tags rules at one dead host end under 30 s", async () => {
+  for (const failure of [REFUSED, UNKNOWN, failing("connection reset by peer"), new TimeLimitError(10_000)]) {
+    const setup = setUpMirror();
+    let asked = 0;
+    const startedAt = setup.clock.now();
+    const fetchFor = () => () => {
+      asked++;
+      // The clock is moved by whoever waits, which is nobody for a fetch.
+      if (failure instanceof TimeLimitError) setup.clock.advance(10_000);
+      return Promise.reject(failure);
+    };
+    const images = Object.fromEntries(
+      Array.from({ length: 59 }, (_, index) => [`dead.test/ns/app${index}`, `dead.test/to/app${index}`]),
+    );
+    const report = await setup.run(images, { registries: setup.registries({ fetchFor }) });
+    assertEquals(report.totals.rulesFailed, 59);
+    assert(
+      setup.clock.now() - startedAt < 30_000,
+      `${setup.clock.now() - startedAt} ms for "${failure.message}"`,
+    );
+    assert(asked <= 18, `${asked}`);
+  }
+});
+
+Deno.test("fault 17: a registry that does not answer is tried twice, and given up for the run", async () => {
+  const { registry, registries, asked } = setUp(() => new TimeLimitError(10_000));
+  const error = await failureOf(registry.send(REQUEST));
+  assertEquals([error.message, error.retry], [`Cannot reach "${HOST}": no answer within 10 s`, "never"]);
+  registries.reconsider();
+  assertStrictEquals(await failureOf(registry.send(REQUEST)), error);
+  assertEquals(asked(), 2);
+});
+
+Deno.test("fault 17: a registry that falls silent in mid-run is given up for all", async () => {
+  const { registry, clock, asked } = setUp((count) => count <= 2 ? OK() : new TimeLimitError(30_000));
+  await (await registry.send(REQUEST)).body?.cancel();
+  clock.advance(1);
+  const first = await failureOf(registry.send(REQUEST));
+  assertEquals([first.retry, asked()], ["never", 4]);
+  const next = await failureOf(registry.send(REQUEST));
+  assertEquals([next.message, next.retry, asked()], [
+    `Cannot reach "${HOST}": no answer within 30 s`,
+    "never",
+    4,
+  ]);
+});
+
+Deno.test("fault 17: one request without an answer is not the registry's silence", async () => {
+  const { registry, asked } = setUp((count) => count % 2 === 1 ? OK() : new TimeLimitError(30_000));
+  // Every other request is answered, so each of these is let wait as often as any.
+  await failureOf(registry.send({ ...REQUEST, attempts: 1 }));
+  await (await registry.send(REQUEST)).body?.cancel();
+  assertEquals(asked(), 3);
+});
+
+Deno.test("fault 22: first contact takes 30 s in all, however often it is cut", async () => {
+  const { registry, clock, asked } = setUp(() => (clock.advance(8000), failing("connection reset by peer")));
+  const startedAt = clock.now();
+  const error = await failureOf(registry.send(REQUEST));
+  assert(clock.now() - startedAt <= 30_000, `${clock.now() - startedAt}`);
+  assertEquals([asked() >= 2, error.retry], [true, "later"]);
+});
+
+Deno.test("fault 26: an insecure registry that says nothing to TLS is reached without, from then on", async () => {
+  await using server = new RawServer((exchange) => exchange.reply(200, {}, "ok"), { ignoresTls: true });
+  const registries = new Registries({ isInsecure: () => true, limits: { connect: 300 } });
+  for (let again = 0; again < 2; again++) {
+    assertEquals(await (await registries.get(server.host).send(REQUEST)).text(), "ok");
+  }
+  assertEquals([server.handshakes, registries.get(server.host).url.protocol], [1, "http:"]);
+});
+
+Deno.test("fault 74: a registry that cannot be reached is named for what it is, whoever asked first", async () => {
+  const { registry } = setUp(() => REFUSED);
+  const actions = ["read one image", "list tags of another"];
+  const errors = await Promise.all(actions.map((action) => failureOf(registry.send({ ...REQUEST, action }))));
+  for (const { message } of errors) assertEquals(message, `Cannot reach "${HOST}": connection refused`);
+});
+
+Deno.test("fault 24: a lasting 500 is tried as often as one request is, and is then nobody's to multiply", async () => {
+  const { registry, asked } = setUp((count) => count === 1 ? OK() : new Response("no", { status: 500 }));
+  const error = await failureOf(registry.send(REQUEST));
+  assertEquals([asked(), error.retry, error.isPermanent], [7, "later", true]);
+});
