@@ -1,6 +1,6 @@
 /** Tests of the core on other runtimes, as far as they are at hand; `deno task runtimes` has all of them. */
 
-import { assertStringIncludes, assertThrows } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
 import { type Bundle, bundleSuite, checkPortable } from "./runtimes/bundle.ts";
 import { NODE_EXAMPLE, WORKER_EXAMPLE } from "./runtimes/npm_examples.ts";
 import { DENO, NODE_ON_PATH, type Runtime, versionOf } from "./runtimes/runtime.ts";
@@ -42,4 +42,31 @@ Deno.test("README.md shows the examples that the npm package is tried with", asy
   const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
   assertStringIncludes(readme, NODE_EXAMPLE.trim());
   assertStringIncludes(readme, WORKER_EXAMPLE.trim());
+});
+
+Deno.test("fault 90: README.md's example for Node can be pasted into TypeScript, and says what it wants", async () => {
+  const directory = await Deno.makeTempDir();
+  try {
+    const module = new URL("../mod.ts", import.meta.url).href;
+    await Deno.writeTextFile(
+      `${directory}/mirror.ts`,
+      NODE_EXAMPLE.replace("@image-syncer/image-syncer", module),
+    );
+    const config = new URL("../deno.json", import.meta.url).pathname;
+    const run = (...args: string[]) =>
+      new Deno.Command(Deno.execPath(), {
+        args: [...args, "--config", config, `${directory}/mirror.ts`],
+        cwd: directory,
+      })
+        .output();
+    const checked = await run("check", "--quiet");
+    assert(checked.success, new TextDecoder().decode(checked.stderr));
+    const { code, stderr } = await run("run", "--quiet", "--no-check", "-A");
+    assertEquals([code, new TextDecoder().decode(stderr)], [
+      2,
+      "Usage: node mirror.mjs SOURCE DESTINATION\n",
+    ]);
+  } finally {
+    await Deno.remove(directory, { recursive: true });
+  }
 });

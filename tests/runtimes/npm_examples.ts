@@ -6,10 +6,10 @@ import { setMaxListeners } from "node:events";
 import { readFile, writeFile } from "node:fs/promises";
 import { MemoryStore, mirror, parseConfig, Registries } from "@image-syncer/image-syncer";
 
-// A hasher, to hash every blob as it passes; without one blobs above 1 MiB are checked by their destinations alone.
-function createHasher(algorithm) {
-  const hash = createHash(algorithm);
-  return { update: (bytes) => void hash.update(bytes), digest: () => hash.digest("hex") };
+const [source, destination] = process.argv.slice(2);
+if (source === undefined || destination === undefined) {
+  console.error("Usage: node mirror.mjs SOURCE DESTINATION");
+  process.exit(2);
 }
 
 // A store: what is remembered saves requests the next time. Any object with get, set, delete, list, flush and close will do.
@@ -22,14 +22,21 @@ const stop = new AbortController();
 setMaxListeners(0, stop.signal);
 process.once("SIGINT", () => stop.abort());
 
-const [source, destination] = process.argv.slice(2);
 const { rules } = parseConfig(JSON.stringify({ images: { [source]: destination } }));
 const registries = new Registries({
-  credentials: async (registry) => ({ username: "robot", password: process.env.REGISTRY_PASSWORD }),
+  credentials: async (registry) => ({ username: "robot", password: process.env.REGISTRY_PASSWORD ?? "" }),
   isInsecure: (registry) => registry.startsWith("127.0.0.1:"),
   signal: stop.signal,
 });
-const { totals, tasks } = await mirror(rules, { registries, store, createHasher });
+const { totals, tasks } = await mirror(rules, {
+  registries,
+  store,
+  // Hashes every blob as it passes; without it blobs above 1 MiB are checked by their destinations alone.
+  createHasher: (algorithm) => {
+    const hash = createHash(algorithm);
+    return { update: (bytes) => void hash.update(bytes), digest: () => hash.digest("hex") };
+  },
+});
 for (const { source, error } of tasks) if (error !== undefined) console.error(\`\${source}: \${error}\`);
 console.log(\`\${totals.copied} copied, \${totals.unchanged} unchanged, \${totals.failed + totals.rulesFailed} failed\`);
 

@@ -23,12 +23,22 @@ import {
   fail,
 } from "@std/assert";
 
+/** Without the colours that the genuine package gives its messages unless `NO_COLOR` is set. */
+function plain(message: string): string {
+  // deno-lint-ignore no-control-regex
+  return message.replace(/\x1b\[[0-9;]*m/g, "");
+}
+
+Deno.test("fault 90: messages of assertions are compared without their colours", () => {
+  check(plain("\x1b[31m- \x1b[1mold\x1b[22m\x1b[39m") === "- old", "colours are left out");
+});
+
 /** Runs what must fail and gives the message; written without any assertion that could itself be broken. */
 function failureOf(run: () => void): string {
   try {
     run();
   } catch (error) {
-    if (error instanceof AssertionError) return error.message;
+    if (error instanceof AssertionError) return plain(error.message);
     throw error;
   }
   throw new Error("The assertion held");
@@ -38,7 +48,7 @@ async function rejectionOf(run: () => Promise<unknown>): Promise<string> {
   try {
     await run();
   } catch (error) {
-    if (error instanceof AssertionError) return error.message;
+    if (error instanceof AssertionError) return plain(error.message);
     throw error;
   }
   throw new Error("The assertion held");
