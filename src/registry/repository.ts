@@ -245,6 +245,16 @@ export class Repository extends RepositoryLists {
    * @throws {RegistryError} when the registry refuses.
    */
   async hasBlob(digest: Digest, { size = -1, signal }: ContentOptions = {}): Promise<boolean> {
+    const length = await this.blobLength(digest, signal);
+    return length !== undefined && (size < 0 || length < 0 || length === size);
+  }
+
+  /**
+   * Bytes of a blob as the registry has it; -1 where it does not say, `undefined` where there is none.
+   *
+   * @throws {RegistryError} when the registry refuses.
+   */
+  async blobLength(digest: Digest, signal?: AbortSignal): Promise<number | undefined> {
     const action = `check blob "${digest}" in "${this.registry.host}/${this.name}"`;
     const request = { ...this.#blobRequest("HEAD", digest, action), expect: [200, 404], signal };
     let response: SourceResponse;
@@ -252,12 +262,11 @@ export class Repository extends RepositoryLists {
       response = await this.send(request);
     } catch (error) {
       if (!(error instanceof RegistryError) || !HEAD_REFUSED.includes(error.status)) throw error;
-      if (!this.isSource) return false;
+      if (!this.isSource) return undefined;
       response = await this.send({ ...request, method: "GET" });
     }
     await response.body?.cancel();
-    const length = lengthOf(response) ?? -1;
-    return response.status === 200 && (size < 0 || length < 0 || length === size);
+    return response.status === 200 ? lengthOf(response) ?? -1 : undefined;
   }
 
   /**

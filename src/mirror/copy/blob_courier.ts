@@ -28,6 +28,8 @@ export class BlobCourier {
   #readings = new Map<string, BlobReading>();
   /** Registries that did not keep up: they read alone. */
   #separate = new Set<Registry>();
+  /** Blobs whose destination has another length of them. */
+  #damaged = new WeakSet<BlobOrder>();
   /** Failures that are a source's and not the destination's. */
   #sourceFailures = new WeakSet<Error>();
 
@@ -87,6 +89,7 @@ export class BlobCourier {
     try {
       const size = await delivery.run();
       if (size === undefined) return;
+      if (this.#damaged.delete(order)) await this.#checkReplaced(order);
       await this.#note(order);
       emit({ type: "blob-copied", task, digest, size, destination: destination.name });
     } catch (error) {
@@ -138,17 +141,45 @@ export class BlobCourier {
   }
 
   /** Some registries refuse a HEAD on what is not there (ACR, Artifactory); the push then tells whether it is a real refusal. */
-  async #isThere({ destination: { repository }, blob }: BlobOrder): Promise<boolean> {
+  async #isThere(order: BlobOrder): Promise<boolean> {
+    const { destination: { repository }, blob: { digest, size } } = order;
     try {
-      return await repository.hasBlob(blob.digest, { size: blob.size, signal: this.#context.signal });
+      const length = await repository.blobLength(digest, this.#context.signal);
+      const isDamaged = length !== undefined && size >= 0 && length >= 0 && length !== size;
+      if (isDamaged) this.#damaged.add(order);
+      return length !== undefined && !isDamaged;
     } catch (error) {
       if (error instanceof RegistryError && [401, 403].includes(error.status)) return false;
       throw error;
     }
   }
 
-  #mountableFrom({ source, destination: { repository }, blob }: BlobOrder): string | undefined {
+  /**
+   * A blob that was cut short on the registry's disk may stay so: distribution takes what it is sent, finds the digest on its
+   * disk, and throws the bytes away.
+   */
+  async #checkReplaced(
+    { destination: { repository, name }, blob: { digest, size } }: BlobOrder,
+  ): Promise<void> {
+    const length = await repository.blobLength(digest, this.#context.signal) ?? 0;
+    if (length < 0 || size < 0 || length === size) return;
+    const { registry } = repository;
+    throw new RegistryError({
+      action: `push blob "${digest}" to "${name}"`,
+      method: "HEAD",
+      url: registry.url.href,
+      status: 0,
+      isPermanent: true,
+      why:
+        `${registry.host} has ${length} of its ${size} bytes and does not replace them; it must be deleted there`,
+    });
+  }
+
+  #mountableFrom(order: BlobOrder): string | undefined {
+    const { source, destination: { repository }, blob } = order;
     const { known } = this.#context;
+    // The repositories of a registry share what lies on its disk.
+    if (this.#damaged.has(order)) return undefined;
     if (!repository.registry.abilities.canMount || known.isDoubted(repository)) return undefined;
     if (source.registry === repository.registry && source.name !== repository.name) return source.name;
     return known.holderOf(repository, blob.digest);
