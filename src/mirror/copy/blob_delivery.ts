@@ -2,6 +2,7 @@
 
 import type { Abilities } from "../../registry/abilities.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
+import { isRetryableStatus } from "../../registry/retry.ts";
 import type { Repository } from "../../registry/repository.ts";
 import { type ByteSource, bytesSource, UploadBody } from "../../registry/stream/body.ts";
 import { LaggardError, SlicedSource } from "../../registry/stream/shared_source.ts";
@@ -343,7 +344,9 @@ async function openOrPost(
   try {
     return await repository.openUpload(digest, { bytes, signal });
   } catch (error) {
-    if (bytes === undefined || !(error instanceof RegistryError) || !error.isPermanent) throw error;
+    const isRefused = error instanceof RegistryError && error.status >= 400 &&
+      !isRetryableStatus(error.status);
+    if (bytes === undefined || !isRefused) throw error;
     return await repository.openUpload(digest, { signal });
   }
 }
