@@ -54,6 +54,22 @@ Deno.test("parseConfig() takes two names of one registry when they say the same,
   assertStringIncludes(refusal(() => parseConfig(text("q"))), `another key names "docker.io" too`);
 });
 
+Deno.test("fault 72: parseConfig() takes v2 for the API's root where it is all of the path, and for a namespace where it is not", () => {
+  const entry = { username: "u", password: "p" };
+  for (
+    const [key, name] of [
+      ["https://r.test/v2/", "r.test"],
+      ["r.test/v2", "r.test"],
+      ["r.test/team/v2", "r.test/team/v2"],
+      ["r.test/v2/team", "r.test/v2/team"],
+    ] as const
+  ) {
+    assertEquals(Object.keys(parseConfig(JSON.stringify({ auth: { [key]: entry }, images: {} })).auth), [
+      name,
+    ]);
+  }
+});
+
 Deno.test("parseConfig() refuses a client's certificate without its key", () => {
   const text = `{ "auth": { "r.test": { "certFile": "c.pem" } }, "images": {} }`;
   assertStringIncludes(refusal(() => parseConfig(text)), `auth.r.test" (line 1): "certFile" and "keyFile"`);

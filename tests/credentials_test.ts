@@ -71,6 +71,7 @@ Deno.test("normalKey() knows schemes, API versions and every name of Docker Hub"
   }
   assertEquals(normalKey("http://Reg.Test:5000/v2/"), "reg.test:5000");
   assertEquals(normalKey("ghcr.io/acme/"), "ghcr.io/acme");
+  assertEquals(normalKey("ghcr.io/acme/v2"), "ghcr.io/acme/v2");
 });
 
 Deno.test("find() finds Docker Hub's credential under any of its names", async () => {

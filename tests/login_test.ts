@@ -240,6 +240,26 @@ Deno.test("Login.header() counts a token's life from when it was asked for", asy
   assertEquals(await login.header(TARGET), "Bearer 2");
 });
 
+Deno.test("fault 64: Login.header() counts a token's life from when it was issued", async () => {
+  const issuedAgo = async (seconds: number | undefined) => {
+    let asked = 0;
+    const { login, clock } = makeLogin(undefined, {
+      fetchToken: () => {
+        const issued = seconds === undefined ? "soon" : new Date(clock.now() - seconds * 1000).toISOString();
+        return Promise.resolve({ token: `${++asked}`, expires_in: 300, issued_at: issued });
+      },
+    });
+    learn(login);
+    await login.header(TARGET);
+    const start = clock.now();
+    while (await login.header(TARGET) === "Bearer 1") clock.advance(1000);
+    return (clock.now() - start) / 1000;
+  };
+  assertEquals([await issuedAgo(0), await issuedAgo(200), await issuedAgo(undefined)], [290, 90, 290]);
+  // A clock that is wrong by more than that says nothing.
+  assertEquals([await issuedAgo(301), await issuedAgo(-60)], [290, 290]);
+});
+
 Deno.test("Login.forget() drops the token that was refused, and only that", async () => {
   const { login } = makeLogin();
   learn(login);

@@ -8,7 +8,8 @@ import type { Repository } from "../src/registry/repository.ts";
 import type { RegistriesOptions } from "../src/registry/request.ts";
 import { Registries } from "../src/registry/registries.ts";
 import { FakeClock, settle } from "./fake_clock.ts";
-import { buildImage, pushImage } from "./images.ts";
+import { buildImage, buildLayer, pushImage } from "./images.ts";
+import { assertHolds, DESTINATION, type MirrorSetup, setUpMirror, SOURCE } from "./mirror_setup.ts";
 import {
   type AuthOptions,
   createBlobHost,
@@ -406,4 +407,222 @@ Deno.test("Registry.send() asks for credentials by registry and repository", asy
   );
   assertInstanceOf(error, Error);
   assertEquals(error.message, "locked");
+});
+
+/** A memory of challenges that forgets. */
+function memoryOf(challenge?: Challenge) {
+  const known = new Map<string, Challenge>(challenge === undefined ? [] : [[REGISTRY, challenge]]);
+  return {
+    known,
+    get: (registry: string) => Promise.resolve(known.get(registry)),
+    set: (registry: string, next: Challenge) => Promise.resolve(void known.set(registry, next)),
+    delete: (registry: string) => Promise.resolve(void known.delete(registry)),
+  };
+}
+
+const REMEMBERED: Record<string, Challenge> = {
+  "a token service that is gone": {
+    scheme: "bearer",
+    parameters: { realm: `https://${REGISTRY}/old/token` },
+  },
+  "another service": { scheme: "bearer", parameters: { realm: `https://${REGISTRY}/token`, service: "old" } },
+  "a password": { scheme: "basic", parameters: { realm: "x" } },
+};
+
+Deno.test("fault 44: what is remembered of a registry is forgotten when it does not work", async () => {
+  const now: Record<string, [RegistryOptions, (challenge: Challenge | undefined) => boolean]> = {
+    "a token service": [{}, (one) => one?.parameters.realm === `https://${REGISTRY}/token`],
+    "a password": [
+      { auth: { type: "basic", username: "robot", password: PASSWORD } },
+      (one) => one?.scheme === "basic",
+    ],
+  };
+  for (const [before, challenge] of Object.entries(REMEMBERED)) {
+    for (const [after, [options, isRight]] of Object.entries(now)) {
+      const memory = memoryOf(challenge);
+      const { open, registry } = setUp(options, USER, { challenges: memory });
+      assert(await open().hasBlob(BLOB.digest), `${before}, then ${after}`);
+      const asked = registry.count();
+      assert(await open().hasBlob(BLOB.digest));
+      assertEquals([
+        registry.count() - asked,
+        isRight(memory.known.get(REGISTRY)) || before === "another service",
+      ], [
+        1,
+        true,
+      ], `${before}, then ${after}`);
+    }
+  }
+});
+
+Deno.test("fault 44: a registry that has become open to all is used without a login, and nothing of it is remembered", async () => {
+  const memory = memoryOf(REMEMBERED["a token service that is gone"]);
+  const clock = new FakeClock();
+  const registry = createRegistry();
+  registry.state.addBlob("a/b", BLOB);
+  const registries = new Registries({
+    fetchFor: () => registry.fetch,
+    credentials: () => Promise.resolve(USER),
+    challenges: memory,
+    clock,
+  });
+  const repository = registries.open({ registry: REGISTRY, repository: "a/b" }, "pull");
+  assertEquals(await many(20, () => repository.hasBlob(BLOB.digest)), Array(20).fill(true));
+  assertEquals([memory.known.size, registry.count({ kind: "ping" }), clock.waits], [0, 1, []]);
+});
+
+Deno.test("fault 44: a remembered token service that is out of order is asked once before the registry is", async () => {
+  const memory = memoryOf(REMEMBERED["a token service that is gone"]);
+  const { open, registry, clock } = setUp(
+    {
+      intercept: (request) => request.url.includes("/old/") ? new Response("", { status: 503 }) : undefined,
+    },
+    USER,
+    { challenges: memory },
+  );
+  assert(await open().hasBlob(BLOB.digest));
+  assertEquals(registry.requests.filter(({ path }) => path.startsWith("/old/")).length, 1);
+  assertEquals(clock.waits, []);
+});
+
+/** Answers some paths besides the registry: what a proxy before it, or an odd token service, does. */
+function withRoutes(
+  routes: (request: Request, path: string) => Response | undefined | Promise<Response | undefined>,
+  options: RegistryOptions = {},
+): Setup {
+  return setUp({ ...options, intercept: (request) => routes(request, new URL(request.url).pathname) });
+}
+
+Deno.test("fault 62: a token service that redirects to itself is followed with the password, and no other is", async () => {
+  for (const status of [301, 302, 303, 307, 308]) {
+    const seen: (string | null)[] = [];
+    const { open } = withRoutes((request, path) => {
+      if (path !== "/token") return undefined;
+      seen.push(request.headers.get("authorization"));
+      const { searchParams, search } = new URL(request.url);
+      if (searchParams.has("again")) return undefined;
+      return new Response(null, { status, headers: { location: `/token${search}&again=1` } });
+    });
+    assert(await open().hasBlob(BLOB.digest), `${status}`);
+    assertEquals(seen, Array(2).fill(`Basic ${btoa(`robot:${PASSWORD}`)}`));
+  }
+});
+
+Deno.test("fault 62: a token service that redirects to itself for ever is not followed for ever", async () => {
+  const { open, registry } = withRoutes((request, path) =>
+    path === "/token" ? new Response(null, { status: 307, headers: { location: request.url } }) : undefined
+  );
+  const error = await assertRejects(() => open().hasBlob(BLOB.digest), RegistryError);
+  assertEquals([error.status, registry.count({ kind: "token" })], [307, 4]);
+});
+
+Deno.test("fault 62: a token service that knows only POST is asked by POST, at once from then on", async () => {
+  for (const status of [404, 405]) {
+    const { open, registry } = withRoutes((request, path) =>
+      path === "/token" && request.method === "GET" ? new Response(null, { status }) : undefined
+    );
+    assert(await open().hasBlob(BLOB.digest));
+    await open("c/d", "pull,push").openUpload(BLOB.digest);
+    const methods = registry.requests.filter(({ kind }) => kind === "token").map(({ method }) => method);
+    assertEquals(methods, ["GET", "POST", "POST"]);
+    assert(!registry.requests.some(({ path }) => path.includes(PASSWORD)));
+  }
+});
+
+Deno.test("fault 62: a token that comes with 201 is a token", async () => {
+  const { open } = setUp({
+    intercept: async (_request, { kind, next }) =>
+      kind === "token" ? new Response((await next()).body, { status: 201 }) : undefined,
+  });
+  assert(await open().hasBlob(BLOB.digest));
+});
+
+/** Lets in whoever has a token for exactly the scope that the registry names, which is not the path's. */
+function rewritingProxy(): Handler {
+  return (request) => {
+    const url = new URL(request.url);
+    if (url.pathname === "/token") return Response.json({ token: btoa(url.searchParams.get("scope") ?? "") });
+    const name = /^\/v2\/(.+)\/blobs\//.exec(url.pathname)?.[1];
+    const scope = `repository:inner/${name}:pull`;
+    if (request.headers.get("authorization") === `Bearer ${btoa(scope)}`) return new Response(null);
+    const parameters = `realm="https://${REGISTRY}/token",service="s"${
+      name === undefined ? "" : `,scope="${scope}"`
+    }`;
+    return new Response(null, { status: 401, headers: { "www-authenticate": `Bearer ${parameters}` } });
+  };
+}
+
+Deno.test("fault 63: the scope that a registry names is the one that is asked for", async () => {
+  let asked = 0;
+  const network = createNetwork({
+    [`https://${REGISTRY}`]: (request) => (asked++, rewritingProxy()(request)),
+  });
+  const registries = new Registries({ fetchFor: () => network });
+  const repository = registries.open({ registry: REGISTRY, repository: "a/b" }, "pull");
+  assert(await repository.hasBlob(BLOB.digest));
+  const first = asked;
+  for (let again = 0; again < 3; again++) assert(await repository.hasBlob(BLOB.digest));
+  assertEquals([first, asked], [5, 8]);
+});
+
+Deno.test("fault 63: each repository may have a token service of its own", async () => {
+  const network = createNetwork({
+    [`https://${REGISTRY}`]: (request) => {
+      const { pathname } = new URL(request.url);
+      if (pathname.startsWith("/token/")) return Response.json({ token: pathname.slice(7) });
+      const own = /^\/v2\/([^/]+)\/app\//.exec(pathname)?.[1] ?? "none";
+      if (request.headers.get("authorization") === `Bearer ${own}`) return new Response(null);
+      const challenge = `Bearer realm="https://${REGISTRY}/token/${own}",service="s"`;
+      return new Response(null, { status: 401, headers: { "www-authenticate": challenge } });
+    },
+  });
+  const registries = new Registries({ fetchFor: () => network });
+  const names = ["one", "two", "three", "one", "two", "three"];
+  const found = await Promise.all(names.map(async (name) => {
+    const repository = registries.open({ registry: REGISTRY, repository: `${name}/app` }, "pull");
+    return [await repository.hasBlob(BLOB.digest), await repository.hasBlob(BLOB.digest)];
+  }));
+  assertEquals(found.flat(), Array(12).fill(true));
+});
+
+Deno.test("fault 64: a token that is refused is replaced, a few times", async () => {
+  for (const [refused, isFound] of [[1, true], [2, true], [3, true], [4, false]] as const) {
+    let left = refused;
+    const { open, registry } = setUp({
+      intercept: (_request, { kind }) => {
+        if (kind === "blob" && left-- > 0) registry.access.revokeTokens();
+        return undefined;
+      },
+    });
+    if (isFound) assert(await open().hasBlob(BLOB.digest), `${refused}`);
+    else {
+      const error = await assertRejects(() => open().hasBlob(BLOB.digest), RegistryError);
+      assertEquals([error.status, error.retry], [401, "later"]);
+    }
+    assertEquals(registry.count({ kind: "blob" }), Math.min(refused, 3) + 1);
+  }
+});
+
+Deno.test("fault 64: a 401 to a streamed upload is answered by another login and another upload", async () => {
+  for (const times of [1, 2]) {
+    let left = times;
+    const image = buildImage({ layers: [buildLayer(3, 2 * 1024 * 1024)] });
+    const setup: MirrorSetup = setUpMirror({
+      destination: {
+        auth: BEARER,
+        intercept: (request, { kind }) => {
+          const isLarge = Number(request.headers.get("content-length")) > 1024 * 1024;
+          if (request.method === "PUT" && kind === "upload" && isLarge && left-- > 0) {
+            setup.destination.access.revokeTokens();
+          }
+          return undefined;
+        },
+      },
+      registries: { credentials: () => Promise.resolve(USER) },
+    });
+    pushImage(setup.source, "a/b", "v1", image);
+    const report = await setup.run({ [`${SOURCE}/a/b:v1`]: `${DESTINATION}/a/b` }, { retries: 0 });
+    assertEquals(report.totals.copied, 1, report.tasks[0]?.destinations[0]?.error);
+    assertHolds(setup.destination, "a/b", "v1", image);
+  }
 });

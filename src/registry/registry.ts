@@ -167,8 +167,12 @@ export class Registry {
   /** Takes in a 401; returns whether asking again can be of use. */
   async #learn(request: RegistryRequest, response: Response, header: string | undefined): Promise<boolean> {
     if (header !== undefined) this.#login.forget(header);
-    if (!await this.#login.learnFrom(response, request)) return false;
+    const { isRecalled } = this.#login;
+    const isKnown = await this.#login.learnFrom(response, request);
+    if (!isKnown && !isRecalled) return false;
     try {
+      // It was let in with this once, and does not say what it wants instead.
+      if (!isKnown) await this.#contact.renew(request.signal);
       const next = await this.#header(request);
       return next !== undefined && next !== header;
     } catch (error) {

@@ -36,7 +36,7 @@ export interface AuthFile {
  * @param key For example `https://index.docker.io/v1/` or `ghcr.io/acme`.
  */
 export function normalKey(key: string): string {
-  const plain = key.trim().replace(/^https?:\/\//i, "").replace(/\/+$/, "").replace(/\/v[12]$/, "");
+  const plain = key.trim().replace(/^https?:\/\//i, "").replace(/\/+$/, "").replace(/^([^/]+)\/v[12]$/, "$1");
   const [registry = "", ...path] = plain.split("/");
   return [canonicalRegistry(registry), ...path].join("/");
 }

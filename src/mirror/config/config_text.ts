@@ -283,9 +283,9 @@ function isFields(value: unknown): value is Fields {
   return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
-/** A key without scheme and trailing slash, its registry canonical. */
+/** A key without scheme, `/v2/` and trailing slash, its registry canonical; `team/v2` is a namespace like any other. */
 function canonicalKey(key: string): string {
-  const plain = key.trim().replace(/^https?:\/\//, "").replace(/\/+$/, "").replace(/\/v[12]$/, "");
+  const plain = key.trim().replace(/^https?:\/\//, "").replace(/\/+$/, "").replace(/^([^/]+)\/v[12]$/, "$1");
   const [registry = "", ...rest] = plain.split("/");
   return [canonicalRegistry(registry), ...rest].join("/");
 }
