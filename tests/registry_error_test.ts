@@ -106,3 +106,24 @@ Deno.test("parseRetryAfter() reads seconds and dates, and nothing else", () => {
   ];
   for (const [header, expected] of cases) assertEquals(parseRetryAfter(header, now), expected, `${header}`);
 });
+
+Deno.test("fault 75: RegistryError repeats what of a detail is news, in any form", () => {
+  const messageOf = (detail: unknown, code = "MANIFEST_INVALID") =>
+    new RegistryError({ ...BASE, errors: [{ code, message: "manifest invalid", detail }] }).message;
+  const start = `Cannot read "x": 403 MANIFEST_INVALID: manifest invalid`;
+  const cases: [unknown, string][] = [
+    ["unknown media type a/b", " (unknown media type a/b)"],
+    [{ mediaType: "a/b", size: 5 }, " (mediaType: a/b, size: 5)"],
+    [[{ Type: "repository", Name: "y" }], " (Type: repository, Name: y)"],
+    [{ reference: "x" }, ""],
+    ["manifest invalid", ""],
+    [{}, ""],
+    [null, ""],
+    [undefined, ""],
+    [{ a: { b: { c: { d: { e: "too deep" } } } } }, ""],
+    ["a\u001b[2Jb\nFinished", " (a [2Jb Finished)"],
+    ["z".repeat(300), ` (${"z".repeat(200)}…)`],
+  ];
+  for (const [detail, end] of cases) assertEquals(messageOf(detail), `${start}${end}`);
+  assertEquals(messageOf([{ Type: "repository" }], "UNAUTHORIZED").includes("repository"), false);
+});

@@ -755,6 +755,18 @@ Deno.test("Repository.putManifest() overwrites only what it has seen, where it i
   assertEquals(error.status, 412);
 });
 
+Deno.test("fault 75: Repository.putManifest() names the type where a registry takes none of it", async () => {
+  const content = await parseContent(IMAGE.bytes, IMAGE.mediaType);
+  const put = (body: BodyInit | null, status: number) =>
+    answering(() => new Response(body, { status })).repository.putManifest("v2", content);
+  const type = `(it was pushed as "${IMAGE.mediaType}")`;
+  await assertRejects(() => put(null, 415), RegistryError, `415 media type not supported ${type}`);
+  const errors = JSON.stringify({ errors: [{ code: "MANIFEST_INVALID", message: "manifest invalid" }] });
+  const error = await assertRejects(() => put(errors, 400), RegistryError);
+  assert(error.message.endsWith(`400 MANIFEST_INVALID: manifest invalid ${type}`), error.message);
+  assertEquals([error.status, error.hasCode("MANIFEST_INVALID"), error.isPermanent], [400, true, true]);
+});
+
 Deno.test("Repository.describe() writes references as users do", () => {
   const { repository } = setUp();
   assertEquals(repository.describe("v1"), "registry.test/a/b:v1");

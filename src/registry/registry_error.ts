@@ -94,9 +94,38 @@ function retryOf({ status, errors = [], isPermanent }: RegistryErrorOptions): Re
   return status === 0 ? "soon" : retryAfterAnswer(status, errors.map(({ code }) => code));
 }
 
-function whyOf({ status, errors = [], why }: RegistryErrorOptions): string {
-  const said = errors.map(({ code, message }) => message === "" ? code : `${code}: ${message}`).join("; ");
+function whyOf({ action, status, errors = [], why }: RegistryErrorOptions): string {
+  const said = errors.map((error) => wordsOf(error, action)).join("; ");
   return [status === 0 ? "" : String(status), said, why ?? ""].filter((part) => part !== "").join(" ");
+}
+
+/** Characters of a detail that are repeated. */
+const DETAIL_LIMIT = 200;
+
+function wordsOf({ code, message, detail }: RegistryErrorDetail, action: string): string {
+  const words = message === "" ? code : `${code}: ${message}`;
+  // What was asked for stands in the sentence already, and who may not is told its account.
+  const news = code === "UNAUTHORIZED"
+    ? []
+    : partsOf(detail).filter(({ text }) => !words.includes(text) && !action.includes(text));
+  if (news.length === 0) return words;
+  const more = printable(news.map(({ name, text }) => name === "" ? text : `${name}: ${text}`).join(", "));
+  return `${words} (${more.length > DETAIL_LIMIT ? `${more.slice(0, DETAIL_LIMIT)}…` : more})`;
+}
+
+interface DetailPart {
+  name: string;
+  text: string;
+}
+
+/** The texts and numbers of a detail, which may have any form (OCI distribution-spec 1.1, Error codes). */
+function partsOf(detail: unknown, name = "", depth = 0): DetailPart[] {
+  if (typeof detail === "string" || typeof detail === "number") {
+    return detail === "" ? [] : [{ name, text: String(detail) }];
+  }
+  if (typeof detail !== "object" || detail === null || depth > 3) return [];
+  const entries = Object.entries(detail).slice(0, 8);
+  return entries.flatMap(([key, value]) => partsOf(value, Array.isArray(detail) ? name : key, depth + 1));
 }
 
 /** How much of an error answer is read, in bytes. */

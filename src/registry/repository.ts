@@ -19,10 +19,12 @@ import {
   mayBeBlob,
   parseContent,
 } from "../oci/manifest.ts";
+import { printable } from "../oci/printable.ts";
 import type { SourceResponse } from "./fetch.ts";
 import { RegistryError } from "./registry_error.ts";
 import { RepositoryLists } from "./repository_lists.ts";
 import type { RepositoryRequest, WholeAnswer } from "./repository_requests.ts";
+import { statusWords } from "./status_words.ts";
 import { lengthOf } from "./stream/read_body.ts";
 
 /** What is wanted of a blob. */
@@ -212,6 +214,8 @@ export class Repository extends RepositoryLists {
       body: content.bytes,
       expect: [200, 201, 202, 204],
       signal,
+    }).catch((error) => {
+      throw withType(error, action, content.descriptor.mediaType);
     });
     await response.body?.cancel();
     const told = response.headers.get("docker-content-digest") ?? "";
@@ -327,4 +331,15 @@ function checkSize<Served extends Content>(content: Served, size = -1): Served {
   const { digest, size: actual } = content.descriptor;
   if (size < 0 || size === actual) return content;
   throw new ManifestError(`"${digest}"`, `expected ${size} bytes, got ${actual}`);
+}
+
+/** A registry that takes no manifests of some type seldom says of which (zot: 415 and no more). */
+function withType(error: unknown, action: string, mediaType: string): unknown {
+  const isAboutType = error instanceof RegistryError &&
+    (error.status === 415 || error.hasCode("MANIFEST_INVALID") || error.hasCode("UNSUPPORTED"));
+  if (!isAboutType || error.message.includes(mediaType)) return error;
+  const { method, url, status, errors, retry } = error;
+  const words = errors.length === 0 ? `${statusWords(status)} ` : "";
+  const why = `${words}(it was pushed as "${printable(mediaType)}")`;
+  return new RegistryError({ action, method, url, status, errors, why, retry, cause: error });
 }
