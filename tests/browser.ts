@@ -163,11 +163,12 @@ export class Page {
     await this.load(() => this.send("Page.navigate", { url }));
   }
 
-  /** The value of an expression in the page. */
+  /** The value of an expression in the page, or what a promise comes to. */
   async evaluate(expression: string): Promise<unknown> {
     const { result, exceptionDetails } = await this.send("Runtime.evaluate", {
       expression,
       returnByValue: true,
+      awaitPromise: true,
     });
     if (exceptionDetails !== undefined) throw new Error(`Cannot evaluate "${expression}" in the page`);
     return (result as { value?: unknown }).value;
