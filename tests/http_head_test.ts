@@ -28,6 +28,12 @@ Deno.test("formatRequestHead() asks the host for the path with its query, and ke
   assertEquals(format("GET", "https://reg.test"), "GET / HTTP/1.1\r\nhost: reg.test\r\n\r\n");
 });
 
+Deno.test("fault 61: formatRequestHead() spells a query as it is given", () => {
+  const target = { pathname: "/v2/a/blobs/uploads/1", search: "?k='q'&digest=x", host: "reg.test" };
+  const head = new TextDecoder().decode(formatRequestHead("PUT", target, new Headers()));
+  assertEquals(head, "PUT /v2/a/blobs/uploads/1?k='q'&digest=x HTTP/1.1\r\nhost: reg.test\r\n\r\n");
+});
+
 Deno.test("formatRequestHead() names a port where it is not the usual one", () => {
   const hostOf = (url: string) => format("GET", url).split("\r\n")[1];
   assertEquals(hostOf("https://reg.test:443/"), "host: reg.test");

@@ -647,6 +647,25 @@ Deno.test("fault 61: Repository.putBlob() gives the query of a location back as 
   }
 });
 
+Deno.test("fault 61: Repository.putBlob() tells its fetch of a query that URL spells otherwise, on the first hop alone", async () => {
+  const { registry, repository } = setUp();
+  const session = await openSession(repository);
+  const queries: (string | undefined)[] = [];
+  const other = new Registries({
+    fetchFor: () => (url, init) => {
+      queries.push(init.query);
+      return registry.fetch(url, init);
+    },
+  }).open({ registry: REGISTRY, repository: "a/b" }, "pull,push");
+  const location = resolveLocation(`${session.location}?k='q'`, new URL("https://registry.test"));
+  await other.putBlob(
+    { ...session, location },
+    BLOB.digest,
+    new Uint8Array(await readAll(BLOB.stream(0, BLOB.size))),
+  );
+  assertEquals(queries, [undefined, `?k='q'&digest=${encodeURIComponent(BLOB.digest)}`]);
+});
+
 Deno.test("fault 72: resolveLocation() stays with a registry without TLS that names itself with it", () => {
   const base = new URL("http://registry.test:5000");
   const names = [

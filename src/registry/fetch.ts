@@ -6,6 +6,11 @@ export interface FetchInit extends RequestInit {
   headers?: Record<string, string>;
   /** Bytes that the body of the answer will have, where that is known: a fetch may go another way for large ones. */
   size?: number;
+  /**
+   * The query with its `?` as it is to be sent, where `URL` writes it otherwise (`'` as `%27`): a service that signs a query wants
+   * back what it gave. A fetch that cannot do that sends what `URL` makes of it.
+   */
+  query?: string;
 }
 
 /** An answer as the core reads it; every runtime's `Response` is one. */

@@ -2,7 +2,7 @@
 
 import { printable } from "../oci/printable.ts";
 import type { Connection } from "./connection.ts";
-import { deadlineFetch, type FetchInit, followRedirects, type SourceResponse } from "./fetch.ts";
+import { deadlineFetch, type Fetch, type FetchInit, followRedirects, type SourceResponse } from "./fetch.ts";
 import { failureOf } from "./network_failure.ts";
 import { ERROR_BODY_LIMIT, parseErrors, parseRetryAfter, RegistryError } from "./registry_error.ts";
 import type { RegistryRequest } from "./request.ts";
@@ -41,24 +41,35 @@ export async function exchange(
   const signal = request.signal ?? context.signal;
   signal?.throwIfAborted();
   let hop = url.href;
+  const spelling = spellingOf(request.path, url);
   try {
-    if (request.upload !== undefined) return await stream(connection, url, headers, { ...request, signal });
+    if (request.upload !== undefined) {
+      return await stream(connection, url, { ...spelling, headers }, { ...request, signal });
+    }
     const init: FetchInit = { method: request.method, headers, redirect: "manual" };
     if (request.size !== undefined) init.size = request.size;
     if (request.body !== undefined) init.body = request.body;
     const send = deadlineFetch(connection.fetch, request.time ?? context.limits.headers, signal);
-    return await followRedirects((next, rest) => send(hop = next, rest), url, init);
+    const first = url.href;
+    const sendHop: Fetch = (next, rest) => send(hop = next, next === first ? { ...rest, ...spelling } : rest);
+    return await followRedirects(sendHop, url, init);
   } catch (error) {
     signal?.throwIfAborted();
     throw failureOf(request, new URL(hop), error);
   }
 }
 
+/** The query as it was given, where `URL` spells it otherwise. */
+function spellingOf(path: string, { search }: URL): Pick<FetchInit, "query"> {
+  const query = /\?[^#]*/.exec(path)?.[0] ?? "";
+  return query === search || !/^[\x21-\x7e]*$/.test(query) ? {} : { query };
+}
+
 /** Sends a streamed body; the clock for the answer runs only while nothing moves. */
 async function stream(
   { fetch, context }: Connection,
   url: URL,
-  headers: Record<string, string>,
+  { query, headers }: FetchInit,
   { upload, method, signal }: RegistryRequest & { upload?: UploadBody },
 ): Promise<Response> {
   if (upload === undefined) throw new TypeError("a request without a streamed body");
@@ -70,7 +81,8 @@ async function stream(
       // While the source is being read its own limit holds.
       return upload.isReading ? limit : upload.lastActivity + limit - performance.now();
     }, signal);
-    return await send(url.href, { ...init, method, headers: { ...headers, ...init.headers } });
+    const spelling = query === undefined ? {} : { query };
+    return await send(url.href, { ...init, ...spelling, method, headers: { ...headers, ...init.headers } });
   } catch (error) {
     if (upload.sourceFailure !== undefined) throw upload.sourceFailure;
     throw error;

@@ -49,7 +49,9 @@ export function resolveLocation(location: string | null, base: URL, from?: strin
   const isAllowed = url.protocol === "https:" || url.protocol === "http:" && base.protocol === "http:";
   if (!isAllowed) throw new SyntaxError("it wants the upload to go on without TLS");
   url.hash = "";
-  return url.href;
+  url.search = "";
+  // The query stays as it is written: it may be signed, and `URL` spells some characters otherwise.
+  return `${url.href}${/\?[^#]*/.exec(location)?.[0] ?? ""}`;
 }
 
 /** With TLS an answer that names the registry without it is never followed; without TLS, its name with it may be another server. */

@@ -34,11 +34,15 @@ const CONNECTION_FIELDS = ["connection", "host", "transfer-encoding"];
  *
  * @param headers Its fields; a `Content-Length` must be the body's.
  */
-export function formatRequestHead(method: string, url: URL, headers: Headers): Uint8Array<ArrayBuffer> {
+export function formatRequestHead(
+  method: string,
+  { pathname, search, host }: Pick<URL, "pathname" | "search" | "host">,
+  headers: Headers,
+): Uint8Array<ArrayBuffer> {
   const fields = [...headers].filter(([name]) => !CONNECTION_FIELDS.includes(name));
   const lines = [
-    `${method} ${url.pathname}${url.search} HTTP/1.1`,
-    `host: ${url.host}`,
+    `${method} ${pathname}${search} HTTP/1.1`,
+    `host: ${host}`,
     ...fields.map(([name, value]) => `${name}: ${value}`),
   ];
   return latin1(`${lines.join("\r\n")}\r\n\r\n`);

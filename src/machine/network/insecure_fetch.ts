@@ -2,7 +2,7 @@
 
 import { request as openRequest } from "node:https";
 import type { ClientRequest, IncomingMessage } from "node:http";
-import type { Fetch } from "../../registry/fetch.ts";
+import type { Fetch, FetchInit } from "../../registry/fetch.ts";
 import { type OutgoingBody, outgoingBody, sendBody } from "./outgoing_body.ts";
 import { bodyOf, type BodyOrigin, isWithoutBody } from "./incoming_body.ts";
 import { InsecureAgent } from "./insecure_agent.ts";
@@ -83,12 +83,13 @@ class Exchange {
   #signal: AbortSignal | undefined;
   #agent: InsecureAgent;
 
-  constructor(url: URL, init: RequestInit, { agent, body }: { agent: InsecureAgent; body: OutgoingBody }) {
+  constructor(url: URL, init: FetchInit, { agent, body }: { agent: InsecureAgent; body: OutgoingBody }) {
     this.#agent = agent;
     this.#body = body;
     this.#signal = init.signal ?? undefined;
     const headers = Object.fromEntries(body.headers);
-    this.#request = openRequest(url, { method: init.method ?? "GET", headers, agent: agent.agent });
+    const path = `${url.pathname}${init.query ?? url.search}`;
+    this.#request = openRequest(url, { method: init.method ?? "GET", path, headers, agent: agent.agent });
     this.response = this.#start();
   }
 

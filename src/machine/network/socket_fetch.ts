@@ -138,7 +138,10 @@ async function answer(
   if (reader !== undefined && body.length === undefined) {
     throw new TypeError("Cannot send a stream: its length is not known");
   }
-  await connection.write(formatRequestHead(method, url, body.headers));
+  const { pathname, search, host } = url;
+  await connection.write(
+    formatRequestHead(method, { pathname, search: init.query ?? search, host }, body.headers),
+  );
   const answering = connection.readHead();
   let isSent = false;
   try {

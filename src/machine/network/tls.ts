@@ -64,7 +64,9 @@ function createPlainFetch(options: RegistryFetchOptions): ClosableFetch {
   };
   return {
     fetch: async (url, init) => {
-      if (!hasSockets || sizeOf(init) < LARGE_BODY) return await small(url, init);
+      // Deno's fetch would spell the query its own way.
+      const isSmall = sizeOf(init) < LARGE_BODY && init.query === undefined;
+      if (!hasSockets || isSmall) return await small(url, init);
       return await (await (opening ??= open())).fetch(url, init);
     },
     close: () => {
