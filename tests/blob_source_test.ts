@@ -176,7 +176,7 @@ Deno.test("BlobSource gives up when no byte comes in between", async () => {
     `Cannot read blob "${BLOB.digest}" from "${server.host}/a/b": ` +
       `the connection was closed too early (${server.host})`,
   );
-  assertEquals([error.status, error.isPermanent, server.requests.length], [0, false, 6]);
+  assertEquals([error.status, error.retry, server.requests.length], [0, "later", 6]);
 });
 
 Deno.test("BlobSource skips what it has where a registry does not know Range", async () => {

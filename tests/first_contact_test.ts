@@ -1,11 +1,19 @@
 /** Tests of the first contact with a registry: one asks for all, and what it finds holds for all. */
 
-import { assert, assertEquals, assertInstanceOf, assertRejects, assertStrictEquals } from "@std/assert";
+import {
+  assert,
+  assertEquals,
+  assertInstanceOf,
+  assertMatch,
+  assertRejects,
+  assertStrictEquals,
+} from "@std/assert";
 import { type Fetch, TimeLimitError } from "../src/registry/fetch.ts";
 import { Registries } from "../src/registry/registries.ts";
 import type { Registry } from "../src/registry/registry.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
 import type { RegistriesOptions, RegistryEvent, RegistryRequest } from "../src/registry/request.ts";
+import { BlobSource } from "../src/registry/stream/blob_source.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { setUpMirror } from "./mirror_setup.ts";
 import { RawServer } from "./raw_server.ts";
@@ -205,4 +213,81 @@ Deno.test("fault 24: a lasting 500 is tried as often as one request is, and is t
   const { registry, asked } = setUp((count) => count === 1 ? OK() : new Response("no", { status: 500 }));
   const error = await failureOf(registry.send(REQUEST));
   assertEquals([asked(), error.retry, error.isPermanent], [7, "later", true]);
+});
+
+/** A body that gives one byte every few milliseconds and never ends. */
+function drip(): Response {
+  let timer: ReturnType<typeof setInterval> | undefined;
+  return new Response(
+    new ReadableStream({
+      start: (controller) => void (timer = setInterval(() => controller.enqueue(new Uint8Array(1)), 2)),
+      cancel: () => clearInterval(timer),
+    }),
+  );
+}
+
+const FLOOR = { rate: 1_000_000, window: 20, blobWindow: 40 };
+
+Deno.test("fault 21: a registry whose answers hardly move is given up for the run, at the first of them", async () => {
+  const { registries, registry, asked } = setUp((count) => count === 1 ? OK() : drip(), { limits: FLOOR });
+  const repository = registries.open({ registry: HOST, repository: "a/b" }, "pull");
+  const error = await failureOf(repository.getManifest("v1"));
+  assertMatch(
+    error.message,
+    /^Cannot read manifest of "registry.test\/a\/b:v1": it gave only \d+ bytes within \d+ s$/,
+  );
+  assertEquals([error.retry, asked()], ["never", 2]);
+  registries.reconsider();
+  const next = await failureOf(registry.send(REQUEST));
+  assertMatch(next.message, /^Cannot reach "registry.test": it gave only \d+ bytes within \d+ s$/);
+  assertEquals([next.retry, asked()], ["never", 2]);
+});
+
+Deno.test("fault 21: one answer that hardly moves among others that do is that answer's failure alone", async () => {
+  const { registries, registry, clock } = setUp((count) => count === 2 ? drip() : OK(), { limits: FLOOR });
+  const repository = registries.open({ registry: HOST, repository: "a/b" }, "pull");
+  const slow = failureOf(repository.getManifest("v1"));
+  clock.advance(1);
+  await assertRejects(() => repository.getManifest("v2"));
+  clock.advance(1);
+  assertEquals((await slow).retry, "never");
+  assertEquals(await (await registry.send(REQUEST)).text(), "ok");
+});
+
+Deno.test("fault 21: a blob that hardly moves is given up, and not asked for again", async () => {
+  for (const size of [1000, 2 * 1024 * 1024]) {
+    const { registries, asked } = setUp((count) => count === 1 ? OK() : drip(), { limits: FLOOR });
+    const repository = registries.open({ registry: HOST, repository: "a/b" }, "pull");
+    const digest = `sha256:${"1".repeat(64)}`;
+    const source = new BlobSource(repository, { mediaType: "application/octet-stream", digest, size });
+    const readAll = async () => {
+      while (await source.read() !== undefined);
+    };
+    const error = await failureOf(readAll());
+    assertEquals([error.retry, asked()], ["never", 2]);
+    source.cancel(undefined);
+  }
+});
+
+Deno.test("fault 22: a small answer may take longer than a stall, as long as it moves", async () => {
+  const bytes = new TextEncoder().encode(`{"tags": ["v1"]${" ".repeat(50)}}`);
+  const slowly = () => {
+    let sent = 0;
+    return new Response(
+      new ReadableStream({
+        pull: async (controller) => {
+          await new Promise((resolve) => setTimeout(resolve, 5));
+          if (sent === bytes.length) controller.close();
+          else controller.enqueue(bytes.slice(sent, ++sent));
+        },
+      }, { highWaterMark: 0 }),
+    );
+  };
+  const { registries, asked } = setUp((count) => count === 1 ? OK() : slowly(), {
+    limits: { stall: 200, attempts: 1 },
+  });
+  const repository = registries.open({ registry: HOST, repository: "a/b" }, "pull");
+  const pages: string[][] = [];
+  for await (const page of repository.listTags()) pages.push(page);
+  assertEquals([pages, asked()], [[["v1"]], 2]);
 });

@@ -223,7 +223,7 @@ Deno.test("Repository.getManifest() says which image it was when the answer brea
     error.message,
     `Cannot read manifest of "${server.host}/a/b:v1": the connection was closed too early (${server.host})`,
   );
-  assert(!error.isPermanent);
+  assertEquals(error.retry, "later");
 });
 
 Deno.test("Repository.getManifest() asks again when an answer breaks off", async () => {

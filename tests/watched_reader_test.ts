@@ -1,7 +1,7 @@
 /** Reading within a limit on bytes not moving: what counts as a stall, what an interrupted reader still gives, and who gives up. */
 
-import { assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
-import { TimeLimitError } from "../src/registry/fetch.ts";
+import { assertEquals, assertMatch, assertRejects, assertStrictEquals } from "@std/assert";
+import { SlowBodyError, TimeLimitError } from "../src/registry/fetch.ts";
 import type { PieceReader } from "../src/registry/stream/piece_reader.ts";
 import { WatchedReader } from "../src/registry/stream/watched_reader.ts";
 
@@ -71,4 +71,48 @@ Deno.test("WatchedReader.read() fails with the signal's reason, before it reads 
   assertStrictEquals(await reading, reason);
   assertStrictEquals(await assertRejects(() => watched.read()), reason);
   await watched.cancel(undefined);
+});
+
+/** A reader that gives a piece of so many bytes every so many milliseconds, for ever or as often as told. */
+function dripping(length: number, every: number, times = Infinity): PieceReader {
+  let left = times;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  return {
+    read: async () => {
+      if (left-- <= 0) return undefined;
+      await new Promise((resolve) => timer = setTimeout(resolve, every));
+      return new Uint8Array(length);
+    },
+    cancel: () => Promise.resolve(clearTimeout(timer)),
+  };
+}
+
+async function readAll(watched: WatchedReader): Promise<number> {
+  let bytes = 0;
+  for (let one = await watched.read(); one !== undefined; one = await watched.read()) bytes += one.length;
+  return bytes;
+}
+
+Deno.test("fault 21: WatchedReader.read() fails when hardly anything comes, however often something does", async () => {
+  const options = { stall: 60_000, rate: 1000, window: 40, signal: undefined };
+  const watched = new WatchedReader(dripping(1, 5), options);
+  const error = await assertRejects(() => readAll(watched), SlowBodyError);
+  assertMatch(error.message, /^it gave only \d+ bytes within \d+ s$/);
+  await watched.cancel(undefined);
+});
+
+Deno.test("fault 21: WatchedReader.read() goes on with what is slow but not slower than the floor", async () => {
+  // Ten windows long: what came in one does not count in the next.
+  const options = { stall: 60_000, rate: 1000, window: 20, signal: undefined };
+  assertEquals(await readAll(new WatchedReader(dripping(1000, 5, 40), options)), 40_000);
+});
+
+Deno.test("fault 21: WatchedReader measures no rate while nobody reads", async () => {
+  const options = { stall: 60_000, rate: 1_000_000, window: 20, signal: undefined };
+  const watched = new WatchedReader(readerOf([piece(1), piece(1), piece(1)]), options);
+  for (let one = 0; one < 3; one++) {
+    assertEquals((await watched.read())?.length, 1);
+    await readAll(new WatchedReader(dripping(1, 15, 2), { stall: 60_000, signal: undefined }));
+  }
+  assertEquals(await watched.read(), undefined);
 });

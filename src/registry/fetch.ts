@@ -34,6 +34,15 @@ export class TimeLimitError extends Error {
   }
 }
 
+/** A body moves, but hardly: who waits for it waits for ever. */
+export class SlowBodyError extends Error {
+  /** Says how many bytes came within how many milliseconds. */
+  constructor(bytes: number, milliseconds: number) {
+    super(`it gave only ${bytes} bytes within ${Math.round(milliseconds / 1000)} s`);
+    this.name = "SlowBodyError";
+  }
+}
+
 /** A redirect that is not followed. */
 export class RedirectError extends Error {
   /** Says why. */

@@ -1,7 +1,7 @@
 /** Step 2 of the walk, the wire: what went wrong below HTTP, in words. */
 
 import { DigestError } from "../oci/descriptor.ts";
-import { RedirectError, TimeLimitError } from "./fetch.ts";
+import { RedirectError, SlowBodyError, TimeLimitError } from "./fetch.ts";
 import { printable } from "../oci/printable.ts";
 import { AuthError, RegistryError } from "./registry_error.ts";
 import type { RegistryRequest } from "./request.ts";
@@ -54,6 +54,7 @@ export function isUnreachable(error: unknown): boolean {
 /** What a request that was not answered means for another try. */
 export function retryAfterFailure(cause: unknown): Retry {
   const text = messagesOf(cause);
+  if (cause instanceof SlowBodyError) return "never";
   const isHopeless = CERTIFICATE.test(text) || isPlainAnswer(cause) || isForbidden(cause) ||
     BROKEN_HTTP.test(text) ||
     hasName(cause, /^HttpSyntaxError$/);
@@ -101,7 +102,8 @@ const WORDS: readonly [RegExp, string][] = [
  * @param url Where it was going.
  */
 export function describeFailure(error: unknown, url: URL): string {
-  if (error instanceof TimeLimitError || error instanceof RedirectError) return error.message;
+  const ours = [TimeLimitError, SlowBodyError, RedirectError];
+  if (error instanceof Error && ours.some((type) => error instanceof type)) return error.message;
   const text = messagesOf(error);
   if (/CertificateRequired|certificate_required|certificate required/i.test(text)) {
     return `${url.host} wants a certificate of the client; give "certFile" and "keyFile" in the registry's auth entry`;

@@ -10,6 +10,9 @@ import { RegistryError } from "./registry_error.ts";
 import type { RegistryRequest, RequestContext } from "./request.ts";
 import { exchange, obeyRetryAfter, refusalOf } from "./send.ts";
 
+/** Small bodies and blobs are often served by different hosts, which are slow for themselves. */
+export type BodyKind = "small" | "blob";
+
 /** How often a 401 is answered by logging in anew. */
 const LOGINS = 3;
 
@@ -28,6 +31,8 @@ export class Registry {
   #contact: FirstContact;
   /** Milliseconds since 1970 when it last answered anything. */
   #answeredAt = -Infinity;
+  /** Milliseconds since 1970 when a body of each kind last came to its end. */
+  #finishedAt: Record<BodyKind, number> = { small: -Infinity, blob: -Infinity };
 
   /** Nothing is sent before {@linkcode send}. */
   constructor(connection: Connection, options: LoginOptions = {}) {
@@ -94,6 +99,21 @@ export class Registry {
     }
   }
 
+  /** A body has come to its end. */
+  noteFinished(kind: BodyKind): void {
+    this.#finishedAt[kind] = this.context.clock.now();
+  }
+
+  /**
+   * A body was given up because it hardly moved. Where no other of its kind has come to its end since it began, the registry is
+   * given up for the run: all others would wait just as long.
+   *
+   * @param startedAt Milliseconds since 1970 when the body began.
+   */
+  noteSlow(kind: BodyKind, { method, url, cause }: RegistryError, startedAt: number): void {
+    if (this.#finishedAt[kind] < startedAt) this.#giveUp(method, url, cause);
+  }
+
   /** Tries the registry once more that could not be reached, at the start of another pass; one that was silent stays given up. */
   reconsider(): void {
     this.#contact.reconsider();
@@ -105,12 +125,14 @@ export class Registry {
    */
   #noteSilence(error: RegistryError, startedAt: number, attempt: number): void {
     if (!(error.cause instanceof TimeLimitError) || attempt < 2 || this.#answeredAt >= startedAt) return;
-    const action = `reach "${this.host}"`;
-    const { method, url, cause } = error;
-    this.#contact.giveUp(
-      new RegistryError({ action, method, url, status: 0, why: cause.message, retry: "never", cause }),
-    );
+    this.#giveUp(error.method, error.url, error.cause);
     error.exhaust("never");
+  }
+
+  #giveUp(method: string, url: string, cause: unknown): void {
+    const action = `reach "${this.host}"`;
+    const why = cause instanceof Error ? cause.message : String(cause);
+    this.#contact.giveUp(new RegistryError({ action, method, url, status: 0, why, retry: "never", cause }));
   }
 
   async #attempt(request: RegistryRequest): Promise<SourceResponse> {

@@ -2,8 +2,8 @@
 
 import { isDigest } from "../oci/descriptor.ts";
 import { printable } from "../oci/printable.ts";
-import type { SourceResponse } from "./fetch.ts";
-import { describeFailure } from "./network_failure.ts";
+import { SlowBodyError, type SourceResponse } from "./fetch.ts";
+import { describeFailure, retryAfterFailure } from "./network_failure.ts";
 import { parseErrors, RegistryError } from "./registry_error.ts";
 import type { RegistryRequest } from "./request.ts";
 import type { Registry } from "./registry.ts";
@@ -115,7 +115,8 @@ async function fetchWhole(
       return { response, bytes };
     } catch (error) {
       const isFinal = attempt >= (request.attempts ?? registry.context.limits.attempts);
-      if (!(error instanceof RegistryError) || error.isPermanent || isFinal) throw error;
+      if (!(error instanceof RegistryError) || error.isPermanent) throw error;
+      if (isFinal) throw request.attempts === undefined ? error.exhaust() : error;
       await registry.backOff(request, error, attempt);
     }
   }
@@ -125,15 +126,21 @@ async function read(
   registry: Registry,
   { request, response, limit }: { request: RegistryRequest; response: Response; limit: number },
 ): Promise<Uint8Array<ArrayBuffer>> {
+  const startedAt = registry.context.clock.now();
   const { action, method, signal = registry.context.signal } = request;
   try {
-    return await readBytes(response, limit, registry.context.limits.stall, signal);
+    const bytes = await readBytes(response, limit, { ...registry.context.limits, signal });
+    registry.noteFinished("small");
+    return bytes;
   } catch (cause) {
     signal?.throwIfAborted();
     const url = registry.url;
     const isPermanent = cause instanceof RangeError;
     const why = isPermanent ? `it is larger than ${limit} bytes` : describeFailure(cause, url);
-    throw new RegistryError({ action, method, url: url.href, status: 0, why, isPermanent, cause });
+    const retry = isPermanent ? "later" : retryAfterFailure(cause);
+    const failure = new RegistryError({ action, method, url: url.href, status: 0, why, retry, cause });
+    if (cause instanceof SlowBodyError) registry.noteSlow("small", failure, startedAt);
+    throw failure;
   }
 }
 

@@ -22,6 +22,12 @@ export interface Limits {
   commit: number;
   /** Without a byte moving. */
   stall: number;
+  /** Bytes a second that a body must give at least. */
+  rate: number;
+  /** Over which the rate of a small body is measured. */
+  window: number;
+  /** Over which the rate of a blob of 1 MiB and more is measured. */
+  blobWindow: number;
   /** Attempts a request gets in all. */
   attempts: number;
   /** The longest wait that a registry's `Retry-After` is followed for; a longer one fails the request. */
@@ -35,6 +41,9 @@ export const DEFAULT_LIMITS: Limits = {
   headers: 30_000,
   commit: 300_000,
   stall: 30_000,
+  rate: 1024,
+  window: 20_000,
+  blobWindow: 60_000,
   attempts: 6,
   retryAfter: 300_000,
 };

@@ -113,7 +113,7 @@ export async function refusalOf(
 ): Promise<RegistryError> {
   const retryAfter = parseRetryAfter(response.headers.get("retry-after"), clock.now());
   const isTooLong = retryAfter !== undefined && retryAfter > limits.retryAfter;
-  const text = await readText(response, ERROR_BODY_LIMIT, limits.stall).catch(() => "");
+  const text = await readText(response, ERROR_BODY_LIMIT, limits).catch(() => "");
   const errors = parseErrors(text);
   const isPlain = response.headers.get("content-type")?.startsWith("text/plain") ?? false;
   const said = isPlain ? printable(text) : "";

@@ -136,7 +136,7 @@ async function platformOf(
   const { config } = JSON.parse(new TextDecoder().decode(content.bytes)) as { config?: Descriptor };
   if (config === undefined || config.size > CONFIG_LIMIT) return undefined;
   const response = await source.getBlob(config.digest, { signal });
-  const text = await readText(response, CONFIG_LIMIT, source.registry.context.limits.stall);
+  const text = await readText(response, CONFIG_LIMIT, source.registry.context.limits);
   try {
     const { os, architecture, variant } = JSON.parse(text) as Partial<Platform>;
     if (typeof os !== "string" || typeof architecture !== "string") return undefined;

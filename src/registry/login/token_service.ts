@@ -84,7 +84,7 @@ async function exchangeToken(
   try {
     const send = deadlineFetch(connection.fetch, limits.headers, signal);
     const response = await followOwnRedirects(send, token.url, init);
-    return { response, text: await readText(response, ANSWER_LIMIT, limits.stall) };
+    return { response, text: await readText(response, ANSWER_LIMIT, { ...limits, signal }) };
   } catch (cause) {
     throw new RegistryError({
       ...placeOf(connection, token),

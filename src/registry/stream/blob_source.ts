@@ -3,13 +3,16 @@
 import { type Descriptor, embeddedContent } from "../../oci/descriptor.ts";
 import { printable } from "../../oci/printable.ts";
 import { type ByteSource, LengthError } from "./body.ts";
-import type { SourceResponse } from "../fetch.ts";
-import { describeFailure } from "../network_failure.ts";
+import { SlowBodyError, type SourceResponse } from "../fetch.ts";
+import { describeFailure, retryAfterFailure } from "../network_failure.ts";
 import { AuthError, RegistryError } from "../registry_error.ts";
 import { openPieceReader } from "./piece_reader.ts";
 import { lengthOf } from "./read_body.ts";
 import type { Repository } from "../repository.ts";
 import { WatchedReader } from "./watched_reader.ts";
+
+/** Bytes below which a blob is given up as soon as any small answer is that hardly moves. */
+const SMALL_BLOB = 1024 * 1024;
 
 /** Options of a {@linkcode BlobSource}. */
 export interface BlobSourceOptions {
@@ -41,6 +44,8 @@ export class BlobSource implements ByteSource {
   #size: number;
   #failures = 0;
   #hasBroken = false;
+  /** Milliseconds since 1970 when the last answer began. */
+  #startedAt = 0;
   #cancelled: { reason: unknown } | undefined;
 
   /** Nothing is asked before the first {@linkcode open} or {@linkcode read}. */
@@ -113,10 +118,17 @@ export class BlobSource implements ByteSource {
   }
 
   #watch(response: SourceResponse): WatchedReader | undefined {
-    const { buffers, limits: { stall } } = this.#repository.registry.context;
+    const { buffers, clock, limits: { stall, rate, window, blobWindow } } = this.#repository.registry.context;
+    this.#startedAt = clock.now();
+    const isSmall = this.#size >= 0 && this.#size < SMALL_BLOB;
     const options = { size: this.#size, isSlow: this.#hasBroken, buffers };
     const reader = openPieceReader(response, options);
-    return reader && new WatchedReader(reader, { stall, signal: this.#signal });
+    return reader && new WatchedReader(reader, {
+      stall,
+      rate,
+      window: isSmall ? window : blobWindow,
+      signal: this.#signal,
+    });
   }
 
   /**
@@ -165,6 +177,7 @@ export class BlobSource implements ByteSource {
   /** The size is reached; a source that has even more is lying about the blob. */
   async #finish(): Promise<undefined> {
     if (this.#reader === undefined) return undefined;
+    this.#repository.registry.noteFinished("blob");
     const more = await this.#next().catch(() => undefined);
     this.#drop(undefined);
     if (more !== undefined && more.length > 0) {
@@ -222,7 +235,11 @@ export class BlobSource implements ByteSource {
     if (error instanceof RegistryError || error instanceof AuthError) throw error;
     const failure = this.#failure(error, false);
     const { registry } = this.#repository;
-    if (++this.#failures >= registry.context.limits.attempts) throw failure;
+    if (error instanceof SlowBodyError) {
+      registry.noteSlow("blob", failure, this.#startedAt);
+      throw failure;
+    }
+    if (++this.#failures >= registry.context.limits.attempts) throw failure.exhaust();
     const action = `read blob "${this.#descriptor.digest}" on from byte ${this.position}`;
     await registry.backOff({ action, signal: this.#signal }, failure, this.#failures);
   }
@@ -248,7 +265,7 @@ export class BlobSource implements ByteSource {
       url: url.href,
       status: 0,
       why,
-      isPermanent,
+      retry: isPermanent ? "later" : retryAfterFailure(cause),
       cause,
     });
   }

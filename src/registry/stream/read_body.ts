@@ -1,39 +1,48 @@
-/** Step 2 of the walk, the wire: reads small answers whole, within limits on size and time. */
+/** Step 2 of the walk, the wire: reads small answers whole, within limits on size, on bytes not moving and on their rate. */
 
 import { LimitedBytesTransformStream } from "@std/streams/limited-bytes-transform-stream";
 import { toBytes } from "@std/streams/to-bytes";
-import { TimeLimitError } from "../fetch.ts";
+import type { PieceReader } from "./piece_reader.ts";
+import { WatchedReader, type WatchOptions } from "./watched_reader.ts";
+
+/** Options of {@linkcode readBytes}; the run's limits are ones. */
+export type ReadOptions = Omit<WatchOptions, "signal"> & {
+  /** Ends the reading. */
+  signal?: AbortSignal | undefined;
+};
 
 /**
- * Reads a body that must be small.
+ * Reads a body that must be small; it may take as long as it takes, as long as it moves.
  *
  * @param response Its body is used up, or cancelled on failure; one that comes compressed with gzip is decompressed.
  * @param limit Bytes the body may have, compressed or not.
- * @param time Milliseconds reading may take.
- * @param signal Ends the reading.
+ * @param options What ends the reading before.
  * @throws {RangeError} when the body is longer than the limit.
- * @throws {TimeLimitError} when it takes too long.
+ * @throws {TimeLimitError} when nothing comes for too long.
+ * @throws {SlowBodyError} when hardly anything comes for too long.
  */
 export async function readBytes(
   response: Response,
   limit: number,
-  time: number,
-  signal?: AbortSignal,
+  options: ReadOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
   if (response.body === null) return new Uint8Array();
-  const controller = new AbortController();
-  const onAbort = () => controller.abort(signal?.reason);
-  if (signal?.aborted) onAbort();
-  signal?.addEventListener("abort", onAbort, { once: true });
-  const timer = setTimeout(() => controller.abort(new TimeLimitError(time)), time);
+  const reader = new WatchedReader(plainReader(response.body), { signal: undefined, ...options });
+  const pieces: Uint8Array<ArrayBuffer>[] = [];
+  let length = 0;
   try {
-    const limited = new LimitedBytesTransformStream(limit, { error: true });
-    const bytes = await toBytes(response.body.pipeThrough(limited, { signal: controller.signal }));
-    return await unpacked(response, new Uint8Array(bytes), limit);
-  } finally {
-    clearTimeout(timer);
-    signal?.removeEventListener("abort", onAbort);
+    for (let piece = await reader.read(); piece !== undefined; piece = await reader.read()) {
+      length += piece.length;
+      if (length > limit) throw new RangeError(`the body has more than ${limit} bytes`);
+      pieces.push(piece);
+    }
+  } catch (error) {
+    reader.cancel(error).catch(() => {});
+    throw error;
   }
+  const [first] = pieces;
+  const bytes = pieces.length === 1 && first !== undefined ? first : join(pieces, length);
+  return await unpacked(response, bytes, limit);
 }
 
 /** Static hosting and some proxies send stored gzip bodies whatever was asked for; some runtimes have unpacked them by then. */
@@ -52,12 +61,30 @@ async function unpacked(
 }
 
 /** Like {@linkcode readBytes}, for text in UTF-8. */
-export async function readText(response: Response, limit: number, time: number): Promise<string> {
-  return new TextDecoder().decode(await readBytes(response, limit, time));
+export async function readText(response: Response, limit: number, options: ReadOptions): Promise<string> {
+  return new TextDecoder().decode(await readBytes(response, limit, options));
 }
 
 /** The length an answer announces, in bytes. */
 export function lengthOf(response: Response): number | undefined {
   const text = response.headers.get("content-length") ?? "";
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
+}
+
+function plainReader(body: ReadableStream<Uint8Array<ArrayBuffer>>): PieceReader {
+  const reader = body.getReader();
+  return {
+    read: async () => (await reader.read()).value,
+    cancel: (reason) => reader.cancel(reason),
+  };
+}
+
+function join(pieces: readonly Uint8Array<ArrayBuffer>[], length: number): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(length);
+  let offset = 0;
+  for (const piece of pieces) {
+    whole.set(piece, offset);
+    offset += piece.length;
+  }
+  return whole;
 }

@@ -1,12 +1,16 @@
-/** Step 2 of the walk, the wire: reads a body within a limit on bytes not moving, and until somebody gives up. */
+/** Step 2 of the walk, the wire: reads a body within limits on bytes not moving or hardly moving, and until somebody gives up. */
 
-import { TimeLimitError } from "../fetch.ts";
+import { SlowBodyError, TimeLimitError } from "../fetch.ts";
 import type { PieceReader } from "./piece_reader.ts";
 
 /** What ends the reading of a body before its end. */
 export interface WatchOptions {
   /** Milliseconds without a byte moving. */
   stall: number;
+  /** Bytes a second that must come at least; no limit unless told. */
+  rate?: number;
+  /** Milliseconds of waiting over which the rate is measured. */
+  window?: number;
   /** Gives up. */
   signal: AbortSignal | undefined;
 }
@@ -17,6 +21,9 @@ export class WatchedReader {
   readonly #options: WatchOptions;
   /** When the read under way began (`performance.now()`); nobody waits otherwise. */
   #waitingSince = Infinity;
+  /** Milliseconds waited and bytes come since the rate was measured last. */
+  #waited = 0;
+  #came = 0;
   #fail: (reason: unknown) => void = () => {};
   #stalled: TimeLimitError | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -27,13 +34,14 @@ export class WatchedReader {
     this.#reader = reader;
     this.#options = options;
     options.signal?.addEventListener("abort", this.#onAbort, { once: true });
-    this.#watch(options.stall);
+    this.#watch(this.#interval());
   }
 
   /**
    * The next piece, or `undefined` at the end. One read at a time.
    *
    * @throws {TimeLimitError} when nothing comes for too long.
+   * @throws {SlowBodyError} when hardly anything comes for too long.
    * @throws The signal's reason when it aborts.
    */
   async read(): Promise<Uint8Array<ArrayBuffer> | undefined> {
@@ -46,10 +54,12 @@ export class WatchedReader {
         this.#reader.read().then(resolve, reject);
       });
       if (piece === undefined) this.#stop();
+      else this.#came += piece.length;
       return piece;
     } catch (error) {
       throw this.#options.signal?.aborted ? error : this.#stalled ?? error;
     } finally {
+      this.#waited += performance.now() - this.#waitingSince;
       this.#waitingSince = Infinity;
     }
   }
@@ -65,13 +75,31 @@ export class WatchedReader {
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
   }
 
+  /** Often enough for both limits. */
+  #interval(): number {
+    const { stall, rate, window = Infinity } = this.#options;
+    return rate === undefined ? stall : Math.min(stall, window);
+  }
+
   #watch(wait: number): void {
     const { stall } = this.#options;
     this.#timer = setTimeout(() => {
-      const waited = performance.now() - this.#waitingSince;
-      if (waited >= stall) this.#end(stall);
-      else this.#watch(waited > 0 ? stall - waited : stall);
+      const waiting = Math.max(0, performance.now() - this.#waitingSince);
+      if (waiting > 0 && this.#isSlow(waiting)) {
+        this.#fail(new SlowBodyError(this.#came, this.#waited + waiting));
+      } else if (waiting >= stall) this.#end(stall);
+      else this.#watch(waiting > 0 ? Math.min(stall - waiting, this.#interval()) : this.#interval());
     }, wait);
+  }
+
+  /** Whether too little has come over the whole of a window; only the time counts in which somebody waited for it. */
+  #isSlow(waiting: number): boolean {
+    const { rate, window } = this.#options;
+    if (rate === undefined || window === undefined || this.#waited + waiting < window) return false;
+    if (this.#came < rate * window / 1000) return this.#came > 0;
+    this.#waited = -waiting;
+    this.#came = 0;
+    return false;
   }
 
   /** What has come need not be asked for again, so a reader that holds some bytes back is made to give them first. */
