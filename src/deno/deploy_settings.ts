@@ -12,6 +12,8 @@ export interface DeploySettings {
   schedule: Schedule;
   /** Milliseconds a run may take. */
   budget: number;
+  /** Whether a rule that selects nothing makes a run one with failures. */
+  isStrict: boolean;
   /** Where the memory between runs is kept. */
   store: string;
   /** What lets see names and start runs. */
@@ -49,6 +51,7 @@ export function readSettings(environment: Environment): DeploySettings {
   return {
     schedule: parseSchedule(environment("IMAGE_SYNCER_SCHEDULE") || HOURLY),
     budget: 1000 * readBudget(environment("IMAGE_SYNCER_BUDGET")),
+    isStrict: readSwitch("IMAGE_SYNCER_STRICT", environment),
     store: environment("IMAGE_SYNCER_STORE") || "kv",
     token: environment("IMAGE_SYNCER_TOKEN"),
     refusal: refusalOf(environment),
@@ -60,6 +63,13 @@ function readBudget(text: string | undefined): number {
   const seconds = Number(text);
   if (seconds > 0 && seconds < Infinity) return seconds;
   throw new SettingsError("IMAGE_SYNCER_BUDGET", `expected a number of seconds above 0, got "${text}"`);
+}
+
+function readSwitch(name: string, environment: Environment): boolean {
+  const text = environment(name)?.trim().toLowerCase() ?? "";
+  if (["", "0", "false", "no"].includes(text)) return false;
+  if (["1", "true", "yes"].includes(text)) return true;
+  throw new SettingsError(name, `expected true or false, got "${text}"`);
 }
 
 /** Each git branch has its own cron on Deno Deploy, and its own database, so that no lease keeps branches apart. */

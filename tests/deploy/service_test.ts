@@ -286,3 +286,33 @@ Deno.test("fault 86: a run's progress counts an image whose retry succeeds once,
   assertEquals(seen.at(-1), [1, 0]);
   assertEquals((await service.memory.read()).rules.get("one.test/team/app")?.failureCount, 0);
 });
+
+Deno.test("fault 14: where the mirror is strict, a rule that selects nothing makes a run one with failures", async () => {
+  const config = configOf({
+    "one.test/team/app": "two.test/mirror/app",
+    "one.test/team/app:/^x/": "two.test/x",
+  });
+  const lenient = runOf(await serviceOf(registryWith(1), config).run("schedule"));
+  assertEquals([lenient.outcome, lenient.error], ["done", undefined]);
+  const strict = runOf(await serviceOf(registryWith(1), config, { isStrict: true }).run("schedule"));
+  assertEquals([strict.outcome, strict.error], ["failed", "nothing is selected by one.test/team/app:/^x/"]);
+  const well = runOf(await serviceOf(registryWith(1), APP, { isStrict: true }).run("schedule"));
+  assertEquals(well.outcome, "done");
+});
+
+Deno.test("run() of one rule leaves what is known of the others as it is", async () => {
+  const registry = registryWith(1);
+  const service = serviceOf(registry, CONFIG);
+  await service.run("schedule");
+  const before = (await service.memory.read()).rules.get("one.test/team/none");
+  pushImage(registry, "team/app", "v9", buildImage({ seed: 9 }));
+  const run = runOf(await service.run("request", "one.test/team/app"));
+  assertEquals([run.outcome, run.rule, run.totals.copied], ["done", "one.test/team/app", 1]);
+  const after = (await service.memory.read()).rules;
+  assertEquals(after.get("one.test/team/none"), before);
+  assertEquals(after.get("one.test/team/app")?.history, "cc");
+  assertEquals(await service.run("request", "none.test/x"), {
+    type: "refused",
+    why: 'the config has no rule "none.test/x"',
+  });
+});

@@ -12,7 +12,13 @@ const environmentOf = (values: Record<string, string>) => (name: string): string
 Deno.test("readSettings() has an answer for everything", () => {
   const { schedule, ...settings } = readSettings(environmentOf({}));
   assertEquals(schedule.expression, "0 * * * *");
-  assertEquals(settings, { budget: 480_000, store: "kv", token: undefined, refusal: undefined });
+  assertEquals(settings, {
+    budget: 480_000,
+    isStrict: false,
+    store: "kv",
+    token: undefined,
+    refusal: undefined,
+  });
 });
 
 Deno.test("readSettings() names the value that cannot be used", () => {

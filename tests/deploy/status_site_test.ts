@@ -295,6 +295,21 @@ Deno.test("GET /events tells that a run is on, ends with the service, and is not
   assertEquals(await first?.text(), "retry: 3000\n\ndata: changed\n\n");
 });
 
+Deno.test("POST /run?rule= runs that rule, as its button on the page does", async () => {
+  const registry = registryWith(2);
+  const service = serviceOf(registry, CONFIG);
+  await service.run("schedule");
+  const ask = siteOf(service, { token: TOKEN });
+  const page = await (await ask("/", WITH_NAMES)).text();
+  const [, action = ""] = /action="(\/run\?rule=[^"]*app[^"]*)"/.exec(page) ?? [];
+  assertEquals(action, "/run?rule=one.test%2Fsecret%2Fapp");
+  const lines = (await (await ask(action, { method: "POST", headers: OPERATOR })).text()).trim().split("\n");
+  const { run } = JSON.parse(lines.at(-1) ?? "{}");
+  assertEquals([run.outcome, run.rule, run.totals.unchanged], ["done", "one.test/secret/app", 2]);
+  const open = await (await ask("/status")).text();
+  assert(!open.includes("secret"), open);
+});
+
 Deno.test("POST /stop ends the run that is on, and only for who has the token", async () => {
   const reached = Promise.withResolvers<void>();
   const registry = createRegistry({

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { formatMetrics } from "../../src/machine/site/metrics.ts";
 import { updateRules } from "../../src/machine/service/rule_status.ts";
-import { MAX_RUNS, StatusMemory } from "../../src/machine/service/status.ts";
+import { MAX_RUNS, type Memory, StatusMemory } from "../../src/machine/service/status.ts";
 import { formatCount, formatDistance, formatSpan } from "../../src/machine/site/status_format.ts";
 import { renderPage } from "../../src/machine/site/status_page.ts";
 import { hideNames } from "../../src/machine/site/status_view.ts";
@@ -210,6 +210,29 @@ Deno.test("updateRules() keeps a letter for each of the last thirty runs", () =>
   assertEquals(run("failed"), `${"o".repeat(29)}f`);
 });
 
+Deno.test("fault 14: a rule that selects nothing has a state of its own, on the page and in the metrics", async () => {
+  const rules = [{ source: "quay.io/a/b:/^none/", destinations: ["r.io/b"] }];
+  const update = (isStrict: boolean, more: Partial<Report> = {}) =>
+    updateRules(rules, reportOf([], more), { before: new Map(), pulls: new Map(), isStrict })[0];
+  const [lenient, strict] = [update(false), update(true)];
+  assertEquals([lenient?.isEmpty, lenient?.lastSuccessAt, lenient?.history], [true, START, "e"]);
+  assertEquals([strict?.isEmpty, strict?.lastSuccessAt], [true, undefined]);
+  assertEquals(update(false, { isInterrupted: true })?.isEmpty, false);
+  const failed = update(false, { rules: [{ source: "quay.io/a/b:/^none/", error: "404" }] });
+  assertEquals([failed?.isEmpty, failed?.failureCount], [false, 1]);
+  const memory = {
+    ...sampleMemory(),
+    runs: [sampleRun(9, "done")],
+    rules: new Map([[lenient?.source ?? "", lenient]]),
+  };
+  const view = sampleView({ memory: memory as Memory, config: { auth: {}, warnings: [], rules } });
+  const page = await renderPage(view, OPERATOR);
+  assertStringIncludes(page, "1 rule without images");
+  assertStringIncludes(page, "1 selecting nothing");
+  assert(!page.includes("Healthy"));
+  assertStringIncludes(formatMetrics(view), 'image_syncer_rules{state="empty"} 1\n');
+});
+
 Deno.test("fault 88: a rule that was never well has a time of its own, for an alert to fire on", () => {
   const metrics = formatMetrics(sampleView());
   assertStringIncludes(metrics, 'image_syncer_last_success_timestamp_seconds{rule="alpine:3.20"} 0\n');
@@ -253,7 +276,7 @@ Deno.test("fault 89: rules move while a run is on", async () => {
   ]);
   const view = sampleView({ progress: PROGRESS, ruleProgress });
   assertEquals(view.rules?.map(({ state }) => state), ["running", "failing", "ok"]);
-  assertEquals(view.ruleCounts, { failing: 1, running: 1, pending: 0, unknown: 0, ok: 1 });
+  assertEquals(view.ruleCounts, { failing: 1, empty: 0, running: 1, pending: 0, unknown: 0, ok: 1 });
   assertStringIncludes(await renderPage(view, OPERATOR), "302 of 340 images");
 });
 

@@ -12,7 +12,7 @@ import { openStore } from "../../deno/store_location.ts";
 export interface ScheduledMirrorOptions extends
   Pick<
     MirrorServiceOptions,
-    "budget" | "concurrency" | "retries" | "refusal" | "onEvent" | "onReport" | "log"
+    "budget" | "concurrency" | "retries" | "isStrict" | "refusal" | "onEvent" | "onReport" | "log"
   > {
   /** Reads and checks the config. */
   readConfig: () => Promise<Config>;

@@ -66,21 +66,26 @@ function goesTo({ destinations }: Rule, reference: string): boolean {
   );
 }
 
-/**
- * What a finished run means for each rule.
- *
- * @param before What was known of a rule.
- * @param pulls Manifests pulled in this run, by registry and repository.
- */
+/** What a finished run is put together with. */
+export interface RuleUpdate {
+  /** What was known of a rule, by its source. */
+  before: Map<string, RuleRecord>;
+  /** Manifests pulled in this run, by registry and repository. */
+  pulls: ReadonlyMap<string, number>;
+  /** Whether a rule that selects nothing has no success; it has one unless told. */
+  isStrict?: boolean;
+}
+
+/** What a finished run means for each rule. */
 export function updateRules(
   rules: readonly Rule[],
   report: Report,
-  { before, pulls }: { before: Map<string, RuleRecord>; pulls: ReadonlyMap<string, number> },
+  { before, pulls, isStrict = false }: RuleUpdate,
 ): RuleRecord[] {
   const images = imagesByRule(rules, report);
   return rules.map((rule) => {
     const known = before.get(rule.source) ?? emptyRule(rule.source);
-    return updateRule(known, images.get(rule) ?? [], { report, pulls: pullsOf(rule, pulls) });
+    return updateRule(known, images.get(rule) ?? [], { report, pulls: pullsOf(rule, pulls), isStrict });
   });
 }
 
@@ -141,7 +146,7 @@ function referencesOf({ rule, source }: KnownRule, tag: string | undefined): Set
 function updateRule(
   before: RuleRecord,
   images: readonly Placed[],
-  { report, pulls }: { report: Report; pulls: number },
+  { report, pulls, isStrict }: { report: Report; pulls: number; isStrict: boolean },
 ): RuleRecord {
   const these = (status: string) => images.filter(({ destination }) => destination.status === status);
   const [copied, failed, pending] = [these("copied"), these("failed"), these("pending")];
@@ -155,6 +160,7 @@ function updateRule(
   ];
   const finishedAt = report.finishedAt ?? report.startedAt;
   const isThrough = failures.length === 0 && pending.length === 0 && isLooked(report, images);
+  const isEmpty = isThrough && images.length === 0;
   const record: RuleRecord = {
     ...before,
     failures: failures.slice(0, NAMED).map(shorten),
@@ -163,19 +169,28 @@ function updateRule(
     images: images.length,
     bytes: before.bytes + sumOf(images),
     pulls: before.pulls + pulls,
+    isEmpty,
   };
-  if (isThrough) record.lastSuccessAt = finishedAt;
-  const beat = failures.length > 0
-    ? "failed"
-    : !isThrough
-    ? "pending"
-    : copied.length > 0
-    ? "copied"
-    : "unchanged";
-  record.history = `${before.history ?? ""}${BEATS[beat]}`.slice(-HISTORY);
+  if (isThrough && !(isEmpty && isStrict)) record.lastSuccessAt = finishedAt;
+  const outcome = { failures: failures.length, copied: copied.length, isThrough, isEmpty };
+  record.history = `${before.history ?? ""}${beatOf(outcome)}`.slice(-HISTORY);
   if (copied.length === 0) return record;
   const changed = copied.slice(0, NAMED).map(({ destination }) => destination.reference);
   return { ...record, lastChangeAt: finishedAt, changed, changedCount: copied.length };
+}
+
+function beatOf(
+  { failures, copied, isThrough, isEmpty }: {
+    failures: number;
+    copied: number;
+    isThrough: boolean;
+    isEmpty: boolean;
+  },
+): string {
+  if (failures > 0) return BEATS.failed;
+  if (!isThrough) return BEATS.pending;
+  if (isEmpty) return BEATS.empty;
+  return copied > 0 ? BEATS.copied : BEATS.unchanged;
 }
 
 /** A run that was stopped while it still looked at sources says nothing of a rule without images. */

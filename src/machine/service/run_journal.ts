@@ -4,7 +4,7 @@ import type { Rule } from "../../mirror/config/config.ts";
 import { type CopyEvent, formatBytes, type Report } from "../../mirror/report.ts";
 import { type Level, type Log, logEvent, type LogFields, withFields } from "../terminal/log.ts";
 import { RuleIndex } from "./rule_status.ts";
-import type { Outcome, RunRecord, Trigger } from "./status.ts";
+import type { Outcome, RunRecord, RunRequest } from "./status.ts";
 
 /** How an outcome is told, and how much it matters. */
 const OUTCOMES: Record<Outcome, [level: Level, words: string]> = {
@@ -26,9 +26,10 @@ export class RunJournal {
   }
 
   /** Says that the run begins, and why. */
-  begin(trigger: Trigger): void {
+  begin({ trigger, rule }: RunRequest): void {
     const why = trigger === "schedule" ? "by the schedule" : "because it was asked for";
-    this.#log?.write("info", `Run begins, ${why}`, { trigger });
+    const what = rule === undefined ? "Run" : `Run of ${rule}`;
+    this.#log?.write("info", `${what} begins, ${why}`, rule === undefined ? { trigger } : { trigger, rule });
   }
 
   /** Says how far it is. */

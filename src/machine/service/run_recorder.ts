@@ -14,6 +14,8 @@ const LIVE_INTERVAL = 2000;
 export interface RunRecorderOptions {
   /** What started the run. */
   trigger: Trigger;
+  /** The only rule that it is about, by its source; all of them unless told. */
+  rule?: string | undefined;
   /** When it starts, in ISO 8601. */
   startedAt: string;
   /** Its requests. */
@@ -37,12 +39,13 @@ export class RunRecorder {
   #timer: ReturnType<typeof setInterval> | undefined;
 
   /** Nothing is recorded before {@linkcode start}. */
-  constructor(memory: StatusMemory, { trigger, startedAt, traffic }: RunRecorderOptions) {
+  constructor(memory: StatusMemory, { trigger, rule, startedAt, traffic }: RunRecorderOptions) {
     const { totals, bytes } = startReport(startedAt);
     this.startedAt = startedAt;
     this.#memory = memory;
     this.#traffic = traffic;
     this.#run = { startedAt, trigger, outcome: "running", totals, bytes, pulls: 0 };
+    if (rule !== undefined) this.#run.rule = rule;
   }
 
   /** How far the run is. */
@@ -82,12 +85,18 @@ export class RunRecorder {
   }
 
   /** Records how the run ended, for itself and for each rule. */
-  async finish(rules: readonly Rule[], report: Report): Promise<RunRecord> {
+  async finish(rules: readonly Rule[], report: Report, isStrict = false): Promise<RunRecord> {
     const { totals, bytes } = report;
     const pulls = [...this.#traffic.pulls.values()].reduce((sum, count) => sum + count, 0);
     const finishedAt = report.finishedAt ?? new Date().toISOString();
-    await this.#setRules(rules, report);
-    return await this.#end({ ...this.#run, finishedAt, outcome: outcomeOf(report), totals, bytes, pulls });
+    const updated = await this.#setRules(rules, report, isStrict);
+    const run: RunRecord = { ...this.#run, finishedAt, outcome: outcomeOf(report), totals, bytes, pulls };
+    const empty = updated.filter(({ isEmpty }) => isEmpty).map(({ source }) => source);
+    if (isStrict && run.outcome === "done" && empty.length > 0) {
+      run.outcome = "failed";
+      run.error = `nothing is selected by ${empty.length > 3 ? `${empty.length} rules` : empty.join(", ")}`;
+    }
+    return await this.#end(run);
   }
 
   /** Records that the run could not begin. */
@@ -115,13 +124,14 @@ export class RunRecorder {
     return run;
   }
 
-  async #setRules(rules: readonly Rule[], report: Report): Promise<void> {
+  async #setRules(rules: readonly Rule[], report: Report, isStrict: boolean): Promise<RuleRecord[]> {
     const before = new Map<string, RuleRecord>();
     for (const { source } of rules) {
       before.set(source, await this.#memory.rule(source) ?? emptyRule(source));
     }
-    const { pulls } = this.#traffic;
-    for (const rule of updateRules(rules, report, { before, pulls })) await this.#memory.setRule(rule);
+    const updated = updateRules(rules, report, { before, pulls: this.#traffic.pulls, isStrict });
+    for (const rule of updated) await this.#memory.setRule(rule);
+    return updated;
   }
 }
 

@@ -17,7 +17,7 @@ import { createSteadyClock } from "../workers/steady_clock.ts";
 import { type Log, sayProgress } from "../terminal/log.ts";
 import { RunJournal } from "./run_journal.ts";
 import { type RuleProgress, RunRecorder } from "./run_recorder.ts";
-import { type RunRecord, StatusMemory, type Trigger } from "./status.ts";
+import { type RunRecord, type RunRequest, StatusMemory, type Trigger } from "./status.ts";
 import { Traffic } from "./traffic.ts";
 
 /** Options of {@linkcode MirrorService}. */
@@ -38,6 +38,8 @@ export interface MirrorServiceOptions {
   concurrency?: number;
   /** Passes over what failed. */
   retries?: number;
+  /** Whether a rule that selects nothing makes a run one with failures. */
+  isStrict?: boolean;
   /** Why nothing runs here, where nothing does. */
   refusal?: string | undefined;
   /** Clock and dice. */
@@ -65,6 +67,7 @@ interface RunWatch {
 
 /** What a run is made of, besides its recorder. */
 interface RunParts {
+  request: RunRequest;
   traffic: Traffic;
   lease: Lease;
   journal: RunJournal;
@@ -140,19 +143,18 @@ export class MirrorService {
   }
 
   /** Runs once, unless a run is on, here or elsewhere. What fails is in the result, not thrown. */
-  async run(trigger: Trigger): Promise<RunResult> {
-    const start = await this.begin(trigger);
+  async run(trigger: Trigger, rule?: string): Promise<RunResult> {
+    const start = await this.begin(trigger, rule);
     return start.type === "refused" ? start : { type: "ended", run: await start.end };
   }
 
   /** Begins a run, unless one is on, here or elsewhere. */
-  async begin(trigger: Trigger): Promise<RunStart> {
-    const why = this.#options.refusal ??
-      (this.#isStopped ? "the service is stopping" : this.#isBusy ? BUSY : undefined);
+  async begin(trigger: Trigger, rule?: string): Promise<RunStart> {
+    const why = this.#refusalOf(rule);
     if (why !== undefined) return this.#refuse(why);
     this.#isBusy = true;
     const begun = Promise.withResolvers<RunStart>();
-    this.#ended = this.#runLeased(trigger, begun);
+    this.#ended = this.#runLeased(rule === undefined ? { trigger } : { trigger, rule }, begun);
     return await begun.promise;
   }
 
@@ -181,18 +183,26 @@ export class MirrorService {
     return this.#recorder !== undefined;
   }
 
+  #refusalOf(rule: string | undefined): string | undefined {
+    if (this.#options.refusal !== undefined) return this.#options.refusal;
+    if (this.#isStopped) return "the service is stopping";
+    if (this.#isBusy) return BUSY;
+    const isKnown = rule === undefined || this.#config?.rules.some(({ source }) => source === rule);
+    return isKnown ? undefined : `the config has no rule "${rule}"`;
+  }
+
   #refuse(why: string): RunStart {
     this.#tell("info", `No run: ${why}`);
     return { type: "refused", why };
   }
 
-  async #runLeased(trigger: Trigger, begun: PromiseWithResolvers<RunStart>): Promise<void> {
+  async #runLeased(request: RunRequest, begun: PromiseWithResolvers<RunStart>): Promise<void> {
     const lease = await this.#takeLease();
     if ("why" in lease) {
       this.#isBusy = false;
       return begun.resolve(this.#refuse(lease.why));
     }
-    const end = this.#runAlone(trigger, lease).finally(async () => {
+    const end = this.#runAlone(request, lease).finally(async () => {
       await lease.release();
       this.#isBusy = false;
     });
@@ -215,17 +225,17 @@ export class MirrorService {
     }
   }
 
-  async #runAlone(trigger: Trigger, lease: Lease): Promise<RunRecord> {
+  async #runAlone(request: RunRequest, lease: Lease): Promise<RunRecord> {
     this.#clock = this.#options.clock ?? createSteadyClock();
     const traffic = new Traffic();
-    const recorder = new RunRecorder(this.memory, { trigger, startedAt: this.#time(), traffic });
+    const recorder = new RunRecorder(this.memory, { ...request, startedAt: this.#time(), traffic });
     this.#recorder = recorder;
     const journal = new RunJournal(this.#options.log, recorder.startedAt);
-    journal.begin(trigger);
+    journal.begin(request);
     const stopSaying = sayProgress(() => recorder.progress, (line) => journal.say(line));
     try {
       await recorder.start();
-      const run = await this.#mirror(recorder, { traffic, lease, journal });
+      const run = await this.#mirror(recorder, { request, traffic, lease, journal });
       journal.end(run);
       return run;
     } catch (error) {
@@ -242,9 +252,11 @@ export class MirrorService {
     }
   }
 
-  async #mirror(recorder: RunRecorder, { traffic, lease, journal }: RunParts): Promise<RunRecord> {
+  async #mirror(recorder: RunRecorder, { request, traffic, lease, journal }: RunParts): Promise<RunRecord> {
     const config = await this.check();
-    recorder.follow(config.rules);
+    const { rule: wanted } = request;
+    const rules = config.rules.filter(({ source }) => wanted === undefined || source === wanted);
+    recorder.follow(rules);
     const onEvent = (event: CopyEvent) => {
       recorder.add(event);
       journal.add(event);
@@ -254,10 +266,10 @@ export class MirrorService {
     try {
       const registries = this.#registries(opened, { traffic, lease, onEvent });
       if (!this.#isStopped) this.#stopAt = this.#clock.now() + (this.#options.budget ?? Infinity);
-      const report = await mirror(config.rules, this.#mirrorOptions(registries, onEvent));
+      const report = await mirror(rules, this.#mirrorOptions(registries, onEvent));
       lease.signal.throwIfAborted();
-      journal.failures(report, config.rules);
-      const run = await recorder.finish(config.rules, report);
+      journal.failures(report, rules);
+      const run = await recorder.finish(rules, report, this.#options.isStrict);
       await this.#options.onReport?.(report);
       return run;
     } finally {

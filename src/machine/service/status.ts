@@ -7,6 +7,14 @@ import type { Store, StoreKey, StoreValue } from "../../mirror/store/store.ts";
 /** What started a run. */
 export type Trigger = "schedule" | "request";
 
+/** What is asked of a service. */
+export interface RunRequest {
+  /** What starts the run. */
+  trigger: Trigger;
+  /** The only rule to run, by its source; all of them unless told. */
+  rule?: string;
+}
+
 /**
  * How a run ended: `stopped` is one that reached its budget or was told to stop and left work for the next, `error` one that
  * could not begin, `killed` one whose process ended without a word.
@@ -32,8 +40,10 @@ export interface RunRecord {
   bytes: ByteCounts;
   /** Manifests pulled from sources. */
   pulls: number;
-  /** Why it could not begin. */
+  /** Why it could not begin, or failed although no image did. */
   error?: string;
+  /** The only rule that it was about, by its source. */
+  rule?: string;
 }
 
 /** What became of a rule's images, over all runs. */
@@ -60,12 +70,14 @@ export interface RuleRecord {
   bytes: number;
   /** Manifests pulled from its source, in all runs. */
   pulls: number;
+  /** Whether the last run that looked at all of it found that it selects nothing. */
+  isEmpty?: boolean;
   /** What became of it in the last runs, a letter each, oldest first; see {@linkcode BEATS}. */
   history?: string;
 }
 
-/** What a letter of a rule's history says: copied something, had nothing to do, failed, or was not reached. */
-export const BEATS = { copied: "c", unchanged: "o", failed: "f", pending: "p" } as const;
+/** What a letter of a rule's history says: copied something, had nothing to do, failed, was not reached, or selected nothing. */
+export const BEATS = { copied: "c", unchanged: "o", failed: "f", pending: "p", empty: "e" } as const;
 
 /** What all runs come to, for counters that only rise. */
 export interface Sums {

@@ -19,6 +19,7 @@ const FAILURES_SHOWN = 2;
 /** Groups in the order in which they want to be seen. */
 const GROUPS: [state: RuleState, words: string][] = [
   ["failing", "failing"],
+  ["empty", "selecting nothing"],
   ["running", "being copied"],
   ["pending", "left to the next run"],
   ["unknown", "not run yet"],
@@ -30,18 +31,21 @@ const BEAT_WORDS: Record<string, string> = {
   [BEATS.unchanged]: "complete",
   [BEATS.failed]: "failed",
   [BEATS.pending]: "not reached",
+  [BEATS.empty]: "selected nothing",
 };
 
 /** What a list of rules is made with. */
 export interface RuleListOptions {
   /** Milliseconds since 1970. */
   now: number;
+  /** Whether the reader may run a rule now. */
+  canRun: boolean;
   /** Text that sources or destinations of the rules shown contain, in capitals or not; empty for all. */
   filter: string;
 }
 
 /** Renders the rules. */
-export function renderRules(rules: readonly RuleView[], { now, filter }: RuleListOptions): Html {
+export function renderRules(rules: readonly RuleView[], { now, filter, canRun }: RuleListOptions): Html {
   const wanted = filter.trim().toLowerCase();
   const isWanted = ({ source, destinations }: RuleView) =>
     [source, ...destinations].some((name) => name.toLowerCase().includes(wanted));
@@ -53,6 +57,7 @@ export function renderRules(rules: readonly RuleView[], { now, filter }: RuleLis
       now,
       isOpen: wanted !== "",
       hasAll: rules.length <= FEW,
+      canRun,
     })
   );
   const count = wanted === ""
@@ -78,24 +83,29 @@ interface GroupOptions {
   now: number;
   isOpen: boolean;
   hasAll: boolean;
+  canRun: boolean;
 }
 
 function renderGroup(
   rules: readonly RuleView[],
-  { state, words, now, isOpen, hasAll }: GroupOptions,
+  { state, words, now, isOpen, hasAll, canRun }: GroupOptions,
 ): Html | string {
   if (rules.length === 0) return "";
   const rest = rules.length - RULES_SHOWN;
-  const list = html`${rules.slice(0, RULES_SHOWN).map((rule) => renderRule(rule, { now, hasAll }))}${
+  const list = html`${rules.slice(0, RULES_SHOWN).map((rule) => renderRule(rule, { now, hasAll, canRun }))}${
     rest > 0 ? html`<p class="soft">and ${rest} more, see <a href="/status">/status</a></p>` : ""
   }`;
   const title = html`<span class="${state}">●</span> ${rules.length.toLocaleString("en-US")} ${words}`;
-  const stays = isOpen || state === "failing" || state === "running" || rules.length <= UNFOLDED;
+  const stays = isOpen || state === "failing" || state === "empty" || state === "running" ||
+    rules.length <= UNFOLDED;
   if (stays) return html`<h3>${title}</h3>${list}`;
   return html`<details class="group" id="group-${state}"><summary>${title}</summary>${list}</details>`;
 }
 
-function renderRule(rule: RuleView, { now, hasAll }: Pick<GroupOptions, "now" | "hasAll">): Html {
+function renderRule(
+  rule: RuleView,
+  { now, hasAll, canRun }: Pick<GroupOptions, "now" | "hasAll" | "canRun">,
+): Html {
   const words = rule.state === "failing" ? "last complete" : "complete";
   const success = rule.lastSuccessAt === undefined
     ? "never complete"
@@ -111,9 +121,14 @@ function renderRule(rule: RuleView, { now, hasAll }: Pick<GroupOptions, "now" | 
   }${rule.pending === 0 ? "" : html`<span>${rule.pending} not reached yet</span>`}<span>${
     formatCount(rule.images, "image")
   }</span><span>${formatBytes(rule.bytes)} sent</span><span>${formatCount(rule.pulls, "pull")}</span></div>
-${renderFailures(rule, FAILURES_SHOWN)}${renderChanges(rule)}</details>${
+${renderFailures(rule, FAILURES_SHOWN)}${renderChanges(rule)}${canRun ? renderRun(rule) : ""}</details>${
     renderFailures(rule, 0, FAILURES_SHOWN)
   }</article>`;
+}
+
+function renderRun({ source }: RuleView): Html {
+  const action = `/run?${new URLSearchParams({ rule: source })}`;
+  return html`<form method="post" action="${action}"><button class="quiet small">Run this rule</button></form>`;
 }
 
 function describeLive({ live }: RuleView): string {

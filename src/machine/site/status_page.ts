@@ -29,9 +29,11 @@ export interface PageOptions {
 /** Renders the page. */
 export async function renderPage(view: StatusView, options: PageOptions): Promise<string> {
   const refresh = view.isRunning ? REFRESH.live : REFRESH.idle;
-  const rules = view.rules === undefined
-    ? renderCounts(view, options)
-    : renderRules(view.rules, { now: Date.parse(view.now), filter: options.filter ?? "" });
+  const rules = view.rules === undefined ? renderCounts(view, options) : renderRules(view.rules, {
+    now: Date.parse(view.now),
+    filter: options.filter ?? "",
+    canRun: options.isOperator && !view.isRunning && view.refusal === undefined,
+  });
   const content = html`${renderHeader(view, options)}
 ${renderNotices(view)}
 ${view.progress === undefined ? "" : renderProgress(view.progress)}
@@ -90,6 +92,9 @@ function stateOf(view: StatusView): { outcome: Outcome | "unknown"; words: strin
   if (last === undefined) return { outcome: "unknown", words: "Not run yet" };
   if (ruleCounts.failing > 0 || ["failed", "error"].includes(last.outcome)) {
     return { outcome: "failed", words: "Failing" };
+  }
+  if (ruleCounts.empty > 0) {
+    return { outcome: "stopped", words: `${formatCount(ruleCounts.empty, "rule")} without images` };
   }
   if (last.outcome === "done") return { outcome: "done", words: "Healthy" };
   return { outcome: "stopped", words: "Goes on with the next run" };
@@ -224,8 +229,10 @@ function renderRegistries({ registries = [] }: StatusView): Html | string {
 
 function renderCounts({ ruleCounts }: StatusView, { hasToken }: PageOptions): Html {
   const all = Object.values(ruleCounts).reduce((sum, count) => sum + count, 0);
-  const { ok, failing, running, pending, unknown } = ruleCounts;
-  const counts = `${ok} complete, ${failing} failing, ${running + pending} under way, ${unknown} not run yet`;
+  const { ok, failing, empty, running, pending, unknown } = ruleCounts;
+  const counts = `${ok} complete, ${failing} failing, ${empty} selecting nothing, ${
+    running + pending
+  } under way, ${unknown} not run yet`;
   const more = hasToken
     ? html`<p>Names and reasons are shown to whoever has the token: <a href="/sign-in">sign in</a>.</p>`
     : html`<p>Names and reasons are shown, and runs can be started, once a token is set

@@ -161,7 +161,7 @@ class StatusSite {
     }
     if (this.#visitor(context) !== "operator") return unauthorized(context);
     const { service } = this.#options;
-    const start = await service.begin("request");
+    const start = await service.begin("request", context.req.query("rule"));
     this.#cache.clear();
     if (isForm(context)) return context.redirect("/", 303);
     if (start.type === "refused") return context.json({ error: `Cannot run now: ${start.why}` }, 409);

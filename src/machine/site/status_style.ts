@@ -17,7 +17,7 @@ section { background: var(--card); border: 1px solid var(--line); border-radius:
   margin-bottom: .9rem; }
 .state { font-weight: 600; padding: .05rem .7rem; border: 1.5px solid currentColor; border-radius: 1rem; }
 .done, .ok { color: var(--good); fill: var(--good); } .failed, .failing, .error, .killed { color: var(--bad);
-  fill: var(--bad); } .stopped, .pending { color: var(--wait); fill: var(--wait); }
+  fill: var(--bad); } .stopped, .pending, .empty { color: var(--wait); fill: var(--wait); }
 .running { color: var(--live); fill: var(--live); } .unknown, .soft { color: var(--soft); fill: var(--soft); }
 dl { display: grid; grid-template-columns: repeat(auto-fit, minmax(9rem, 1fr)); gap: .75rem 1rem; margin: 0; }
 dt { color: var(--soft); font-size: .85rem; } dd { margin: 0; font-size: 1.1rem; font-weight: 600; }
@@ -37,7 +37,7 @@ article ul, article .facts, article .soft { margin-left: .6rem; } article > ul {
 .when { color: var(--soft); font-size: .9rem; text-align: right; white-space: nowrap; } th code { white-space: nowrap; }
 .beats { display: inline-flex; gap: 2px; min-height: 1rem; }
 .beats i { width: 5px; height: 1rem; border-radius: 1px; background: var(--faint); } .beats .beat-c { background: var(--good); }
-.beats .beat-f { background: var(--bad); } .beats .beat-p { background: var(--wait); }
+.beats .beat-f { background: var(--bad); } .beats .beat-p, .beats .beat-e { background: var(--wait); }
 .title { display: flex; flex-wrap: wrap; gap: .3rem 1rem; align-items: center; } .title h2 { margin: 0; }
 .title form { margin-left: auto; align-items: center; }
 .chart { margin: 0; display: grid; grid-template-columns: auto 1fr; gap: 0 .5rem; color: var(--soft); font-size: .8rem; }
@@ -53,7 +53,7 @@ form { display: flex; flex-wrap: wrap; gap: .5rem; } header form { margin-left: 
 input, button { font: inherit; padding: .35rem .8rem; border-radius: .5rem; border: 1px solid var(--line);
   background: var(--back); color: var(--text); min-width: 0; } input { flex: 1 1 12rem; max-width: 24rem; }
 button { background: var(--live); border-color: var(--live); color: var(--card); font-weight: 600; cursor: pointer; }
-button.quiet { background: var(--card); color: var(--live); }
+button.small { font-size: .85rem; padding: .15rem .6rem; margin: .3rem 0 0 .6rem; } button.quiet { background: var(--card); color: var(--live); }
 :focus-visible { outline: 3px solid var(--live); outline-offset: 2px; }
 footer { color: var(--soft); font-size: .85rem; } a { color: var(--live); }
 @media (max-width: 640px) { article summary { display: flex; flex-wrap: wrap; justify-content: space-between; }

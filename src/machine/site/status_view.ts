@@ -12,7 +12,7 @@ import { VERSION } from "../version.ts";
 export interface RuleView extends RuleRecord {
   /** Where it goes, as written. */
   destinations: string[];
-  /** `unknown` before its first run, `running` while some of it is to be copied by the run that is on, `pending` while a run has
+  /** `unknown` before its first run, `empty` when it selects nothing, `running` while some of it is to be copied by the run that is on, `pending` while a run has
    * left some of it to the next. */
   state: RuleState;
   /** Its images in the run that is on, if that runs in this process and has found any. */
@@ -20,7 +20,7 @@ export interface RuleView extends RuleRecord {
 }
 
 /** How a rule is. */
-export type RuleState = "failing" | "running" | "pending" | "unknown" | "ok";
+export type RuleState = "failing" | "empty" | "running" | "pending" | "unknown" | "ok";
 
 /** What is known of a registry, over all runs. */
 export interface RegistryView {
@@ -163,7 +163,7 @@ export function hideNames(view: StatusView): StatusView {
   return open;
 }
 
-function hideError({ error: _error, ...run }: RunRecord): RunRecord {
+function hideError({ error: _error, rule: _rule, ...run }: RunRecord): RunRecord {
   return run;
 }
 
@@ -179,11 +179,12 @@ function stateOf(record: RuleRecord, live: RuleProgress | undefined): RuleState 
   if (live !== undefined) return "ok";
   if (record.failureCount > 0) return "failing";
   if (record.pending > 0) return "pending";
+  if (record.isEmpty) return "empty";
   return record.lastSuccessAt !== undefined || record.images > 0 ? "ok" : "unknown";
 }
 
 function countStates(rules: readonly RuleView[]): StatusView["ruleCounts"] {
-  const counts = { failing: 0, running: 0, pending: 0, unknown: 0, ok: 0 };
+  const counts = { failing: 0, empty: 0, running: 0, pending: 0, unknown: 0, ok: 0 };
   for (const { state } of rules) counts[state]++;
   return counts;
 }
