@@ -20,6 +20,7 @@ import {
   createRegistry,
   type Intercept,
   type InterceptContext,
+  type RegistryOptions,
   type TestRegistry,
 } from "./registry.ts";
 
@@ -479,6 +480,69 @@ Deno.test("fault 76: mirror() believes no store that sends an upload elsewhere",
     assertEquals((await setup.run(RULE)).totals.copied, 1);
     assertHolds(setup.destination, "to/image", "v1", LARGE);
   }
+});
+
+/** A run whose time is up when its source has given some bytes of a large blob. */
+function timedSetUp(destination: RegistryOptions = {}): { setup: MirrorSetup; size: number; image: Image } {
+  const size = 20 * MIB;
+  const image = buildImage({ layers: [buildLayer(7, size)] });
+  const setup: MirrorSetup = withImage(image, {
+    destination,
+    source: {
+      intercept: async (request, { kind, next }) => {
+        const response = await next();
+        const isLarge = Number(response.headers.get("content-length")) > 2 * MIB;
+        if (request.method !== "GET" || kind !== "blob" || !isLarge || response.body === null) {
+          return response;
+        }
+        const tick = () => void (setup.clock.time += 1000);
+        return new Response(calling(response.body, tick), response);
+      },
+    },
+  });
+  return { setup, size, image };
+}
+
+function calling(body: ReadableStream<Uint8Array>, tick: () => void): ReadableStream<Uint8Array> {
+  return body.pipeThrough(
+    new TransformStream({
+      transform: (piece, controller) => {
+        tick();
+        controller.enqueue(piece);
+      },
+    }),
+  );
+}
+
+Deno.test("fault 76: mirror() leaves a large blob when its time is up, and is through with it after some runs", async () => {
+  const { setup, image } = timedSetUp();
+  let runs = 0;
+  for (; runs < 20; runs++) {
+    const report = await setup.run(RULE, { stopAt: setup.clock.time + 100_000 });
+    if (report.totals.copied === 1) break;
+    assertEquals(
+      [report.totals.pending, report.totals.failed, await keptUploads(setup)],
+      [1, 0, 1],
+      report.tasks[0]?.error,
+    );
+  }
+  assert(runs > 0 && runs < 20, `${runs} runs`);
+  assertHolds(setup.destination, "to/image", "v1", image);
+  assert(blobBytesFrom(setup.source) < 1.5 * blobBytesOf(image));
+});
+
+Deno.test("fault 76: mirror() says that a blob outlasts its time where the registry cannot go on with it", async () => {
+  const { setup, image } = timedSetUp({ quirks: { noUploadStatus: true } });
+  const totals: number[] = [];
+  for (let run = 0; run < 2; run++) {
+    totals.push((await setup.run(RULE, { stopAt: setup.clock.time + 100_000 })).totals.copied);
+  }
+  assertEquals(totals, [0, 1]);
+  assertHolds(setup.destination, "to/image", "v1", image);
+  const messages = setup.eventsOf("warning").map(({ message }) => message);
+  assertEquals(messages.length, 2, messages.join("\n"));
+  assertStringIncludes(messages[0] ?? "", "kept nothing of an upload that was interrupted");
+  assertStringIncludes(messages[1] ?? "", "although the time for this run is up");
 });
 
 Deno.test("mirror() reads a blob once for rules that bring it to several registries", async () => {

@@ -5,13 +5,15 @@ import type { Registry } from "../../registry/registry.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
 import { resolveLocation, type UploadOpening, type UploadSession } from "../../registry/upload_session.ts";
 import { mayTrySoon, toError } from "../plan/failure.ts";
-import { blobKey, uploadKey } from "../store/store.ts";
+import { blobKey, keepsUploadsKey, uploadKey } from "../store/store.ts";
 import { BlobDelivery, type Upload } from "./blob_delivery.ts";
 import { BlobReading, KEPT_BLOB_LIMIT } from "./blob_reading.ts";
 import type { BlobOrder, CopyContext } from "./copy_context.ts";
 
 /** Milliseconds after which no registry is expected to know an upload any more. */
 const UPLOAD_LIFETIME = 24 * 60 * 60 * 1000;
+/** Milliseconds for which a registry is not asked again to go on with an upload of an earlier run. */
+const REFUSAL_LIFETIME = 30 * UPLOAD_LIFETIME;
 /** Attempts a mount gets: it only ever saves an upload. */
 const MOUNT_ATTEMPTS = 2;
 
@@ -130,11 +132,14 @@ export class BlobCourier {
     }
     const mountFrom = this.#mountableFrom(order);
     const isDoubted = known.isDoubted(repository);
-    if (mountFrom === undefined && mayBeLater && !isDoubted) return { session: undefined, offset: 0 };
+    if (mountFrom === undefined && mayBeLater && !isDoubted) {
+      return { session: undefined, offset: 0, isKeepable: false };
+    }
     const kept = await this.#kept(order);
-    if (kept !== undefined) return kept;
+    const isKeepable = await this.#isKeepable(order);
+    if (kept !== undefined) return { ...kept, isKeepable };
     const opening = await this.#openUpload(order, mountFrom);
-    if (opening.type === "opened") return { session: opening.session, offset: 0 };
+    if (opening.type === "opened") return { session: opening.session, offset: 0, isKeepable };
     await this.#note(order);
     this.#skip(order, "mounted");
     return undefined;
@@ -215,11 +220,20 @@ export class BlobCourier {
     );
   }
 
+  /** Whether another run could go on with an upload: of a blob that is worth it, and whose rest need not be verified alone. */
+  async #isKeepable(
+    { destination: { repository }, blob }: Pick<BlobOrder, "blob" | "destination">,
+  ): Promise<boolean> {
+    const { store, createHasher } = this.#context;
+    if (blob.size <= KEPT_BLOB_LIMIT || createHasher !== undefined) return false;
+    return await store.get(keepsUploadsKey(repository.registry.host)) !== false;
+  }
+
   /** An upload that an earlier run has left in the middle, where its registry still knows it; it is gone on with once. */
-  async #kept({ destination, blob }: BlobOrder): Promise<Upload | undefined> {
+  async #kept({ destination, blob }: BlobOrder): Promise<Omit<Upload, "isKeepable"> | undefined> {
     const { store, signal, emit } = this.#context;
     const { repository } = destination;
-    if (blob.size <= KEPT_BLOB_LIMIT || this.#context.createHasher !== undefined) return undefined;
+    if (!await this.#isKeepable({ destination, blob })) return undefined;
     const key = uploadKey(repository.registry.host, repository.name, blob.digest);
     const session = sessionOf(await store.get(key), repository.registry.url);
     if (session === undefined) return undefined;
@@ -229,6 +243,8 @@ export class BlobCourier {
     const message =
       `"${destination.name}" kept nothing of an upload that was interrupted; blob "${blob.digest}" is sent from its start`;
     emit({ type: "warning", message });
+    const options = { expiresIn: REFUSAL_LIFETIME };
+    await store.set(keepsUploadsKey(repository.registry.host), false, options);
     return undefined;
   }
 

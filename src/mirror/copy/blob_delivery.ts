@@ -23,6 +23,8 @@ export interface Upload {
   session: UploadSession | undefined;
   /** Bytes the registry has. */
   offset: number;
+  /** Whether another run can go on with it. */
+  isKeepable: boolean;
 }
 
 /** What a delivery asks of the courier it works for. */
@@ -91,13 +93,14 @@ export class BlobDelivery {
         try {
           return await this.#attempt();
         } catch (error) {
-          this.#decide(toError(error), attempt);
-          if (this.#learn(toError(error))) continue;
-          await this.#backOff(toError(error), attempt++);
+          const failure = ownFailureOf(error);
+          this.#decide(failure, attempt);
+          if (this.#learn(failure)) continue;
+          await this.#backOff(failure, attempt++);
         }
       }
     } catch (error) {
-      await this.#giveUp(error);
+      await this.#giveUp();
       throw error;
     } finally {
       this.#reading.leave(this.#order.destination);
@@ -114,7 +117,7 @@ export class BlobDelivery {
     if (session !== undefined) {
       const offset = await this.#offsetOf(session);
       if (offset !== undefined) {
-        this.#upload = { session, offset };
+        this.#upload = { session, offset, isKeepable: this.#upload?.isKeepable ?? false };
         return true;
       }
       void this.#cancel();
@@ -139,14 +142,14 @@ export class BlobDelivery {
 
   async #attempt(): Promise<number> {
     this.#isSpent = false;
-    const upload = this.#upload ?? { session: undefined, offset: 0 };
+    const upload = this.#upload ?? { session: undefined, offset: 0, isKeepable: false };
     this.#hasResumed = upload.offset > 0;
     await this.#begin(upload.offset);
     let hasBroken = true;
     try {
       const { whole } = this.#reading;
       const size = whole === undefined
-        ? await this.#stream(upload, this.#reading.reader(upload.offset))
+        ? await this.#stream(upload, this.#untilStopped(upload, this.#reading.reader(upload.offset)))
         : await this.#sendWhole(upload, whole);
       this.#upload = undefined;
       if (this.#usesPatch) this.#abilities.isPatchOnly = true;
@@ -176,7 +179,7 @@ export class BlobDelivery {
     const mayPost = bytes.length <= this.#abilities.chunk;
     const session = upload.session ?? await this.#postWhole(bytes, mayPost);
     if (session === undefined) return bytes.length;
-    this.#upload = { session, offset: 0 };
+    this.#upload = { session, offset: 0, isKeepable: false };
     if (this.#isAtOnce(session, bytes.length)) {
       await this.#repository.putBlob(session, this.#order.blob.digest, bytes, this.#context.signal);
       return bytes.length;
@@ -198,6 +201,28 @@ export class BlobDelivery {
         : this.#repository.openUpload(digest, { signal }));
     this.#isSpent = false;
     return opening.type === "opened" ? opening.session : undefined;
+  }
+
+  /** A large blob does not outlast the run's time where the next run can go on with it; where it cannot, that is said. */
+  #untilStopped({ offset, isKeepable }: Upload, reader: ByteSource): ByteSource {
+    const { isStopping, emit } = this.#context;
+    const { blob: { digest }, destination: { name } } = this.#order;
+    let left = this.#reading.size - offset;
+    let isSaid = left <= KEPT_BLOB_LIMIT;
+    const read = async () => {
+      if (left > KEPT_BLOB_LIMIT && isStopping()) {
+        if (isKeepable) throw new StoppedError();
+        const message =
+          `Blob "${digest}" is sent to "${name}" to its end although the time for this run is up, ` +
+          "because the next run could not go on with it";
+        if (!isSaid) emit({ type: "warning", message });
+        isSaid = true;
+      }
+      const piece = await reader.read();
+      left -= piece?.length ?? 0;
+      return piece;
+    };
+    return { read, cancel: (reason) => reader.cancel(reason) };
   }
 
   #chunkOf(session: UploadSession): number {
@@ -322,14 +347,21 @@ export class BlobDelivery {
     return session && this.#repository.cancelUpload(session).catch(() => {});
   }
 
-  async #giveUp(error: unknown): Promise<void> {
-    const session = this.#upload?.session;
-    const isKept = session !== undefined && this.#context.signal?.aborted &&
-      !(error instanceof StoppedError) && this.#abilities.canResume && this.#atOnce > 0 &&
-      this.#reading.size > KEPT_BLOB_LIMIT;
-    if (isKept) await this.#hooks.keep(session);
+  /** What the run leaves in the middle for want of time is kept for the next one, once something of it was sent. */
+  async #giveUp(): Promise<void> {
+    const { signal, isStopping } = this.#context;
+    const { session, isKeepable = false } = this.#upload ?? {};
+    const isKept = isKeepable && this.#atOnce > 0 && (signal?.aborted || isStopping());
+    if (session !== undefined && isKept && this.#abilities.canResume) await this.#hooks.keep(session);
     else await this.#cancel();
   }
+}
+
+/** A failure of ours comes back from the wire as the cause of the request's. */
+function ownFailureOf(error: unknown): Error {
+  const failure = toError(error);
+  const { cause } = failure;
+  return cause instanceof StoppedError || cause instanceof LaggardError ? cause : failure;
 }
 
 /** A registry that refuses a blob with the opening request (rather than opening an upload) is asked without it. */

@@ -245,6 +245,11 @@ export function uploadKey(registry: string, repository: string, digest: Digest):
   return ["upload", registry, repository, digest];
 }
 
+/** Key of "this registry goes on with uploads of an earlier run"; the value is `false`, for nothing else need be remembered. */
+export function keepsUploadsKey(registry: string): StoreKey {
+  return ["keeps-uploads", registry];
+}
+
 /**
  * Key of "this tag was copied at this digest"; the value is `{ digest, source, copiedAt }`: the digest pushed, the
  * reference it was read from, and when in milliseconds since 1970.
