@@ -80,6 +80,8 @@ Deno.test("fault 48: mirror() copies into a registry that knows no HEAD, and ask
     const setup = setUp({ destination: { quirks: { headStatus } } });
     await assertCopies(setup);
     assert(setup.destination.count({ method: "GET", kind: "manifest" }) > 0);
+    const heads = setup.destination.count({ method: "HEAD" });
+    assertEquals([405, 501].includes(headStatus) ? heads <= 6 : heads > 6, true, `${headStatus}: ${heads}`);
     assertEquals(setup.destination.count({ method: "GET", kind: "blob" }), 0);
   }
 });

@@ -19,6 +19,8 @@ export class Abilities {
   canMount = true;
   /** Whether bytes are taken in PATCH alone, and the closing PUT must have none. */
   isPatchOnly = false;
+  /** Whether HEAD is worth asking; some proxies and firewalls know none. */
+  canHead = true;
   #postsWhole: boolean | undefined;
   #trial = new Once<"post", void>();
 

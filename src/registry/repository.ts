@@ -96,12 +96,16 @@ export class Repository extends RepositoryLists {
    */
   async resolve(reference: string, signal?: AbortSignal): Promise<Descriptor | undefined> {
     const action = `read manifest of "${this.describe(reference)}"`;
+    if (!this.registry.abilities.canHead) {
+      return (await this.#findManifest(reference, { signal }))?.descriptor;
+    }
     const response = await this.send({
       ...this.#manifestRequest("HEAD", reference, action),
       expect: [200, 404, ...HEAD_REFUSED],
       signal,
     });
     await response.body?.cancel();
+    this.#learnHead(response.status);
     if (response.status === 404) return undefined;
     const mediaType = response.headers.get("content-type")?.split(";")[0]?.trim() ?? "";
     const digest = response.headers.get("docker-content-digest") ?? "";
@@ -260,17 +264,29 @@ export class Repository extends RepositoryLists {
    */
   async blobLength(digest: Digest, signal?: AbortSignal): Promise<number | undefined> {
     const action = `check blob "${digest}" in "${this.registry.host}/${this.name}"`;
-    const request = { ...this.#blobRequest("HEAD", digest, action), expect: [200, 404], signal };
-    let response: SourceResponse;
-    try {
-      response = await this.send(request);
-    } catch (error) {
-      if (!(error instanceof RegistryError) || !HEAD_REFUSED.includes(error.status)) throw error;
-      if (!this.isSource) return undefined;
-      response = await this.send({ ...request, method: "GET" });
-    }
+    const request = { ...this.#blobRequest("GET", digest, action), expect: [200, 404], signal };
+    const found = await this.#headBlob(request);
+    if (found === undefined && !this.isSource) return undefined;
+    const response = found ?? await this.send(request);
     await response.body?.cancel();
     return response.status === 200 ? lengthOf(response) ?? -1 : undefined;
+  }
+
+  /** The answer to HEAD, or `undefined` where the registry has none to give. */
+  async #headBlob(request: RepositoryRequest): Promise<SourceResponse | undefined> {
+    if (!this.registry.abilities.canHead) return undefined;
+    try {
+      return await this.send({ ...request, method: "HEAD" });
+    } catch (error) {
+      if (!(error instanceof RegistryError) || !HEAD_REFUSED.includes(error.status)) throw error;
+      this.#learnHead(error.status);
+      return undefined;
+    }
+  }
+
+  /** Who knows no such method knows it of nothing; other refusals may be of one thing alone. */
+  #learnHead(status: number): void {
+    if (status === 405 || status === 501) this.registry.abilities.canHead = false;
   }
 
   /**

@@ -193,6 +193,15 @@ export interface Quirks {
   rangeStatus?: number;
   /** Status that the first PUT of each blob answers with; its upload is gone. */
   loseUploadsWith?: number;
+  /**
+   * Bytes are taken in PATCH alone, as at the Rust crate `container-registry`: a PUT with some is refused with 405, or they are
+   * ignored, so that the digest is wrong. A POST with some opens an upload.
+   */
+  patchOnly?: "refused" | "ignored";
+  /** Mounts answer 201 and nothing is there. */
+  falseMounts?: boolean;
+  /** A POST with `?digest=` and a body answers 201 and nothing is there. */
+  falsePosts?: boolean;
   /** Answers name content by sha256 whatever it was pushed as, as distribution's do. */
   canonicalSha256?: boolean;
   /** Status of a PUT of a manifest; 201 unless told. */

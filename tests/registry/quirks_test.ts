@@ -346,6 +346,28 @@ Deno.test("createRegistry() can lose uploads once, name content by sha256, and a
   assertEquals([pushed.status, pushed.headers.get("docker-content-digest")], [204, buildImage().digest]);
 });
 
+Deno.test("createRegistry() can take bytes in PATCH alone", async () => {
+  for (const patchOnly of ["refused", "ignored"] as const) {
+    const registry = createQuirky({ patchOnly });
+    assertEquals(
+      await putBlob(registry, BYTES),
+      patchOnly === "refused" ? "405 UNSUPPORTED" : "400 DIGEST_INVALID",
+    );
+    assertEquals((await start(registry, `?digest=${DIGEST}`)).status, 202);
+    assertEquals(await uploadInChunks(registry, [10]), ["202", "201"]);
+  }
+});
+
+Deno.test("createRegistry() can say that it has created what it has not", async () => {
+  const registry = createQuirky({ falseMounts: true, falsePosts: true });
+  const { digest } = buildLayer(1);
+  assertEquals(await answer(await start(registry, `?mount=${digest}&from=a/from`)), "201");
+  const url = `${BASE}/v2/a/b/blobs/uploads/?digest=${DIGEST}`;
+  assertEquals(await answer(await registry.fetch(url, { method: "POST", body: BYTES })), "201");
+  const { blobs } = registry.state.repository("a/b");
+  assertEquals([blobs.has(digest), blobs.has(DIGEST)], [false, false]);
+});
+
 Deno.test("createRegistry() minds If-Match of a manifest", async () => {
   const registry = createQuirky({});
   const put = async (etag: string, reference: string) => {

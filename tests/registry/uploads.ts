@@ -33,7 +33,9 @@ function startUpload(exchange: Exchange): Response | Promise<Response> {
   const digest = url.searchParams.get("digest");
   const algorithm = uploadAlgorithm(url, digest);
   const upload = new Upload({ discard: options.discardBlobs ?? false, algorithm });
-  if (digest !== null && !quirks.noSinglePost) return closeUpload(exchange, upload, digest);
+  if (digest !== null && !quirks.noSinglePost && quirks.patchOnly === undefined) {
+    return closeUpload(exchange, upload, digest);
+  }
   exchange.state.repository(exchange.route.repository).uploads.set(upload.id, upload);
   const headers: Record<string, string> = {};
   if (quirks.chunkMinLength !== undefined) headers["oci-chunk-min-length"] = `${quirks.chunkMinLength}`;
@@ -54,7 +56,7 @@ function mountBlob(exchange: Exchange, digest: string): BlobContent | undefined 
   const from = url.searchParams.get("from");
   const blob = from === null ? mountAnonymous(exchange, digest) : mountableBlob(exchange, from, digest);
   if (blob === undefined || quirks.refuseMount) return undefined;
-  state.addBlob(route.repository, blob);
+  if (!quirks.falseMounts) state.addBlob(route.repository, blob);
   return blob;
 }
 
@@ -143,12 +145,22 @@ async function closeUpload(exchange: Exchange, upload: Upload, digest: string): 
     uploadLimit(exchange, upload),
     isPut ? exchange.quirks.maxPutBytes ?? Infinity : Infinity,
   );
-  await receive(exchange, upload, limit);
+  if (exchange.quirks.patchOnly === undefined) await receive(exchange, upload, limit);
+  else await refuseBytes(exchange);
   const content = upload.finish(digest);
   const repository = exchange.state.repository(exchange.route.repository);
   repository.uploads.delete(upload.id);
-  exchange.state.addBlob(exchange.route.repository, content);
+  const isFalse = !isPut && exchange.quirks.falsePosts;
+  if (!isFalse) exchange.state.addBlob(exchange.route.repository, content);
   return created(exchange, content);
+}
+
+/** Takes no bytes with the request that closes an upload. */
+async function refuseBytes(exchange: Exchange): Promise<void> {
+  let length = 0;
+  await readBody(exchange, (chunk) => length += chunk.length);
+  if (length === 0 || exchange.quirks.patchOnly === "ignored") return;
+  throw new Refusal(405, "UNSUPPORTED", "bytes are taken in PATCH alone");
 }
 
 function uploadLimit({ quirks }: Exchange, upload: Upload): number {

@@ -6,6 +6,7 @@ import { type ByteSource, LengthError } from "./body.ts";
 import { SlowBodyError, type SourceResponse } from "../fetch.ts";
 import { describeFailure, retryAfterFailure } from "../network_failure.ts";
 import { AuthError, RegistryError } from "../registry_error.ts";
+import { isRetryableStatus } from "../retry.ts";
 import { openPieceReader } from "./piece_reader.ts";
 import { lengthOf } from "./read_body.ts";
 import type { Repository } from "../repository.ts";
@@ -104,8 +105,9 @@ export class BlobSource implements ByteSource {
       if (response.status === 200 || this.#isRange(response, offset)) return response;
       await response.body?.cancel();
     } catch (error) {
-      const isRefused = error instanceof RegistryError && error.isPermanent && error.status > 401;
-      if (!isRefused && !(error instanceof RegistryError && error.status === 400)) throw error;
+      const isRefused = error instanceof RegistryError && error.status >= 400 && error.status !== 401 &&
+        !isRetryableStatus(error.status);
+      if (!isRefused) throw error;
     }
     this.#canResume = false;
     return undefined;
