@@ -62,6 +62,7 @@ export * from "./src/mirror/plan/plan.ts";
 export * from "./src/mirror/copy/known_blobs.ts";
 export * from "./src/mirror/copy/copy_context.ts";
 export * from "./src/mirror/copy/blob_reading.ts";
+export * from "./src/mirror/copy/blob_upload.ts";
 export * from "./src/mirror/copy/blob_delivery.ts";
 export * from "./src/mirror/copy/blob_courier.ts";
 export * from "./src/mirror/plan/look.ts";

@@ -6,8 +6,9 @@ import { RegistryError } from "../../registry/registry_error.ts";
 import { resolveLocation, type UploadOpening, type UploadSession } from "../../registry/upload_session.ts";
 import { mayTrySoon, toError } from "../plan/failure.ts";
 import { blobKey, keepsUploadsKey, uploadKey } from "../store/store.ts";
-import { BlobDelivery, type Upload } from "./blob_delivery.ts";
+import { BlobDelivery } from "./blob_delivery.ts";
 import { BlobReading, KEPT_BLOB_LIMIT } from "./blob_reading.ts";
+import type { OpenedUpload } from "./blob_upload.ts";
 import type { BlobOrder, CopyContext } from "./copy_context.ts";
 
 /** Milliseconds after which no registry is expected to know an upload any more. */
@@ -122,7 +123,7 @@ export class BlobCourier {
   }
 
   /** Checks, mounts, goes on with an upload of an earlier run, or opens one, unless a small blob may be sent without. */
-  async #open(order: BlobOrder, mayBeLater: boolean): Promise<Upload | undefined> {
+  async #open(order: BlobOrder, mayBeLater: boolean): Promise<OpenedUpload | undefined> {
     const { known } = this.#context;
     const { destination: { repository }, blob: { digest } } = order;
     if (!known.isEmpty(repository, digest) && await this.#isThere(order)) {
@@ -230,7 +231,7 @@ export class BlobCourier {
   }
 
   /** An upload that an earlier run has left in the middle, where its registry still knows it; it is gone on with once. */
-  async #kept({ destination, blob }: BlobOrder): Promise<Omit<Upload, "isKeepable"> | undefined> {
+  async #kept({ destination, blob }: BlobOrder): Promise<Omit<OpenedUpload, "isKeepable"> | undefined> {
     const { store, signal, emit } = this.#context;
     const { repository } = destination;
     if (!await this.#isKeepable({ destination, blob })) return undefined;

@@ -2,30 +2,16 @@
 
 import type { Abilities } from "../../registry/abilities.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
-import { isRetryableStatus } from "../../registry/retry.ts";
 import type { Repository } from "../../registry/repository.ts";
-import { type ByteSource, bytesSource, UploadBody } from "../../registry/stream/body.ts";
-import { LaggardError, SlicedSource } from "../../registry/stream/shared_source.ts";
-import type { UploadOpening, UploadSession } from "../../registry/upload_session.ts";
+import { LaggardError } from "../../registry/stream/shared_source.ts";
+import type { UploadSession } from "../../registry/upload_session.ts";
 import { mayTrySoon, toError } from "../plan/failure.ts";
-import { type BlobReading, KEPT_BLOB_LIMIT, SMALL_BLOB_LIMIT } from "./blob_reading.ts";
+import { type BlobReading, SMALL_BLOB_LIMIT } from "./blob_reading.ts";
+import { BlobUpload, type OpenedUpload } from "./blob_upload.ts";
 import { type BlobOrder, type CopyContext, StoppedError } from "./copy_context.ts";
-
-/** Bytes of a part when nobody knows how long the blob is. */
-const UNSIZED_PART = 4 * 1024 * 1024;
 
 /** How often an upload that its registry has lost is begun anew: each time costs all of the blob. */
 const LOST_LIMIT = 2;
-
-/** An upload that has been opened. */
-export interface Upload {
-  /** Not there yet for a small blob at a registry that may take it without. */
-  session: UploadSession | undefined;
-  /** Bytes the registry has. */
-  offset: number;
-  /** Whether another run can go on with it. */
-  isKeepable: boolean;
-}
 
 /** What a delivery asks of the courier it works for. */
 export interface DeliveryHooks {
@@ -33,7 +19,7 @@ export interface DeliveryHooks {
    * Checks, mounts, or opens an upload, without a session only where that is allowed; `undefined` means that nothing is left
    * to send.
    */
-  open: (mayBeLater: boolean) => Promise<Upload | undefined>;
+  open: (mayBeLater: boolean) => Promise<OpenedUpload | undefined>;
   /** Joins a read of the blob that gives, or will give, the bytes from a position on. */
   read: (offset: number) => BlobReading;
   /** The destination does not keep up with others: what it is sent from now on it reads alone. */
@@ -52,15 +38,11 @@ export class BlobDelivery {
   #hooks: DeliveryHooks;
   #abilities: Abilities;
   #reading: BlobReading;
-  #upload: Upload | undefined;
-  /** Bytes that were last sent with one request. */
-  #atOnce = 0;
+  #upload: BlobUpload | undefined;
   #usesPatch: boolean;
   #hasResumed = false;
   #digestRefusals = 0;
   #losses = 0;
-  /** Whether what failed was a request that had been tried again already. */
-  #isSpent = false;
   #refusal: Error | undefined;
 
   /** Joins a read of the blob, and sends nothing before {@linkcode run}. */
@@ -89,9 +71,10 @@ export class BlobDelivery {
   async run(): Promise<number | undefined> {
     try {
       for (let attempt = 1;;) {
-        if (!await this.#prepare()) return undefined;
+        const upload = await this.#prepare();
+        if (upload === undefined) return undefined;
         try {
-          return await this.#attempt();
+          return await this.#attempt(upload);
         } catch (error) {
           const failure = ownFailureOf(error);
           this.#decide(failure, attempt);
@@ -111,21 +94,25 @@ export class BlobDelivery {
     return this.#order.destination.repository;
   }
 
-  /** Finds out how far an upload is that broke off, or opens a new one; `false` when the blob is there. */
-  async #prepare(): Promise<boolean> {
+  /** Finds out how far an upload is that broke off, or opens a new one; `undefined` when the blob is there. */
+  async #prepare(): Promise<BlobUpload | undefined> {
     const session = this.#upload?.session;
     if (session !== undefined) {
       const offset = await this.#offsetOf(session);
       if (offset !== undefined) {
-        this.#upload = { session, offset, isKeepable: this.#upload?.isKeepable ?? false };
-        return true;
+        this.#upload = this.#uploadOf({ session, offset, isKeepable: this.#upload?.isKeepable ?? false });
+        return this.#upload;
       }
       void this.#cancel();
     }
     const { size } = this.#order.blob;
     const isSmall = size >= 0 && size <= SMALL_BLOB_LIMIT && !this.#usesPatch;
-    this.#upload = await this.#hooks.open(isSmall);
-    return this.#upload !== undefined;
+    const opened = await this.#hooks.open(isSmall);
+    return this.#upload = opened && this.#uploadOf(opened);
+  }
+
+  #uploadOf(opened: OpenedUpload): BlobUpload {
+    return new BlobUpload(this.#context, this.#order, { ...opened, usesPatch: this.#usesPatch });
   }
 
   async #offsetOf(session: UploadSession): Promise<number | undefined> {
@@ -140,17 +127,12 @@ export class BlobDelivery {
     return isVerifiable ? offset : undefined;
   }
 
-  async #attempt(): Promise<number> {
-    this.#isSpent = false;
-    const upload = this.#upload ?? { session: undefined, offset: 0, isKeepable: false };
+  async #attempt(upload: BlobUpload): Promise<number> {
     this.#hasResumed = upload.offset > 0;
     await this.#begin(upload.offset);
     let hasBroken = true;
     try {
-      const { whole } = this.#reading;
-      const size = whole === undefined
-        ? await this.#stream(upload, this.#untilStopped(upload, this.#reading.reader(upload.offset)))
-        : await this.#sendWhole(upload, whole);
+      const size = await upload.send(this.#reading);
       this.#upload = undefined;
       if (this.#usesPatch) this.#abilities.isPatchOnly = true;
       hasBroken = false;
@@ -174,126 +156,12 @@ export class BlobDelivery {
     }
   }
 
-  async #sendWhole(upload: Upload, bytes: Uint8Array<ArrayBuffer>): Promise<number> {
-    this.#atOnce = Math.min(bytes.length, this.#abilities.chunk);
-    const mayPost = bytes.length <= this.#abilities.chunk;
-    const session = upload.session ?? await this.#postWhole(bytes, mayPost);
-    if (session === undefined) return bytes.length;
-    this.#upload = { session, offset: 0, isKeepable: false };
-    if (this.#isAtOnce(session, bytes.length)) {
-      await this.#repository.putBlob(session, this.#order.blob.digest, bytes, this.#context.signal);
-      return bytes.length;
-    }
-    return await this.#stream(this.#upload, bytesSource(bytes));
-  }
-
-  /** Sends a small blob at once; a registry that opens an upload instead gets it that way, now and from now on. */
-  async #postWhole(bytes: Uint8Array<ArrayBuffer>, mayPost: boolean): Promise<UploadSession | undefined> {
-    const { digest } = this.#order.blob;
-    const { signal } = this.#context;
-    this.#isSpent = true;
-    // Not before the bytes are at hand: whoever tries must wait for nothing else, or two would wait for each other.
-    const opening =
-      await (mayPost
-        ? this.#abilities.tryPostWhole((mayTry) =>
-          openOrPost(this.#repository, { digest, bytes: mayTry ? bytes : undefined, signal })
-        )
-        : this.#repository.openUpload(digest, { signal }));
-    this.#isSpent = false;
-    return opening.type === "opened" ? opening.session : undefined;
-  }
-
-  /** A large blob does not outlast the run's time where the next run can go on with it; where it cannot, that is said. */
-  #untilStopped({ offset, isKeepable }: Upload, reader: ByteSource): ByteSource {
-    const { isStopping, emit } = this.#context;
-    const { blob: { digest }, destination: { name } } = this.#order;
-    let left = this.#reading.size - offset;
-    let isSaid = left <= KEPT_BLOB_LIMIT;
-    const read = async () => {
-      if (left > KEPT_BLOB_LIMIT && isStopping()) {
-        if (isKeepable) throw new StoppedError();
-        const message =
-          `Blob "${digest}" is sent to "${name}" to its end although the time for this run is up, ` +
-          "because the next run could not go on with it";
-        if (!isSaid) emit({ type: "warning", message });
-        isSaid = true;
-      }
-      const piece = await reader.read();
-      left -= piece?.length ?? 0;
-      return piece;
-    };
-    return { read, cancel: (reason) => reader.cancel(reason) };
-  }
-
-  #chunkOf(session: UploadSession): number {
-    return Math.max(this.#abilities.chunk, session.chunkMinimum ?? 0);
-  }
-
-  #isAtOnce(session: UploadSession, size: number): boolean {
-    return !this.#usesPatch && size >= 0 && size <= this.#chunkOf(session);
-  }
-
-  async #stream(upload: Upload, reader: ByteSource): Promise<number> {
-    const { session } = upload;
-    const { size } = this.#reading;
-    if (session === undefined) throw new TypeError("Cannot send a blob to an upload that was not opened");
-    const { digest } = this.#order.blob;
-    const { signal } = this.#context;
-    try {
-      this.#atOnce = size < 0 ? UNSIZED_PART : Math.min(this.#chunkOf(session), size);
-      if (upload.offset === 0 && this.#isAtOnce(session, size)) {
-        await this.#repository.putBlob(session, digest, new UploadBody(reader, size), signal);
-        return size;
-      }
-      if (size < 0) await this.#sendUnsized(upload, reader);
-      else await this.#sendParts(upload, reader, size);
-      await this.#repository.putBlob(session, digest, new Uint8Array(), signal);
-      return Math.max(size, upload.offset);
-    } finally {
-      // What was not sent must not hold up those that read along.
-      reader.cancel(undefined);
-    }
-  }
-
-  async #sendParts(upload: Upload, reader: ByteSource, size: number): Promise<void> {
-    const parts = new SlicedSource(reader);
-    while (upload.offset < size) {
-      const length = Math.min(this.#atOnce, size - upload.offset);
-      await this.#sendPart(upload, new UploadBody(parts.take(length), length));
-    }
-  }
-
-  /** Neither schema 1 nor a source that sends chunks says how long a blob is: it goes in parts that are. */
-  async #sendUnsized(upload: Upload, reader: ByteSource): Promise<void> {
-    for (;;) {
-      const pieces: Uint8Array<ArrayBuffer>[] = [];
-      let length = 0;
-      while (length < UNSIZED_PART) {
-        const piece = await reader.read();
-        if (piece === undefined) break;
-        pieces.push(piece);
-        length += piece.length;
-      }
-      if (length === 0) return;
-      const body = new UploadBody({ read: () => Promise.resolve(pieces.shift()), cancel: () => {} }, length);
-      await this.#sendPart(upload, body);
-    }
-  }
-
-  async #sendPart(upload: Upload, body: UploadBody): Promise<void> {
-    if (upload.session === undefined) return;
-    const { digest } = this.#order.blob;
-    const { signal } = this.#context;
-    await this.#repository.patchBlob(upload.session, digest, { body, offset: upload.offset, signal });
-    upload.offset += body.size;
-  }
-
   /** Throws what is not worth another attempt. */
   #decide(error: Error, attempt: number): void {
     const { signal, isStopping } = this.#context;
     const { limits } = this.#order.source.registry.context;
     const isOver = signal?.aborted || isStopping() || error instanceof StoppedError;
-    if (isOver || this.#isSpent || error === this.#reading.failure || attempt >= limits.attempts) {
+    if (isOver || this.#upload?.isSpent || error === this.#reading.failure || attempt >= limits.attempts) {
       throw this.#refusal ?? error;
     }
   }
@@ -302,7 +170,7 @@ export class BlobDelivery {
   #learn(error: Error): boolean {
     const abilities = this.#abilities;
     if (error instanceof LaggardError) this.#hooks.separate();
-    if (abilities.learnTooLarge(error, this.#atOnce)) return this.#startOver();
+    if (abilities.learnTooLarge(error, this.#upload?.atOnce ?? 0)) return this.#startOver();
     if (this.#hasResumed && error instanceof RegistryError && error.isPermanent) {
       abilities.canResume = false;
       return this.#startOver();
@@ -350,8 +218,8 @@ export class BlobDelivery {
   /** What the run leaves in the middle for want of time is kept for the next one, once something of it was sent. */
   async #giveUp(): Promise<void> {
     const { signal, isStopping } = this.#context;
-    const { session, isKeepable = false } = this.#upload ?? {};
-    const isKept = isKeepable && this.#atOnce > 0 && (signal?.aborted || isStopping());
+    const { session, isKeepable = false, atOnce = 0 } = this.#upload ?? {};
+    const isKept = isKeepable && atOnce > 0 && (signal?.aborted || isStopping());
     if (session !== undefined && isKept && this.#abilities.canResume) await this.#hooks.keep(session);
     else await this.#cancel();
   }
@@ -362,25 +230,6 @@ function ownFailureOf(error: unknown): Error {
   const failure = toError(error);
   const { cause } = failure;
   return cause instanceof StoppedError || cause instanceof LaggardError ? cause : failure;
-}
-
-/** A registry that refuses a blob with the opening request (rather than opening an upload) is asked without it. */
-async function openOrPost(
-  repository: Repository,
-  { digest, bytes, signal }: {
-    digest: string;
-    bytes: Uint8Array<ArrayBuffer> | undefined;
-    signal: AbortSignal | undefined;
-  },
-): Promise<UploadOpening> {
-  try {
-    return await repository.openUpload(digest, { bytes, signal });
-  } catch (error) {
-    const isRefused = error instanceof RegistryError && error.status >= 400 &&
-      !isRetryableStatus(error.status);
-    if (bytes === undefined || !isRefused) throw error;
-    return await repository.openUpload(digest, { signal });
-  }
 }
 
 /**
