@@ -54,7 +54,9 @@ Deno.test("fault 2: nextPath() finds the next page however its relation is writt
     assertEquals(nextPath(header, FROM), undefined, header);
   }
   assertEquals(nextPath(null, FROM), undefined);
-  assertEquals(nextPath("<?last=x>", FROM), "/v2/a/b/tags/list?last=x");
+  for (const target of ["?last=x", "list?last=x", "https://proxy.test/docker/v2/a/b/tags/list?last=x"]) {
+    assertEquals(nextPath(`<${target}>`, FROM), "/v2/a/b/tags/list?last=x");
+  }
 });
 
 Deno.test("fault 2: nextPath() never takes a header that it cannot read for the end", () => {

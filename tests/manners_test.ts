@@ -292,6 +292,35 @@ function breakingOff(): Intercept {
   };
 }
 
+Deno.test("fault 59: mirror() takes a child from the entry of its index", async () => {
+  const data = ({ bytes }: Image) => btoa(String.fromCharCode(...bytes));
+  const byDigest = new Map(IMAGE.children.map((child) => [child.digest, data(child)]));
+  const image = indexOf(IMAGE, (entry) => ({ ...entry, data: byDigest.get(entry.digest) }));
+  const setup = setUp({ images: { v1: image } });
+  for (const { digest } of image.children) setup.source.state.repository("a/b").deleteManifest(digest);
+  await assertCopies(setup, image);
+});
+
+Deno.test("fault 72: mirror() copies from and to registries whose root answers 500 for ever", async () => {
+  const broken: RegistryOptions = {
+    intercept: (_, { kind }) => kind === "ping" ? new Response(null, { status: 500 }) : undefined,
+  };
+  await assertCopies(setUp({ source: broken }));
+  await assertCopies(setUp({ destination: broken }));
+});
+
+Deno.test("fault 48: mirror() reads from a source whose proxy answers 502 to every HEAD", async () => {
+  await assertCopies(setUp({ source: { quirks: { headStatus: 502 } } }));
+});
+
+Deno.test("fault 49: mirror() filters platforms of an image that is found by its tag alone", async () => {
+  const image = buildImage();
+  const setup = setUp({ source: { quirks: { noManifestByDigest: true } }, images: { v1: image } });
+  const report = await setup.run({ [`${FROM}:v1`]: TO }, { platforms: ["linux/amd64"] });
+  assertEquals(failuresOf(report), "");
+  assertHolds(setup.destination, "a/b", "v1", image);
+});
+
 Deno.test("fault 66: mirror() reads a blob once more from its start where the source refuses to go on", async () => {
   for (const rangeStatus of [206, 400, 403, 404, 416, 501]) {
     const setup = setUp({ source: { quirks: { rangeStatus }, intercept: breakingOff() } });

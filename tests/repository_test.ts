@@ -501,6 +501,10 @@ Deno.test("Repository.listTags() refuses answers that are no list", async () => 
   const cases: [string, string][] = [
     ["<html>Sign in</html>", "the answer is not JSON"],
     [`{"tags":{}}`, "the answer has no list of tags"],
+    [`{"message":"rate limited"}`, "the answer has no list of tags"],
+    ["{}", "the answer has no list of tags"],
+    ["[]", "the answer has no list of tags"],
+    ["null", "the answer has no list of tags"],
   ];
   for (const [body, why] of cases) {
     const error = await assertRejects(

@@ -68,6 +68,8 @@ export function nextPath(header: string | null, from: string): string | undefine
   const base = new URL(from, "https://registry.invalid");
   if (!URL.canParse(target, base.href)) throw new SyntaxError("the link to its next page is not a URL");
   const next = new URL(target, base);
+  // A registry behind a proxy may name the path that it is reached by there.
+  if (next.pathname.endsWith(base.pathname)) next.pathname = base.pathname;
   if (!next.pathname.startsWith("/v2/")) throw new SyntaxError("the link to its next page leads elsewhere");
   return `${next.pathname}${next.search}`;
 }

@@ -5,6 +5,7 @@ import {
   type Descriptor,
   type Digest,
   DigestError,
+  embeddedContent,
   isDigest,
   isIndexType,
   isManifestType,
@@ -141,7 +142,7 @@ export class Repository extends RepositoryLists {
   }
 
   /**
-   * The manifest that an entry of an index points at, its digest and size checked here.
+   * The manifest that an entry of an index points at, or carries itself, its digest and size checked here.
    *
    * @returns `undefined` where there is none and the entry may point at a blob, because its media type says neither.
    * @throws {RegistryError} when there is none or the registry refuses.
@@ -149,7 +150,11 @@ export class Repository extends RepositoryLists {
    * @throws {ManifestError} when they are no manifest, or of another size.
    */
   async getChild(descriptor: Descriptor, signal?: AbortSignal): Promise<Content | undefined> {
-    const { digest, size } = descriptor;
+    const { digest, size, mediaType } = descriptor;
+    const embedded = await embeddedContent(descriptor);
+    if (embedded !== undefined && !mayBeBlob(descriptor)) {
+      return await parseContent(embedded, mediaType, digest, this.describe(digest));
+    }
     if (!mayBeBlob(descriptor)) return await this.#readManifest(digest, { size, signal });
     return await this.#findManifest(digest, { size, signal });
   }

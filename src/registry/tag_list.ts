@@ -91,7 +91,7 @@ export class TagList {
   }
 }
 
-/** `null`, which some registries send for an empty repository, is no tags. */
+/** `null`, or a repository without any list, is how some registries say that it is empty; what is not even that is no answer. */
 function parseTagPage(text: string, headers: Headers): string[] {
   let page: unknown;
   try {
@@ -100,8 +100,9 @@ function parseTagPage(text: string, headers: Headers): string[] {
     const isPage = /^text\/html\b/i.test(headers.get("content-type") ?? "");
     throw new SyntaxError(`the answer is not JSON${isPage ? " but a web page (text/html)" : ""}`, { cause });
   }
-  const tags = (page as { tags?: unknown } | null)?.tags ?? undefined;
-  if (tags === undefined && parseErrors(text).length === 0) return [];
+  const { tags, name } = (page ?? {}) as { tags?: unknown; name?: unknown };
+  const isEmpty = tags === null || tags === undefined && typeof name === "string";
+  if (isEmpty && parseErrors(text).length === 0) return [];
   if (!Array.isArray(tags)) throw new SyntaxError("the answer has no list of tags");
   return tags.filter((tag) => typeof tag === "string");
 }

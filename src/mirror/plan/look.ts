@@ -89,9 +89,14 @@ async function resolveSource(reference: Reference, context: LookContext): Promis
     const found = await repository.resolve(name, context.signal);
     if (found !== undefined) return found;
   } catch (error) {
-    if (!(error instanceof RegistryError) || ![400, 401, 403].includes(error.status)) throw error;
+    if (!(error instanceof RegistryError) || !isWorthGet(error)) throw error;
   }
   return (await repository.getManifest(name, { signal: context.signal })).descriptor;
+}
+
+/** Whoever asks to wait is not asked another way. */
+function isWorthGet({ status, retryAfter }: RegistryError): boolean {
+  return status >= 400 && retryAfter === undefined && ![404, 429, 503].includes(status);
 }
 
 /**
