@@ -94,6 +94,7 @@ Deno.test("HELP fits one screen and names the flags of image-syncer", () => {
     "dry-run",
     "strict",
     "report",
+    "reports",
     "version",
   );
   for (const name of names) assertStringIncludes(HELP, `--${name}`);

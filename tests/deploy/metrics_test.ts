@@ -2,8 +2,9 @@
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { parse } from "yaml";
-import { formatMetrics } from "../../src/machine/site/metrics.ts";
+import { formatMetrics, METRICS_TYPE } from "../../src/machine/site/metrics.ts";
 import { hideNames } from "../../src/machine/site/status_view.ts";
+import { serve } from "../registry.ts";
 import { PROGRESS, sampleMemory, sampleView } from "../status_samples.ts";
 
 const ALERTS = new URL("../../docs/alerts.yml", import.meta.url);
@@ -87,3 +88,65 @@ Deno.test("fault 88: a rule that was never complete raises its alert, and one th
     await Deno.remove(directory, { recursive: true });
   }
 });
+
+/** A Prometheus that has scraped these metrics; `undefined`, and a warning, where there is no such program. */
+async function withPrometheus(
+  metrics: string,
+  test: (query: (expr: string) => Promise<unknown[]>) => Promise<void>,
+) {
+  if (await promtool(["--version"]) === undefined) return;
+  const directory = await Deno.makeTempDir();
+  const scraped = Promise.withResolvers<void>();
+  let count = 0;
+  await using target = serve(() => {
+    // The second scrape begins once the first has been stored.
+    if (++count === 2) scraped.resolve();
+    return Promise.resolve(new Response(metrics, { headers: { "content-type": METRICS_TYPE } }));
+  });
+  const config = {
+    global: { scrape_interval: "100ms", scrape_timeout: "100ms" },
+    scrape_configs: [{ job_name: "mirror", static_configs: [{ targets: [target.host] }] }],
+  };
+  await Deno.writeTextFile(`${directory}/prometheus.yml`, JSON.stringify(config));
+  using reserved = Deno.listen({ port: 0, hostname: "127.0.0.1" });
+  const address = `127.0.0.1:${(reserved.addr as Deno.NetAddr).port}`;
+  reserved.close();
+  const args = [`--config.file=${directory}/prometheus.yml`, `--storage.tsdb.path=${directory}/data`];
+  const child = new Deno.Command("prometheus", {
+    args: [...args, `--web.listen-address=${address}`],
+    stdout: "null",
+    stderr: "null",
+  }).spawn();
+  try {
+    await scraped.promise;
+    await test(async (expr) => {
+      const body = new URLSearchParams({ query: expr });
+      const { status, error, data } =
+        await (await fetch(`http://${address}/api/v1/query`, { method: "POST", body })).json();
+      assertEquals([status, error], ["success", undefined], expr);
+      return data.result;
+    });
+  } finally {
+    child.kill("SIGKILL");
+    await child.status;
+    await Deno.remove(directory, { recursive: true });
+  }
+}
+
+Deno.test("each query of the Grafana dashboard finds something in a Prometheus that has scraped a mirror", () =>
+  withPrometheus(formatMetrics(sampleView({ progress: PROGRESS })), async (query) => {
+    const { panels } = JSON.parse(
+      await Deno.readTextFile(new URL("../../docs/grafana.json", import.meta.url)),
+    );
+    for (const { title, targets } of panels) {
+      for (const { expr } of targets) {
+        // What has only just been scraped has no rate yet, but what it would be the rate of.
+        const plain = expr.replaceAll('job=~"$job"', 'job="mirror"').replace(
+          /(?:rate|increase)\((.*?)\[1[hd]\]\)/,
+          "($1)",
+        );
+        assert((await query(plain)).length > 0, `${title}: ${plain}`);
+        await query(expr.replaceAll('job=~"$job"', 'job="mirror"'));
+      }
+    }
+  }));

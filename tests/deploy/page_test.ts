@@ -81,6 +81,10 @@ Deno.test("the status page fits and can be read in light and dark, on a desk and
         await page.go(`${server.url}${path}`);
         assertEquals(await page.evaluate("document.documentElement.scrollWidth"), size.width);
         assertEquals(await page.evaluate(CONTRASTS), []);
+        if (path === "/many" && name === "desk") {
+          // Three hundred rules on two screens: fault 89.
+          assert(Number(await page.evaluate("document.documentElement.scrollHeight")) <= 2 * DESK.height);
+        }
         const picture = await page.picture(`${path.slice(1)}-${scheme}-${name}`);
         assert(picture.length > 10_000, `${picture.length} bytes`);
       }

@@ -5,6 +5,8 @@ import { runCommand } from "../../src/machine/doors/command.ts";
 import { openConfigRegistries } from "../../src/machine/network/config_registries.ts";
 import { ScheduleError } from "../../src/machine/service/schedule.ts";
 import { ListenError, runServe, type ServeOptions } from "../../src/machine/doors/serve.ts";
+import { ReportShelf } from "../../src/machine/service/report_shelf.ts";
+import { startReport } from "../../src/mirror/report.ts";
 import { buildImage, pushImage } from "../images.ts";
 import { createRegistry, serve, type TestRegistry } from "../registry.ts";
 
@@ -82,6 +84,44 @@ Deno.test("fault 73: runServe() writes the report of each run, and says where it
     assertStringIncludes(wrong[0] ?? "", `error Cannot write report "${directory}/none/report.json": `);
     await Deno.remove(directory, { recursive: true });
   }));
+
+Deno.test("runServe() keeps the reports of runs, and its site gives them to who has the token", () =>
+  withServer(async (_registry, options, stop) => {
+    const directory = await Deno.makeTempDir();
+    const told = Promise.withResolvers<string>();
+    const serving = runServe({ ...options, reports: `${directory}/reports`, onListen: told.resolve });
+    const url = await told.promise;
+    const headers = { authorization: `Bearer ${TOKEN}` };
+    await (await fetch(`${url}run`, { method: "POST", headers })).text();
+    const { reports: [name] } = await (await fetch(`${url}status`, { headers })).json();
+    assertStringIncludes(await (await fetch(url, { headers })).text(), `href="/reports/${name}"`);
+    const report = await fetch(`${url}reports/${name}`, { headers });
+    assertEquals((await report.json()).totals.copied, 1);
+    const statusOf = async (path: string, init?: RequestInit) => {
+      const answer = await fetch(`${url}reports/${path}`, init);
+      await answer.body?.cancel();
+      return answer.status;
+    };
+    assertEquals(await statusOf(name), 401);
+    for (const path of ["none", "..%2F..%2Fetc%2Fpasswd", "2026-01-01T00-00-00.000Z"]) {
+      assertEquals(await statusOf(path, { headers }), 404);
+    }
+    stop.abort();
+    await serving;
+    await Deno.remove(directory, { recursive: true });
+  }));
+
+Deno.test("ReportShelf keeps the last reports only, and leaves what is not its own", async () => {
+  const directory = await Deno.makeTempDir();
+  await Deno.writeTextFile(`${directory}/notes.json`, "{}");
+  const shelf = new ReportShelf(directory, 2);
+  for (const minute of ["01", "02", "03"]) await shelf.add(startReport(`2026-08-03T10:${minute}:00.000Z`));
+  assertEquals(await shelf.names(), ["2026-08-03T10-02-00.000Z", "2026-08-03T10-03-00.000Z"]);
+  assertEquals(await shelf.read("notes"), undefined);
+  assertEquals(await Deno.readTextFile(`${directory}/notes.json`), "{}");
+  assertEquals(await new ReportShelf(`${directory}/none`).names(), []);
+  await Deno.remove(directory, { recursive: true });
+});
 
 Deno.test("fault 37: a body of 300 MB is refused on the wire as soon as its length is known", () =>
   withServer(async (_registry, options, stop) => {

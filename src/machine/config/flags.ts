@@ -34,6 +34,8 @@ export interface Flags {
   shard: string | undefined;
   /** File the JSON report goes to. */
   report: string | undefined;
+  /** Directory the reports of the last runs of `serve` go to. */
+  reports: string | undefined;
   /** File the images that are at their destinations go to. */
   outputSuccess: string | undefined;
   /** What that file looks like. */
@@ -89,6 +91,7 @@ const TEXTS = [
   "arch",
   "shard",
   "report",
+  "reports",
   "output-success-images",
   "output-images-format",
   "connect-timeout",
@@ -170,12 +173,13 @@ function readFlags(
 
 function readOutputs(
   parsed: Values,
-): Pick<Flags, "log" | "logFormat" | "report" | "outputSuccess" | "outputFormat"> {
+): Pick<Flags, "log" | "logFormat" | "report" | "reports" | "outputSuccess" | "outputFormat"> {
   const text = (name: string) => textOf(name, parsed[name]);
   return {
     log: text("log"),
     logFormat: choiceOf("log-format", text("log-format"), ["text", "json"]),
     report: text("report"),
+    reports: text("reports"),
     outputSuccess: text("output-success-images"),
     outputFormat: choiceOf("output-images-format", text("output-images-format"), ["yaml", "json"]),
   };

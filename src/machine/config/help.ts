@@ -19,6 +19,7 @@ export const HELP = `Copies container images between registries.
   --shard I/N                   does the I-th of N parts of the work
   --log FILE, --log-format F    where the log goes; text or json
   --report FILE                 writes what became of every image as JSON
+  --reports DIR                 serve: keeps the reports of the last 30 runs, for the page to link to
   --output-success-images FILE, --output-images-format yaml|json
   --connect-timeout, --header-timeout, --commit-timeout, --stall-timeout SECONDS (10, 30, 300, 30)
   --schedule CRON, --port N     when and where "serve" works

@@ -159,6 +159,7 @@ async function serve({ flags, screen, log, signal }: CommandParts): Promise<numb
     retries: flags.retries,
     token: environmentOf("IMAGE_SYNCER_TOKEN"),
     report: flags.report,
+    reports: flags.reports,
     isStrict: flags.strict,
     onEvent: flags.log === undefined ? () => {} : (event) => logEvent(log, event),
     onListen: (url) => screen.out(`Status page at ${url}`),

@@ -4,6 +4,7 @@ import type { Config } from "../../mirror/config/config.ts";
 import type { OpenedRegistries } from "../network/config_registries.ts";
 import { Leases } from "../workers/lease.ts";
 import type { Schedule } from "../service/schedule.ts";
+import type { ReportShelf } from "../service/report_shelf.ts";
 import { MirrorService, type MirrorServiceOptions } from "../service/service.ts";
 import { createStatusSite } from "../site/status_site.ts";
 import { openStore } from "../../deno/store_location.ts";
@@ -24,6 +25,8 @@ export interface ScheduledMirrorOptions extends
   schedule?: Schedule | undefined;
   /** What lets see names and start runs. */
   token?: string | undefined;
+  /** The reports of the last runs, for the site to give out. */
+  shelf?: ReportShelf | undefined;
 }
 
 /** A mirror that is ready to run. */
@@ -55,8 +58,8 @@ export async function openScheduledMirror(options: ScheduledMirrorOptions): Prom
   const checkHealth = async () => {
     await kv?.get(HEALTH_KEY);
   };
-  const { schedule, token } = options;
-  const site = createStatusSite({ service, schedule, token, checkHealth });
+  const { schedule, token, shelf } = options;
+  const site = createStatusSite({ service, schedule, token, shelf, checkHealth });
   const closeAll = async () => {
     await service.stop();
     await close();

@@ -3,6 +3,7 @@
 import type { ServerType } from "@hono/node-server";
 import { messageOf } from "../../mirror/plan/failure.ts";
 import type { Report } from "../../mirror/report.ts";
+import { formatReport, replaceFile, ReportShelf } from "../service/report_shelf.ts";
 import { keepSchedule, parseSchedule } from "../service/schedule.ts";
 import type { Log } from "../terminal/log.ts";
 import {
@@ -12,7 +13,7 @@ import {
 } from "./scheduled_mirror.ts";
 
 /** Options of {@linkcode runServe}. */
-export interface ServeOptions extends Omit<ScheduledMirrorOptions, "schedule" | "onReport"> {
+export interface ServeOptions extends Omit<ScheduledMirrorOptions, "schedule" | "onReport" | "shelf"> {
   /** Cron expression in UTC; without it the mirror runs on demand only. */
   schedule?: string | undefined;
   /** Port of the status page; 0 takes a free one. */
@@ -21,10 +22,17 @@ export interface ServeOptions extends Omit<ScheduledMirrorOptions, "schedule" | 
   hostname?: string | undefined;
   /** File for the report of the last run that has ended. */
   report?: string | undefined;
+  /** Directory for the reports of the last runs, which the page then links to. */
+  reports?: string | undefined;
   /** Told where the status page is. */
   onListen?: (url: string) => void;
   /** Ends it: the run that is on stops between blobs and is recorded. */
   signal: AbortSignal;
+}
+
+/** What reports are kept with. */
+interface ServeParts extends Pick<ServeOptions, "report" | "log"> {
+  shelf: ReportShelf | undefined;
 }
 
 /** The status page cannot be served. */
@@ -47,11 +55,11 @@ export class ListenError extends Error {
  * @throws {ListenError} when the port is taken.
  */
 export async function runServe(options: ServeOptions): Promise<void> {
-  const { signal, report, log } = options;
+  const { signal, reports } = options;
   const schedule = options.schedule === undefined ? undefined : parseSchedule(options.schedule);
-  const parts: ScheduledMirrorOptions = { ...options, schedule };
-  if (report !== undefined) parts.onReport = (made) => writeReport(report, made, log);
-  const mirror = await openScheduledMirror(parts);
+  const shelf = reports === undefined ? undefined : new ReportShelf(reports);
+  const onReport = (made: Report) => keepReport(made, { ...options, shelf });
+  const mirror = await openScheduledMirror({ ...options, schedule, shelf, onReport });
   try {
     await mirror.service.check();
     const server = await listen(options, mirror.site);
@@ -69,15 +77,18 @@ export async function runServe(options: ServeOptions): Promise<void> {
 }
 
 /** A report that cannot be written is no reason to call a mirror failed, but is said after each run. */
-async function writeReport(path: string, report: Report, log: Log | undefined): Promise<void> {
-  const { rename, writeFile } = await import("node:fs/promises");
-  try {
-    // Whoever reads it while the next run ends gets the old one or the new one, whole.
-    await writeFile(`${path}.new`, `${JSON.stringify(report, null, 2)}\n`, { mode: 0o600 });
-    await rename(`${path}.new`, path);
-  } catch (error) {
-    log?.write("error", `Cannot write report "${path}": ${messageOf(error)}`);
+async function keepReport(made: Report, { report, shelf, log }: ServeParts): Promise<void> {
+  const attempt = async (what: string, write: () => Promise<void>) => {
+    try {
+      await write();
+    } catch (error) {
+      log?.write("error", `Cannot write ${what}: ${messageOf(error)}`);
+    }
+  };
+  if (report !== undefined) {
+    await attempt(`report "${report}"`, () => replaceFile(report, formatReport(made)));
   }
+  if (shelf !== undefined) await attempt("report of the run", () => shelf.add(made));
 }
 
 async function listen(

@@ -8,6 +8,7 @@ import { formatClock, imagesToCopy, type Progress } from "../../mirror/progress.
 import { formatBytes } from "../../mirror/report.ts";
 import { describeRun, drawRuns, type Html, OUTCOME_WORDS, secondsOf } from "./run_chart.ts";
 import { renderRules } from "./rule_list.ts";
+import { reportName } from "../service/report_shelf.ts";
 import type { Outcome } from "../service/status.ts";
 import { formatCount, formatSpan, formatTime, timeOf } from "./status_format.ts";
 import { STYLE } from "./status_style.ts";
@@ -184,11 +185,17 @@ function renderFacts({ last, schedule, sums, now }: StatusView): Html {
 </dl>${error}</section>`;
 }
 
-function renderRuns({ runs }: StatusView): Html | string {
+function renderRuns({ runs, reports = [] }: StatusView): Html | string {
   if (runs.length === 0) return "";
-  const lines = runs.slice(-10).reverse().map((run) =>
-    html`<li class="${run.outcome}">${describeRun(run)}</li>`
-  );
+  const lines = runs.slice(-10).reverse().map((run) => {
+    const name = reportName(run.startedAt);
+    const link = reports.includes(name)
+      ? html`
+        · <a href="/reports/${name}">report</a>
+      `
+      : "";
+    return html`<li class="${run.outcome}">${describeRun(run)}${link}</li>`;
+  });
   return html`<section id="runs"><h2>Last runs</h2>${drawRuns(runs)}
 <details id="runs-in-words"><summary>In words</summary><ul>${lines}</ul></details></section>`;
 }

@@ -8,6 +8,7 @@ import { BriefCache } from "./brief_cache.ts";
 import { formatMetrics, METRICS_TYPE } from "./metrics.ts";
 import { OperatorToken, SESSION_SECONDS } from "./operator_token.ts";
 import type { Schedule } from "../service/schedule.ts";
+import type { ReportShelf } from "../service/report_shelf.ts";
 import type { MirrorService } from "../service/service.ts";
 import { LIVE_SCRIPT } from "./live_script.ts";
 import { GuessBrake, isSecure, limitBody, requireSameOrigin } from "./site_guard.ts";
@@ -23,6 +24,8 @@ export interface StatusSiteOptions {
   schedule?: Schedule | undefined;
   /** What lets see names and start runs; without it nobody may. */
   token?: string | undefined;
+  /** The reports of the last runs; none are given out without it. */
+  shelf?: ReportShelf | undefined;
   /** Rejects when the site is not fit to serve. */
   checkHealth?: () => Promise<void>;
   /** Milliseconds since 1970; `Date.now` unless told. */
@@ -49,6 +52,7 @@ export function createStatusSite(options: StatusSiteOptions): (request: Request)
   app.get("/", (context) => site.page(context));
   app.get("/status", (context) => site.json(context));
   app.get("/metrics", (context) => site.metrics(context));
+  app.get("/reports/:name", (context) => site.report(context));
   app.get("/healthz", (context) => site.health(context));
   app.get("/events", (context) => site.events(context));
   app.get("/live.js", (context) => context.body(LIVE_SCRIPT, 200, { "content-type": "text/javascript" }));
@@ -130,6 +134,15 @@ class StatusSite {
     }
   }
 
+  async report(context: Context): Promise<Response> {
+    if (this.#visitor(context) !== "operator") return unauthorized(context);
+    const text = await this.#options.shelf?.read(context.req.param("name") ?? "");
+    if (text === undefined) {
+      return context.json({ error: "Cannot find this report: it is not kept any more" }, 404);
+    }
+    return context.body(text, 200, { "content-type": "application/json" });
+  }
+
   events(context: Context): Response {
     const lines = streamChanges(this.#options.service);
     if (lines === undefined) return context.text("too many watch already\n", 503);
@@ -194,19 +207,12 @@ class StatusSite {
   }
 
   async #readView(): Promise<StatusView> {
-    const { service, schedule } = this.#options;
+    const { service, schedule, shelf } = this.#options;
     const { config, progress, ruleProgress, refusal, problem } = service;
     const memory = await service.memory.read();
-    return viewStatus({
-      memory,
-      config,
-      schedule,
-      now: this.#now(),
-      progress,
-      ruleProgress,
-      refusal,
-      problem,
-    });
+    const reports = await shelf?.names();
+    const live = { progress, ruleProgress, refusal, problem };
+    return viewStatus({ memory, config, schedule, now: this.#now(), reports, ...live });
   }
 }
 

@@ -31,7 +31,7 @@ ul { margin: .3rem 0 0; padding-left: 1.2rem; } li { overflow-wrap: anywhere; }
 summary { cursor: pointer; } .group > summary { font-size: .95rem; font-weight: 600; padding: .5rem 0 0; }
 #runs details > summary { color: var(--soft); font-size: .9rem; margin-top: .4rem; }
 article { border-top: 1px solid var(--line); padding: .3rem 0; }
-article summary { display: grid; grid-template-columns: 1fr auto 11rem; gap: .2rem 1rem; align-items: center; }
+article summary { display: grid; grid-template-columns: 1fr auto 12.5rem; gap: .2rem 1rem; align-items: center; }
 article summary::before { content: none; } article summary::-webkit-details-marker { display: none; }
 article ul, article .facts, article .soft { margin-left: .6rem; } article > ul { font-size: .92rem; list-style: none; padding: 0; }
 .when { color: var(--soft); font-size: .9rem; text-align: right; white-space: nowrap; } th code { white-space: nowrap; }

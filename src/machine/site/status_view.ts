@@ -64,6 +64,8 @@ export interface StatusView {
   oldestSuccessAt?: string;
   /** Every rule in the order of the config; not there for who may see totals only. */
   rules?: RuleView[];
+  /** Names of the reports that are kept, as `/reports/NAME` gives them; not there for who may see totals only. */
+  reports?: string[];
   /** Every registry that was asked for anything; not there for who may see totals only. */
   registries?: RegistryView[];
 }
@@ -86,6 +88,8 @@ export interface StatusParts {
   refusal: string | undefined;
   /** Why the config cannot be used. */
   problem?: string | undefined;
+  /** Names of the reports that are kept. */
+  reports?: string[] | undefined;
 }
 
 /** Everything there is to see. */
@@ -112,6 +116,7 @@ export function viewStatus(parts: StatusParts): StatusView {
   const last = runs.findLast(({ outcome }) => outcome !== "running");
   if (last !== undefined) view.last = last;
   if (live !== undefined) view.progress = live;
+  if (parts.reports !== undefined) view.reports = parts.reports;
   if (refusal !== undefined) view.refusal = refusal;
   if (problem !== undefined) view.problem = problem;
   const oldest = oldestSuccessOf(rules);
@@ -150,7 +155,7 @@ function viewRegistries({ requests, rateLimits }: Sums): RegistryView[] {
 
 /** The same without anything that names a registry, a repository or a reason. */
 export function hideNames(view: StatusView): StatusView {
-  const { rules: _rules, registries: _registries, problem, last, sums, ...rest } = view;
+  const { rules: _rules, registries: _registries, reports: _reports, problem, last, sums, ...rest } = view;
   const open: StatusView = {
     ...rest,
     runs: view.runs.map(hideError),
