@@ -115,7 +115,10 @@ Deno.test("ReportShelf keeps the last reports only, and leaves what is not its o
   const directory = await Deno.makeTempDir();
   await Deno.writeTextFile(`${directory}/notes.json`, "{}");
   const shelf = new ReportShelf(directory, 2);
-  for (const minute of ["01", "02", "03"]) await shelf.add(startReport(`2026-08-03T10:${minute}:00.000Z`));
+  for (const minute of ["01", "02", "03"]) {
+    const startedAt = `2026-08-03T10:${minute}:00.000Z`;
+    await shelf.add(startedAt, startReport(startedAt));
+  }
   assertEquals(await shelf.names(), ["2026-08-03T10-02-00.000Z", "2026-08-03T10-03-00.000Z"]);
   assertEquals(await shelf.read("notes"), undefined);
   assertEquals(await Deno.readTextFile(`${directory}/notes.json`), "{}");

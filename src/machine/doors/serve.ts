@@ -4,8 +4,8 @@ import type { ServerType } from "@hono/node-server";
 import { messageOf } from "../../mirror/plan/failure.ts";
 import type { Report } from "../../mirror/report.ts";
 import { formatReport, replaceFile, ReportShelf } from "../service/report_shelf.ts";
+import type { RunRecord } from "../service/status.ts";
 import { keepSchedule, parseSchedule } from "../service/schedule.ts";
-import type { Log } from "../terminal/log.ts";
 import {
   openScheduledMirror,
   type ScheduledMirror,
@@ -31,8 +31,9 @@ export interface ServeOptions extends Omit<ScheduledMirrorOptions, "schedule" | 
 }
 
 /** What reports are kept with. */
-interface ServeParts extends Pick<ServeOptions, "report" | "log"> {
+interface ReportParts extends Pick<ServeOptions, "report" | "log"> {
   shelf: ReportShelf | undefined;
+  startedAt: string;
 }
 
 /** The status page cannot be served. */
@@ -58,7 +59,8 @@ export async function runServe(options: ServeOptions): Promise<void> {
   const { signal, reports } = options;
   const schedule = options.schedule === undefined ? undefined : parseSchedule(options.schedule);
   const shelf = reports === undefined ? undefined : new ReportShelf(reports);
-  const onReport = (made: Report) => keepReport(made, { ...options, shelf });
+  const onReport = (made: Report, { startedAt }: RunRecord) =>
+    keepReport(made, { ...options, shelf, startedAt });
   const mirror = await openScheduledMirror({ ...options, schedule, shelf, onReport });
   try {
     await mirror.service.check();
@@ -77,7 +79,7 @@ export async function runServe(options: ServeOptions): Promise<void> {
 }
 
 /** A report that cannot be written is no reason to call a mirror failed, but is said after each run. */
-async function keepReport(made: Report, { report, shelf, log }: ServeParts): Promise<void> {
+async function keepReport(made: Report, { report, shelf, startedAt, log }: ReportParts): Promise<void> {
   const attempt = async (what: string, write: () => Promise<void>) => {
     try {
       await write();
@@ -88,7 +90,7 @@ async function keepReport(made: Report, { report, shelf, log }: ServeParts): Pro
   if (report !== undefined) {
     await attempt(`report "${report}"`, () => replaceFile(report, formatReport(made)));
   }
-  if (shelf !== undefined) await attempt("report of the run", () => shelf.add(made));
+  if (shelf !== undefined) await attempt("report of the run", () => shelf.add(startedAt, made));
 }
 
 async function listen(

@@ -36,13 +36,14 @@ export class ReportShelf {
   }
 
   /**
-   * Keeps a report, and lets go of those that are too old.
+   * Keeps the report of a run, and lets go of those that are too old.
    *
+   * @param startedAt When the run began, which is its name.
    * @throws {Error} when the directory cannot be written.
    */
-  async add(report: Report): Promise<void> {
+  async add(startedAt: string, report: Report): Promise<void> {
     await mkdir(this.#directory, { recursive: true, mode: 0o700 });
-    await replaceFile(this.#pathOf(reportName(report.startedAt)), formatReport(report));
+    await replaceFile(this.#pathOf(reportName(startedAt)), formatReport(report));
     const names = await this.names();
     for (const name of names.slice(0, Math.max(0, names.length - this.#kept))) await rm(this.#pathOf(name));
   }

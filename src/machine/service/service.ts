@@ -47,7 +47,7 @@ export interface MirrorServiceOptions {
   /** Called with everything that happens in a run. */
   onEvent?: (event: CopyEvent) => void;
   /** Gets the report of each run that has ended, also of one that was stopped. */
-  onReport?: (report: Report) => Promise<void>;
+  onReport?: (report: Report, run: RunRecord) => Promise<void>;
   /** Gets a line for each run that begins or ends, each failure and each warning; none is kept unless told. */
   log?: Log;
 }
@@ -270,7 +270,7 @@ export class MirrorService {
       lease.signal.throwIfAborted();
       journal.failures(report, rules);
       const run = await recorder.finish(rules, report, this.#options.isStrict);
-      await this.#options.onReport?.(report);
+      await this.#options.onReport?.(report, run);
       return run;
     } finally {
       opened.close();
