@@ -150,13 +150,32 @@ Deno.test("updateRules() keeps a record small enough for Deno KV", () => {
   assert(JSON.stringify(record).length < 32 * 1024);
 });
 
-Deno.test("setRun() remembers the last runs only, in less than Deno KV takes", async () => {
+Deno.test("setRun() remembers the last runs only, and calls killed what has never ended", async () => {
   const memory = new StatusMemory(new MemoryStore());
-  for (let at = 200; at > 0; at--) await memory.setRun(sampleRun(at, at === 150 ? "running" : "done"));
+  for (let at = 200; at > 0; at--) await memory.setRun(sampleRun(at, at === 30 ? "running" : "done"));
   const runs = await memory.runs();
   assertEquals(runs.length, MAX_RUNS);
   assertEquals(runs.at(-1), sampleRun(1, "done"));
-  assert(JSON.stringify(runs).length < 60 * 1024);
+  assertEquals(
+    runs.find(({ startedAt }) => startedAt === sampleRun(30, "done").startedAt)?.outcome,
+    "killed",
+  );
+});
+
+Deno.test("fault 87: what a run adds to the records does not grow with the runs before it", async () => {
+  let bytes = 0;
+  class CountingStore extends MemoryStore {
+    override set(...[key, value, options]: Parameters<MemoryStore["set"]>) {
+      bytes += JSON.stringify([key, value]).length;
+      return super.set(key, value, options);
+    }
+  }
+  const memory = new StatusMemory(new CountingStore());
+  for (let at = 200; at > 100; at--) await memory.setRun(sampleRun(at, "done"));
+  bytes = 0;
+  await memory.setRun(sampleRun(1, "running"));
+  await memory.setRun(sampleRun(1, "done"));
+  assert(bytes < 1500, `${bytes} bytes`);
 });
 
 Deno.test("watch() counts answers, refusals, pulls and what is left of them", async () => {

@@ -105,12 +105,12 @@ export interface Memory {
   rules: Map<string, RuleRecord>;
 }
 
-/** Runs that are remembered: together they stay below the 64 KiB that Deno KV takes. */
+/** Runs that are remembered. */
 export const MAX_RUNS = 60;
 /** Milliseconds after which a run that says nothing of its progress is no longer shown as on. */
 const LIVE_FOR = 20_000;
 
-const RUNS: StoreKey = ["status", "runs"];
+const RUNS: StoreKey = ["status", "run"];
 const SUMS: StoreKey = ["status", "sums"];
 const LIVE: StoreKey = ["status", "live"];
 const RULES: StoreKey = ["status", "rule"];
@@ -145,7 +145,9 @@ export class StatusMemory {
 
   /** The last runs, oldest first. */
   async runs(): Promise<RunRecord[]> {
-    return (await this.#store.get(RUNS) ?? []) as unknown as RunRecord[];
+    const runs: RunRecord[] = [];
+    for await (const { value } of this.#store.list(RUNS)) runs.push(value as unknown as RunRecord);
+    return runs.sort((one, other) => one.startedAt < other.startedAt ? -1 : 1);
   }
 
   /** What all runs come to. */
@@ -158,11 +160,19 @@ export class StatusMemory {
     return await this.#store.get([...RULES, source]) as unknown as RuleRecord | undefined;
   }
 
-  /** Remembers a run, in place of what was known of it. A run of the past that never ended was killed. */
+  /**
+   * Remembers a run, in place of what was known of it. A run of the past that never ended was killed. Each is a value of its own:
+   * records that are appended to would grow by all of them with each.
+   */
   async setRun(run: RunRecord): Promise<void> {
-    const others = (await this.runs()).filter(({ startedAt }) => startedAt !== run.startedAt)
-      .map((one): RunRecord => one.outcome === "running" ? { ...one, outcome: "killed" } : one);
-    await this.#set(RUNS, [...others, run].slice(-MAX_RUNS));
+    await this.#set([...RUNS, run.startedAt], run);
+    const others = (await this.runs()).filter(({ startedAt }) => startedAt !== run.startedAt);
+    for (const one of others.slice(0, Math.max(0, others.length + 1 - MAX_RUNS))) {
+      await this.#store.delete([...RUNS, one.startedAt]);
+    }
+    for (const one of others.filter(({ outcome }) => outcome === "running")) {
+      await this.#set([...RUNS, one.startedAt], { ...one, outcome: "killed" });
+    }
   }
 
   /** Remembers what all runs come to. */
