@@ -16,10 +16,12 @@ import {
   buildIndex,
   buildMultiPlatform,
   buildSchema1,
+  encodeJson,
   type Format,
   type Image,
   pushImage,
 } from "./images.ts";
+import { digestBytes } from "./registry.ts";
 import { type MirrorSetup, setUpMirror, SOURCE } from "./mirror_setup.ts";
 
 interface Filtered {
@@ -177,4 +179,23 @@ Deno.test("filterPlatforms() leaves one entry of an index that lists a manifest 
     const { left } = await filter(twice, `linux/${architecture}`);
     assertEquals(entriesOf(left).map(({ platform }) => platform?.architecture), [architecture]);
   }
+});
+
+Deno.test("fault 4: filterPlatforms() looks into an index of a vendor's own media type", async () => {
+  const vendor = (index: Image): Image => {
+    const fields = {
+      ...JSON.parse(new TextDecoder().decode(index.bytes)),
+      mediaType: "application/vnd.acme.set+json",
+    };
+    const bytes = encodeJson(fields);
+    const [digest, mediaType] = [digestBytes(bytes), fields.mediaType];
+    return { ...index, bytes, digest, mediaType, descriptor: { mediaType, digest, size: bytes.length } };
+  };
+  const inner = vendor(buildIndex([AMD, ARM]));
+  assertEquals(digestsOf((await filter(inner, "linux/arm64")).left), [ARM.digest]);
+  const carried = { ...inner.descriptor, data: btoa(String.fromCharCode(...inner.bytes)) };
+  const outer = buildIndex([{ ...inner, descriptor: carried }]);
+  const { left, rewritten } = await filter(outer, "linux/arm64");
+  const [entry] = entriesOf(left);
+  assertEquals([entry?.data, digestsOf(rewritten.get(entry?.digest ?? ""))], [undefined, [ARM.digest]]);
 });

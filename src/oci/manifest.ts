@@ -298,6 +298,12 @@ export function parseIndexEntries(bytes: Uint8Array, subject: string): Descripto
   return unique(manifests.map((value) => parseDescriptor(value, subject)), subject);
 }
 
+/** Whether some content lists manifests: by its type, or where nobody here knows that, by its shape. */
+export function isIndex({ descriptor, bytes }: Content): boolean {
+  if (isIndexType(descriptor.mediaType)) return true;
+  return mayBeBlob(descriptor) && Array.isArray(parseFields(bytes, `"${descriptor.digest}"`).manifests);
+}
+
 /** Media types of layers and configs, in which an index may point at a blob (OCI image-spec 1.1, Image Index). */
 const BLOB_TYPE =
   /^application\/vnd\.(?:oci|docker)\.(?:image\.(?:layer|rootfs|config)|container\.image|empty)\b|[.+](?:tar|gzip|zstd)\b/i;

@@ -7,7 +7,7 @@ import {
   isSchema1Type,
   type Platform,
 } from "../../oci/descriptor.ts";
-import { childrenOf, type Content, parseContent } from "../../oci/manifest.ts";
+import { childrenOf, type Content, isIndex, parseContent } from "../../oci/manifest.ts";
 import { matchesPlatform, parsePlatformSelector, type PlatformSelector } from "../../oci/platform.ts";
 import { readText } from "../../registry/stream/read_body.ts";
 import type { Repository } from "../../registry/repository.ts";
@@ -44,7 +44,7 @@ export async function filterPlatforms(
   context: FilterContext,
 ): Promise<Content | undefined> {
   const selectors = platforms.map(parsePlatformSelector);
-  if (!isIndexType(content.descriptor.mediaType)) {
+  if (!isIndex(content)) {
     return await isWanted(content, selectors, context) ? content : undefined;
   }
   return await filterIndex(content, selectors, context);
@@ -91,13 +91,15 @@ async function filterEntry(
   const child = await context.source.getChild(entry, context.signal);
   // A blob belongs to no platform.
   if (child === undefined) return entry;
-  if (!isIndexType(child.descriptor.mediaType)) {
+  if (!isIndex(child)) {
     return await isWanted(child, selectors, context) ? entry : undefined;
   }
   const left = await filterIndex(child, selectors, context);
-  return left === undefined
-    ? undefined
-    : { ...entry, digest: left.descriptor.digest, size: left.descriptor.size };
+  if (left === undefined) return undefined;
+  const { digest, size } = left.descriptor;
+  // What an entry carries itself is the index as it was.
+  const { data: _, ...rest } = entry;
+  return { ...(digest === entry.digest ? entry : rest), digest, size };
 }
 
 /** Keeps everything of the index as it was written but its entries; the same entries give the same bytes in every run. */
