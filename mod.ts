@@ -51,6 +51,7 @@ export * from "./src/registry/once.ts";
 export * from "./src/registry/registries.ts";
 export * from "./src/registry/registry.ts";
 export * from "./src/registry/retry.ts";
+export * from "./src/registry/transfer_slots.ts";
 export * from "./src/registry/upload_session.ts";
 export * from "./src/mirror/config/config.ts";
 export * from "./src/mirror/config/config_text.ts";

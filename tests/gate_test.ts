@@ -1,7 +1,7 @@
-/** Tests of how many requests and transfers a registry is given at once. */
+/** Tests of how many requests a registry is given at once, and when it wants none. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { Gate, type Outcome, TransferSlots } from "../src/registry/gate.ts";
+import { Gate, type Outcome } from "../src/registry/gate.ts";
 import { FakeClock, settle } from "./fake_clock.ts";
 
 type Leave = (outcome: Outcome) => void;
@@ -18,17 +18,6 @@ async function enterMany(gate: Gate, count: number): Promise<Leave[]> {
 /** Sends requests one by one, each answered before the next. */
 async function pass(gate: Gate, count: number, outcome: Outcome): Promise<void> {
   for (let index = 0; index < count; index++) (await gate.enter())(outcome);
-}
-
-/** Gates whose limit was lowered to a number. */
-async function gateWithLimit(limit: number): Promise<Gate> {
-  const { gate, clock } = makeGate();
-  while (gate.limit > limit) {
-    clock.advance(1);
-    await pass(gate, 1, "overloaded");
-  }
-  assertEquals(gate.limit, limit);
-  return gate;
 }
 
 Deno.test("Gate.enter() lets in as many as its limit, the next one when a place is given back", async () => {
@@ -177,113 +166,6 @@ Deno.test("Gate.enter() ends with the signal while the registry pauses, and give
   for (const one of waiting) await assertRejects(() => one, Error, "enough");
   clock.advance(1000);
   for (const leave of await enterMany(gate, 16)) leave("failed");
-});
-
-Deno.test("TransferSlots.acquire() never gives out more than the maximum, nor more than a registry's limit", async () => {
-  const [narrow, wide, other] = [await gateWithLimit(2), makeGate().gate, makeGate().gate];
-  const slots = new TransferSlots(5);
-  const held: Record<string, number> = { narrow: 0, wide: 0, other: 0 };
-  let [total, most, done] = [0, 0, 0];
-  const gates: Record<string, Gate> = { narrow, wide, other };
-  const transfer = async (registries: string[], turns: number) => {
-    const release = await slots.acquire(registries.flatMap((name) => gates[name] ?? []));
-    most = Math.max(most, ++total);
-    for (const name of registries) held[name] = (held[name] ?? 0) + 1;
-    assert(total <= 5 && (held.narrow ?? 0) <= 2);
-    for (let turn = 0; turn < turns; turn++) await Promise.resolve();
-    for (const name of registries) held[name] = (held[name] ?? 0) - 1;
-    total--;
-    release();
-    done++;
-  };
-  const kinds = [["narrow", "wide"], ["wide"], ["other", "narrow"], ["wide", "other"], ["narrow"]];
-  await Promise.all(
-    Array.from({ length: 500 }, (_, index) => transfer(kinds[(index * 7) % kinds.length] ?? [], index % 11)),
-  );
-  assertEquals([done, most, total], [500, 5, 0]);
-});
-
-Deno.test("TransferSlots.acquire() takes places at all registries together, whatever their order", async () => {
-  const [one, two] = [await gateWithLimit(1), await gateWithLimit(1)];
-  const slots = new TransferSlots(10);
-  const transfer = async (gates: Gate[]) => {
-    const release = await slots.acquire(gates);
-    await settle();
-    release();
-  };
-  await Promise.all(
-    Array.from({ length: 20 }, (_, index) => transfer(index % 2 === 0 ? [one, two] : [two, one])),
-  );
-});
-
-Deno.test("TransferSlots.acquire() counts a registry that is source and destination once", async () => {
-  const gate = await gateWithLimit(2);
-  const slots = new TransferSlots(10);
-  const release = await slots.acquire([gate, gate]);
-  (await slots.acquire([gate]))();
-  release();
-});
-
-Deno.test("TransferSlots.acquire() serves one registry in the order of arrival", async () => {
-  const gate = await gateWithLimit(1);
-  const slots = new TransferSlots(10);
-  const release = await slots.acquire([gate]);
-  const order: number[] = [];
-  const waiting = [0, 1, 2, 3, 4].map((number) =>
-    slots.acquire([gate]).then((give) => {
-      order.push(number);
-      give();
-    })
-  );
-  release();
-  await Promise.all(waiting);
-  assertEquals(order, [0, 1, 2, 3, 4]);
-});
-
-Deno.test("TransferSlots.acquire() lets nobody who waits for a busy registry hold up the others", async () => {
-  const [busy, free] = [await gateWithLimit(1), makeGate().gate];
-  const slots = new TransferSlots(10);
-  const release = await slots.acquire([busy]);
-  const waiting = slots.acquire([busy, free]);
-  (await slots.acquire([free]))();
-  release();
-  (await waiting)();
-});
-
-Deno.test("TransferSlots.acquire() serves who needs two busy registries among many who need one", async () => {
-  const [one, two] = [await gateWithLimit(1), await gateWithLimit(1)];
-  const slots = new TransferSlots(10);
-  let done = 0;
-  const transfer = async (gates: Gate[], turns: number) => {
-    const release = await slots.acquire(gates);
-    for (let turn = 0; turn < turns; turn++) await Promise.resolve();
-    done++;
-    release();
-  };
-  const singles = Array.from({ length: 100 }, (_, index) => transfer([index % 2 === 0 ? one : two], 7));
-  await Promise.all([transfer([one, two], 1), ...singles]);
-  assertEquals(done, 101);
-});
-
-Deno.test("TransferSlots.acquire() ends with the signal and loses no place", async () => {
-  const slots = new TransferSlots(1);
-  const { gate } = makeGate();
-  const release = await slots.acquire([gate]);
-  const controller = new AbortController();
-  const aborted = slots.acquire([gate], controller.signal);
-  const next = slots.acquire([gate]);
-  controller.abort(new Error("enough"));
-  await assertRejects(() => aborted, Error, "enough");
-  await assertRejects(() => slots.acquire([gate], controller.signal), Error, "enough");
-  release();
-  release();
-  const second = await next;
-  let isIn = false;
-  const third = slots.acquire([gate]).then((give) => (isIn = true, give));
-  await settle();
-  assert(!isIn);
-  second();
-  (await third)();
 });
 
 Deno.test("Gate lets fewer in when answers become slow, and more again when they are fast", async () => {

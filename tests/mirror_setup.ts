@@ -8,7 +8,7 @@ import { KnownBlobs } from "../src/mirror/copy/known_blobs.ts";
 import type { CopyEvent, Report } from "../src/mirror/report.ts";
 import { mirror, type MirrorOptions } from "../src/mirror/run.ts";
 import { MemoryStore } from "../src/mirror/store/store.ts";
-import { TransferSlots } from "../src/registry/gate.ts";
+import { TransferSlots } from "../src/registry/transfer_slots.ts";
 import type { RegistriesOptions } from "../src/registry/request.ts";
 import { Registries } from "../src/registry/registries.ts";
 import { assert, assertEquals } from "@std/assert";

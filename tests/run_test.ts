@@ -169,11 +169,12 @@ Deno.test("mirror() tries once more what was refused in the registry's own words
 
 Deno.test("mirror() plans again what could not be planned, and counts it once", async () => {
   for (const platforms of [[], ["linux/amd64"]]) {
-    let left = 2;
-    const setup = withImages(numbered(1), {
+    const setup: MirrorSetup = withImages(numbered(1), {
       source: {
         intercept: (_, { kind }) =>
-          kind === "manifest" && left-- > 0 ? new Response(null, { status: 500 }) : undefined,
+          kind === "manifest" && setup.eventsOf("phase-started").length < 2
+            ? new Response(null, { status: 500 })
+            : undefined,
       },
       registries: ONCE,
     });

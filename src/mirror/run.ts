@@ -3,7 +3,7 @@
 import { pooledMap } from "@std/async/pool";
 import { type DigestOf, digestOf } from "../oci/descriptor.ts";
 import type { Clock } from "../registry/clock.ts";
-import { TransferSlots } from "../registry/gate.ts";
+import { TransferSlots } from "../registry/transfer_slots.ts";
 import type { CreateHasher } from "../registry/hasher.ts";
 import type { Registries } from "../registry/registries.ts";
 import type { Rule } from "./config/config.ts";

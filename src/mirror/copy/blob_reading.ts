@@ -166,10 +166,10 @@ export class BlobReading {
     const { slots, signal, emit, isStopping } = this.#context;
     const { task, source, blob: { digest, size } } = this.#order;
     await this.#gather();
-    const parties = [source, ...[...this.#active].map(({ repository }) => repository)];
-    const gates = parties.map(({ registry }) => registry.gate);
+    const gates = [...this.#active].map(({ repository }) => repository.registry.gate);
+    const parties = { source: source.registry.gate, destinations: gates };
     const isSmall = size >= 0 && size <= SMALL_BLOB_LIMIT;
-    const release = isSmall ? () => {} : await slots.acquire(gates, signal);
+    const release = isSmall ? () => {} : await slots.acquire(parties, signal);
     if (isStopping()) {
       release();
       throw new StoppedError();

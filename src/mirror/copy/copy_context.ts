@@ -1,7 +1,7 @@
 /** Step 6 of the walk, the copy: what copying needs of the run it is part of. */
 
 import type { Descriptor, DigestOf } from "../../oci/descriptor.ts";
-import type { TransferSlots } from "../../registry/gate.ts";
+import type { TransferSlots } from "../../registry/transfer_slots.ts";
 import type { CreateHasher } from "../../registry/hasher.ts";
 import type { Registries } from "../../registry/registries.ts";
 import type { Repository } from "../../registry/repository.ts";

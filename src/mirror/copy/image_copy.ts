@@ -41,11 +41,20 @@ export class ImageCopier {
     const source: ImageSource = { task: task.id, repository, rewritten };
     const root = this.#readRoot(task, repository, rewritten);
     const todo = task.destinations.filter(({ action }) => action === "copy");
-    const outcomes = await Promise.all(todo.map(({ reference }) => this.#bring(source, root, reference)));
+    const isOver = this.#announce(repository, todo.map(({ reference }) => reference));
+    const outcomes = await Promise.all(todo.map(({ reference }) => this.#bring(source, root, reference)))
+      .finally(isOver);
     // An image that was interrupted has not failed: it is pending, and the next run goes on with it.
     if (outcomes.includes("pending")) return;
     const status = outcomes.includes("failed") ? "failed" : "copied";
     emit({ type: "task-finished", task: task.id, status });
+  }
+
+  /** While the image is under way its registries keep their part of the places. */
+  #announce({ registry }: Repository, references: readonly string[]): () => void {
+    const { registries, slots } = this.#context;
+    const destinations = references.map((one) => registries.get(parseReference(one).registry).gate);
+    return slots.announce({ source: registry.gate, destinations });
   }
 
   async #bring(
