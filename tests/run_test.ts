@@ -167,6 +167,65 @@ Deno.test("mirror() tries once more what was refused in the registry's own words
   assertEquals((await refusing(403, 1).run({ [FROM]: TO }, { retries: 1 })).totals, totals({ copied: 1 }));
 });
 
+/** Answers that are odd for a moment: what is asked for, how often it is refused, and what it says then. */
+const MOMENTARY: Record<
+  string,
+  [(request: Request, context: InterceptContext) => boolean, number, () => Response]
+> = {
+  "a child that is not found yet": [
+    isManifestPut,
+    2,
+    () => Response.json({ errors: [{ code: "MANIFEST_BLOB_UNKNOWN", message: "x" }] }, { status: 400 }),
+  ],
+  "a manifest that was there": [
+    ({ method }, { kind }) => method === "GET" && kind === "manifest",
+    2,
+    () => Response.json({ errors: [{ code: "MANIFEST_UNKNOWN", message: "x" }] }, { status: 404 }),
+  ],
+  "an upload without a place": [
+    ({ method }, { kind }) => method === "POST" && kind === "upload",
+    2,
+    () => new Response("Healthcheck requested", { status: 200 }),
+  ],
+  "a refusal that nobody would repeat": [
+    isManifestPut,
+    1,
+    () => new Response("unknown subject", { status: 400 }),
+  ],
+  "a flipped bit": [
+    ({ method }, { kind }) => method === "GET" && kind === "blob",
+    1,
+    () => new Response(new Uint8Array(1000)),
+  ],
+};
+
+for (const [what, [isMeant, times, answer]] of Object.entries(MOMENTARY)) {
+  Deno.test(`fault 54: mirror() gets over ${what}`, async () => {
+    let left = times;
+    const intercept = (request: Request, context: InterceptContext) =>
+      isMeant(request, context) && left-- > 0 ? answer() : undefined;
+    const setup = withImages(numbered(1), { source: { intercept }, destination: { intercept } });
+    const report = await setup.run({ [FROM]: TO }, { retries: 2 });
+    assertEquals(report.totals, totals({ copied: 1 }), report.tasks[0]?.destinations[0]?.error);
+    assert(left <= 0);
+  });
+}
+
+Deno.test("fault 54: mirror() waits before each pass, and for no pass that has nothing to do", async () => {
+  const setup = refusing(500, 2);
+  await setup.run({ [FROM]: TO }, { retries: 5 });
+  assertEquals(setup.clock.waits, [1000, 2000]);
+  const good = withImages(numbered(1));
+  await good.run({ [FROM]: TO }, { retries: 5 });
+  assertEquals(good.clock.waits, []);
+});
+
+Deno.test("fault 54: mirror() makes no pass for what is hopeless", async () => {
+  const setup = setUpMirror();
+  await setup.run({ "Not/A:Good@Reference": TO }, { retries: 5 });
+  assertEquals(setup.clock.waits, []);
+});
+
 Deno.test("mirror() plans again what could not be planned, and counts it once", async () => {
   for (const platforms of [[], ["linux/amd64"]]) {
     const setup: MirrorSetup = withImages(numbered(1), {

@@ -10,6 +10,7 @@ import {
 } from "../../mirror/config/config.ts";
 import type { Environment } from "../../mirror/config/environment_values.ts";
 import type { Credential } from "../../registry/login/credential.ts";
+import { Once } from "../../registry/once.ts";
 import type { RegistriesOptions } from "../../registry/request.ts";
 import type { MachineCredentials } from "../login/credentials.ts";
 import type { ClosableFetch } from "./insecure_fetch.ts";
@@ -51,16 +52,14 @@ export function environmentOf(name: string): string | undefined {
 
 /** Opens the way to the registries of a config; nothing is read or connected before it is asked for. */
 export function openConfigRegistries(config: Config, options: OpenRegistriesOptions = {}): OpenedRegistries {
-  const opened = new Map<string, Promise<ClosableFetch>>();
+  const opened = new Once<string, ClosableFetch>({ remembers: true });
   const closers: (() => void)[] = [];
-  const open = (registry: string) => {
-    let fetch = opened.get(registry);
-    if (fetch === undefined) {
-      fetch = openFetch(config, registry, options).then((one) => (closers.push(() => one.close()), one));
-      opened.set(registry, fetch);
-    }
-    return fetch;
-  };
+  const open = (registry: string) =>
+    opened.do(registry, async () => {
+      const fetch = await openFetch(config, registry, options);
+      closers.push(() => fetch.close());
+      return fetch;
+    });
   const find = credentialFinder(config, options);
   return {
     find,
