@@ -57,6 +57,7 @@ export * from "./src/mirror/config/config.ts";
 export * from "./src/mirror/config/config_text.ts";
 export * from "./src/mirror/config/environment_values.ts";
 export * from "./src/mirror/config/json_lines.ts";
+export * from "./src/mirror/config/notice_target.ts";
 export * from "./src/mirror/plan/rules.ts";
 export * from "./src/mirror/plan/platform_filter.ts";
 export * from "./src/mirror/plan/plan.ts";

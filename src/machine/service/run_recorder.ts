@@ -29,6 +29,8 @@ export type RuleProgress = Record<TaskStatus, number>;
 export class RunRecorder {
   /** When the run began, which is its name: no two share it. */
   readonly startedAt: string;
+  /** What the run has made of each rule, once it is finished. */
+  finished: RuleRecord[] = [];
   /** How far each rule is, by its source as written. */
   readonly rules = new Map<string, RuleProgress>();
   #fold = new ProgressFold({ onImage: (change) => this.#count(change) });
@@ -90,6 +92,7 @@ export class RunRecorder {
     const pulls = [...this.#traffic.pulls.values()].reduce((sum, count) => sum + count, 0);
     const finishedAt = report.finishedAt ?? new Date().toISOString();
     const updated = await this.#setRules(rules, report, isStrict);
+    this.finished = updated;
     const run: RunRecord = { ...this.#run, finishedAt, outcome: outcomeOf(report), totals, bytes, pulls };
     const empty = updated.filter(({ isEmpty }) => isEmpty).map(({ source }) => source);
     if (isStrict && run.outcome === "done" && empty.length > 0) {

@@ -42,6 +42,8 @@ export interface MirrorServiceOptions {
   isStrict?: boolean;
   /** Why nothing runs here, where nothing does. */
   refusal?: string | undefined;
+  /** Posts notices; `globalThis.fetch` unless told. */
+  fetch?: typeof fetch;
   /** Clock and dice. */
   clock?: Clock;
   /** Called with everything that happens in a run. */
@@ -237,6 +239,7 @@ export class MirrorService {
       await recorder.start();
       const run = await this.#mirror(recorder, { request, traffic, lease, journal });
       journal.end(run);
+      await this.#notify(run, recorder);
       return run;
     } catch (error) {
       // Whoever has the lease now keeps the records.
@@ -244,12 +247,22 @@ export class MirrorService {
         ? recorder.abandon(messageOf(lease.signal.reason))
         : await recorder.fail(messageOf(error), this.#time());
       journal.end(run);
+      if (!lease.signal.aborted) await this.#notify(run, recorder);
       return run;
     } finally {
       stopSaying();
       recorder.stop();
       this.#recorder = undefined;
     }
+  }
+
+  /** The config that was read last says whom to tell, also when it cannot be read any more. */
+  async #notify(run: RunRecord, { finished }: RunRecorder): Promise<void> {
+    const targets = this.#config?.notify ?? [];
+    if (targets.length === 0) return;
+    const { Notifier } = await import("./notifier.ts");
+    const { store, log, fetch } = this.#options;
+    await new Notifier({ store, log, fetch, now: () => this.#clock.now() }).tell(targets, run, finished);
   }
 
   async #mirror(recorder: RunRecorder, { request, traffic, lease, journal }: RunParts): Promise<RunRecord> {

@@ -2,6 +2,7 @@
 
 import type { Credential } from "../../registry/login/credential.ts";
 import type { Path } from "./json_lines.ts";
+import type { NoticeTarget } from "./notice_target.ts";
 
 /** How one registry, or one namespace of it, is reached and logged in to. */
 export interface AuthEntry extends Credential {
@@ -35,6 +36,8 @@ export interface Config {
   auth: Record<string, AuthEntry>;
   /** In the order of the config. */
   rules: Rule[];
+  /** Whom `serve` and Deno Deploy tell what has changed; nobody without it. */
+  notify?: NoticeTarget[];
   /** What is odd but does no harm. */
   warnings: string[];
 }

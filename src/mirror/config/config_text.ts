@@ -6,6 +6,7 @@ import { canonicalRegistry } from "../../oci/reference.ts";
 import { type AuthEntry, type Config, ConfigError, type Rule } from "./config.ts";
 import { type Environment, expandCredential, expandDestination } from "./environment_values.ts";
 import { findLines, type Lines, type Path } from "./json_lines.ts";
+import { NOTICE_KEYS, type NoticeTarget, readNoticeTarget } from "./notice_target.ts";
 import { nearestName } from "./nearest.ts";
 import { defaultDestination, parseRuleSource, type RuleDefaults } from "../plan/rules.ts";
 
@@ -28,7 +29,7 @@ export interface ConfigSource {
 }
 
 /** Keys of the combined form. */
-export const TOP_KEYS: readonly string[] = ["auth", "images", "$schema"];
+export const TOP_KEYS: readonly string[] = ["auth", "images", "notify", "$schema"];
 const TEXT_KEYS = [
   "username",
   "password",
@@ -98,7 +99,9 @@ export function readConfig(source: ConfigSource, options: ParseConfigOptions = {
   reader.warnUnknown([], top, TOP_KEYS);
   const auth = reader.auth(["auth"], top.auth ?? {});
   if (top.images === undefined) throw reader.error([], `there are no "images", so there is nothing to copy`);
-  return { auth, rules: reader.rules(["images"], top.images), warnings: reader.warnings };
+  const config: Config = { auth, rules: reader.rules(["images"], top.images), warnings: reader.warnings };
+  if (top.notify !== undefined) config.notify = reader.notify(["notify"], top.notify);
+  return config;
 }
 
 /**
@@ -173,6 +176,19 @@ class ConfigReader {
       entries[name] = read;
     }
     return entries;
+  }
+
+  notify(path: Path, value: unknown): NoticeTarget[] {
+    return Object.entries(this.object(path, value)).map(([name, entry]) => {
+      const place = [...path, name];
+      const fields = this.object(place, entry);
+      this.warnUnknown(place, fields, NOTICE_KEYS);
+      return readNoticeTarget(fields, {
+        path: place,
+        error: (path, why) => this.error(path, why),
+        expand: (path, text) => this.#expand(path, text, expandDestination),
+      });
+    });
   }
 
   #authEntry(path: Path, value: unknown): AuthEntry {
