@@ -99,3 +99,11 @@ Deno.test("HELP fits one screen and names the flags of image-syncer", () => {
   );
   for (const name of names) assertStringIncludes(HELP, `--${name}`);
 });
+
+Deno.test("fault 21: parseFlags() takes the least rate of a registry in bytes a second", () => {
+  assertEquals(flagsOf().limits, {});
+  assertEquals(flagsOf("--minimum-rate", "100").limits, { rate: 100 });
+  assertEquals(flagsOf("--minimum-rate=0", "--stall-timeout=9").limits, { rate: 0, stall: 9000 });
+  assertStringIncludes(refusal("--minimum-rate", "fast"), "--minimum-rate");
+  assertStringIncludes(HELP, "--minimum-rate");
+});

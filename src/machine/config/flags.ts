@@ -52,8 +52,8 @@ export interface Flags {
   trustRecords: boolean;
   /** Whether a live view may be drawn. */
   progress: boolean;
-  /** Time limits in milliseconds that differ from the usual ones. */
-  limits: { connect?: number; headers?: number; commit?: number; stall?: number };
+  /** Time limits in milliseconds, and the least rate in bytes a second, that differ from the usual ones. */
+  limits: { connect?: number; headers?: number; commit?: number; stall?: number; rate?: number };
   /** When `serve` runs, as a cron expression. */
   schedule: string | undefined;
   /** Where `serve` listens. */
@@ -98,6 +98,7 @@ const TEXTS = [
   "header-timeout",
   "commit-timeout",
   "stall-timeout",
+  "minimum-rate",
   "schedule",
   "port",
 ] as const;
@@ -201,6 +202,8 @@ function readLimits(parsed: Values): Flags["limits"] {
     const seconds = numberOf(flag, parsed[flag], { least: 1 });
     if (seconds !== undefined) limits[name] = seconds * 1000;
   }
+  const rate = numberOf("minimum-rate", parsed["minimum-rate"], { least: 0 });
+  if (rate !== undefined) limits.rate = rate;
   return limits;
 }
 

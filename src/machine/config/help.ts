@@ -23,5 +23,5 @@ export const HELP = `Copies container images between registries.
   --output-success-images FILE, --output-images-format yaml|json
   --connect-timeout, --header-timeout, --commit-timeout, --stall-timeout SECONDS (10, 30, 300, 30)
   --schedule CRON, --port N     when and where "serve" works
-  --no-progress, --version, -h, --help
+  --minimum-rate BYTES a second that a registry must give (1024), --no-progress, --version, -h, --help
 Exit codes: 0 done or unchanged, 1 something failed, 2 wrong config or usage, 130 interrupted`;
