@@ -714,6 +714,34 @@ Deno.test("Repository.listReferrers() gives nothing at all where the registry ha
   assertEquals(await answering(empty).repository.listReferrers(IMAGE.digest), []);
 });
 
+Deno.test("Repository.listReferrers() asks a registry without such a list once", async () => {
+  const { registry, repository } = setUp({ quirks: { noReferrers: true } });
+  for (let time = 0; time < 3; time++) assertEquals(await repository.listReferrers(IMAGE.digest), undefined);
+  assertEquals(registry.count({ kind: "referrers" }), 1);
+  const error = { errors: [{ code: "NAME_UNKNOWN", message: "repository name not known to registry" }] };
+  let hasList = false;
+  const later = answering(() =>
+    hasList ? Response.json({ schemaVersion: 2, manifests: [] }) : Response.json(error, { status: 404 })
+  );
+  assertEquals(await later.repository.listReferrers(IMAGE.digest), undefined);
+  hasList = true;
+  assertEquals(await later.repository.listReferrers(IMAGE.digest), []);
+  hasList = false;
+  assertEquals(await later.repository.listReferrers(IMAGE.digest), []);
+});
+
+Deno.test("fault 52: Repository.listTags() asks a registry that refuses n=1000 with it once", async () => {
+  const { registry, repository } = setUp({ quirks: { maxPageParameter: 100 } });
+  for (let time = 0; time < 3; time++) assertEquals(await listAll(repository), ["v1"]);
+  const paths = registry.requests.filter(({ kind }) => kind === "tags").map(({ path }) => path);
+  assertEquals(paths.map((path) => path.includes("n=1000")), [true, false, false, false]);
+  const broken = answering(() => new Response(null, { status: 400 }));
+  for (let time = 0; time < 2; time++) {
+    await assertRejects(() => listAll(broken.repository), RegistryError, "400");
+  }
+  assertEquals(broken.registry.count({ kind: "tags" }), 4);
+});
+
 Deno.test("Repository.listReferrers() refuses what is no list, with the registry's own words", async () => {
   const list = (body: unknown, init?: ResponseInit) =>
     answering(() => Response.json(body, init)).repository.listReferrers(IMAGE.digest);

@@ -21,6 +21,10 @@ export class Abilities {
   isPatchOnly = false;
   /** Whether HEAD is worth asking; some proxies and firewalls know none. */
   canHead = true;
+  /** Whether a list of tags may be asked for in pages of a size; Quay and ECR refuse sizes that are too large for them. */
+  canSizeLists = true;
+  /** Whether it has the referrers API; nobody knows before it was asked. */
+  hasReferrers: boolean | undefined;
   #postsWhole: boolean | undefined;
   #trial = new Once<"post", void>();
 

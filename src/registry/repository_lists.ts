@@ -5,6 +5,7 @@ import { ManifestError, parseIndexEntries } from "../oci/manifest.ts";
 import { printable } from "../oci/printable.ts";
 import { nextPath } from "./link_header.ts";
 import type { WholeAnswer } from "./repository_requests.ts";
+import { parseErrors } from "./registry_error.ts";
 import { RepositoryUploads } from "./repository_uploads.ts";
 import { TAG_PAGE_BYTES, TagList } from "./tag_list.ts";
 
@@ -34,7 +35,9 @@ export class RepositoryLists extends RepositoryUploads {
    */
   async *listTags(signal?: AbortSignal): AsyncIterable<string[]> {
     const action = `list tags of "${this.registry.host}/${this.name}"`;
-    const list = new TagList(this.name);
+    const { abilities } = this.registry;
+    const list = new TagList(this.name, abilities.canSizeLists);
+    let isRefused = false;
     while (list.path !== undefined) {
       const { response, bytes } = await this.fetch({
         action,
@@ -47,9 +50,11 @@ export class RepositoryLists extends RepositoryUploads {
       }, TAG_PAGE_BYTES);
       if (response.status !== 200) {
         list.dropSize();
+        isRefused = true;
         continue;
       }
       const page = this.understand(action, () => list.take(bytes, response.headers), bytes);
+      if (isRefused) abilities.canSizeLists = false;
       if (list.dropped !== undefined) this.#warnOfNames(list.dropped);
       yield page;
     }
@@ -74,6 +79,8 @@ export class RepositoryLists extends RepositoryUploads {
   async listReferrers(digest: Digest, options: ListReferrersOptions = {}): Promise<Descriptor[] | undefined> {
     const { artifactType, signal } = options;
     const action = `list what belongs to "${this.describe(digest)}"`;
+    const { abilities } = this.registry;
+    if (abilities.hasReferrers === false) return undefined;
     const query = artifactType === undefined ? "" : `?artifactType=${encodeURIComponent(artifactType)}`;
     let path: string | undefined = `/v2/${this.name}/referrers/${digest}${query}`;
     const found = new Map<Digest, Descriptor>();
@@ -88,12 +95,24 @@ export class RepositoryLists extends RepositoryUploads {
         expect: [200, ...NO_ENDPOINT],
         signal,
       }, REFERRERS_PAGE_BYTES);
-      if (isNoEndpoint(answer.response)) return undefined;
+      if (isNoEndpoint(answer.response)) return this.#withoutReferrers(answer);
+      abilities.hasReferrers = true;
       for (const entry of this.#readReferrers(action, answer, artifactType)) found.set(entry.digest, entry);
       const from: string = path;
       path = this.understand(action, () => nextPath(answer.response.headers.get("link"), from));
     }
     return [...found.values()];
+  }
+
+  /** A registry that has the API says of a repository that it does not know that; there nothing belongs to anything. */
+  #withoutReferrers({ response, bytes }: WholeAnswer): [] | undefined {
+    const { abilities } = this.registry;
+    if (abilities.hasReferrers && response.status === 404) return [];
+    const isAboutRepository = parseErrors(new TextDecoder().decode(bytes)).some(({ code }) =>
+      code === "NAME_UNKNOWN"
+    );
+    if (!isAboutRepository) abilities.hasReferrers = false;
+    return undefined;
   }
 
   #readReferrers(action: string, { response, bytes }: WholeAnswer, artifactType?: string): Descriptor[] {

@@ -32,10 +32,15 @@ export class TagList {
   /** A page that was led to some time ago: who comes by it again goes round (R. P. Brent's way to find a cycle). */
   #milestone: string | undefined;
 
-  /** Nothing is read yet. */
-  constructor(repository: string) {
+  /**
+   * Nothing is read yet.
+   *
+   * @param isSized Whether pages of a size are asked for.
+   */
+  constructor(repository: string, isSized = true) {
     this.#base = `/v2/${repository}/tags/list`;
     this.path = `${this.#base}?n=${TAG_PAGE_SIZE}`;
+    if (!isSized) this.dropSize();
   }
 
   /** Statuses that may mean no more than that the pages asked for are too large (Quay: 413, ECR: 400). */
