@@ -94,9 +94,9 @@ async function resolveSource(reference: Reference, context: LookContext): Promis
   return (await repository.getManifest(name, { signal: context.signal })).descriptor;
 }
 
-/** Whoever asks to wait is not asked another way. */
+/** Other refusals of HEAD were asked for again already; whoever asks to wait is not asked another way. */
 function isWorthGet({ status, retryAfter }: RegistryError): boolean {
-  return status >= 400 && retryAfter === undefined && ![404, 429, 503].includes(status);
+  return retryAfter === undefined && ([401, 403, 502, 504].includes(status) || status >= 520);
 }
 
 /**
