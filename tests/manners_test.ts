@@ -292,6 +292,13 @@ function breakingOff(): Intercept {
   };
 }
 
+Deno.test("fault 53: mirror() reads a token that comes compressed", async () => {
+  const auth = { type: "bearer", users: {}, anonymousPull: true } as const;
+  const setup = setUp({ source: { auth, quirks: { compressJson: true } } });
+  await assertCopies(setup);
+  assert(setup.source.count({ kind: "token" }) > 0);
+});
+
 Deno.test("fault 59: mirror() takes a child from the entry of its index", async () => {
   const data = ({ bytes }: Image) => btoa(String.fromCharCode(...bytes));
   const byDigest = new Map(IMAGE.children.map((child) => [child.digest, data(child)]));

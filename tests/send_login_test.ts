@@ -260,6 +260,10 @@ Deno.test("Registry.send() asks a token service that is down as often as the lim
 Deno.test("Registry.send() explains what a token service answers that it cannot use", async () => {
   const cases: [() => Response, string][] = [
     [() => new Response("<html>SECRET</html>"), "its token service answered with something that is not JSON"],
+    [
+      () => new Response("<html>SECRET</html>", { headers: { "content-type": "text/html; charset=utf-8" } }),
+      "its token service answered with a web page (text/html)",
+    ],
     [() => Response.json({ error: "SECRET" }), "its token service answered without a token"],
   ];
   for (const [answer, why] of cases) {

@@ -65,7 +65,9 @@ async function askOnce(connection: Connection, token: TokenRequest): Promise<unk
   try {
     return JSON.parse(text);
   } catch {
-    throw new AuthError(connection.host, "its token service answered with something that is not JSON");
+    const isPage = /^text\/html\b/i.test(response.headers.get("content-type") ?? "");
+    const what = isPage ? "a web page (text/html)" : "something that is not JSON";
+    throw new AuthError(connection.host, `its token service answered with ${what}`);
   }
 }
 
