@@ -291,7 +291,7 @@ Deno.test("GET /events tells that a run is on, ends with the service, and is not
   for (const other of others) await other.body?.cancel();
   time.pass(30_000);
   await service.stop();
-  time.pass(1000);
+  time.pass(2000);
   assertEquals(await first?.text(), "retry: 3000\n\ndata: changed\n\n");
 });
 

@@ -3,6 +3,9 @@
 /** Milliseconds that an answer stays good. */
 const FRESH_FOR = 1000;
 
+/** Answers that are kept: some of their keys are what somebody has typed. */
+const KEPT = 32;
+
 /** A cache of what is expensive to make and may be a second old. */
 export class BriefCache {
   #entries = new Map<string, { at: number; value: Promise<unknown> }>();
@@ -21,7 +24,10 @@ export class BriefCache {
     }
     const value = make();
     const entry = { at: this.#now(), value };
+    this.#entries.delete(key);
     this.#entries.set(key, entry);
+    const [oldest] = this.#entries.keys();
+    if (this.#entries.size > KEPT && oldest !== undefined) this.#entries.delete(oldest);
     value.catch(() => {
       if (this.#entries.get(key) === entry) this.#entries.delete(key);
     });

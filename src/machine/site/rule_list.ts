@@ -138,15 +138,15 @@ function describeLive({ live }: RuleView): string {
   return `${total - pending} of ${formatCount(total, "image")}${failed > 0 ? `, ${failed} failed` : ""}`;
 }
 
-/** A mark for each of the last runs, newest on the right. */
+/** A mark for each of the last runs, newest on the right. Marks that are alike are drawn as one: most rules have nothing else. */
 function renderHistory(history: string): Html | string {
   if (history === "") return html`<span class="beats"></span>`;
-  const letters = [...history];
-  const failed = letters.filter((letter) => letter === BEATS.failed).length;
-  const label = `The last ${formatCount(letters.length, "run")}: ${failed} failed`;
-  return html`<span class="beats" role="img" aria-label="${label}">${
-    letters.map((letter) => html`<i class="beat-${letter}" title="${BEAT_WORDS[letter] ?? ""}"></i>`)
-  }</span>`;
+  const failed = history.split(BEATS.failed).length - 1;
+  const label = `The last ${formatCount(history.length, "run")}: ${failed} failed`;
+  const marks = [...history.matchAll(/(.)\1*/g)].map(([alike, letter]) =>
+    html`<i class="beat-${letter}" style="--n:${alike.length}" title="${BEAT_WORDS[letter ?? ""] ?? ""}"></i>`
+  );
+  return html`<span class="beats" role="img" aria-label="${label}">${marks}</span>`;
 }
 
 function renderFailures({ failures, failureCount }: RuleView, from: number, to = Infinity): Html | string {

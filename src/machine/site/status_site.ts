@@ -109,8 +109,7 @@ class StatusSite {
     const options = { isOperator: visitor === "operator", hasToken: this.#token.isSet };
     const filter = (context.req.query("filter") ?? "").slice(0, 200);
     const make = async () => renderPage(await this.#view(visitor), { ...options, filter });
-    // What somebody has typed is not kept: there would be no end of it.
-    return context.html(filter === "" ? await this.#cache.get(`page ${visitor}`, make) : await make());
+    return context.html(await this.#cache.get(`page ${visitor} ${filter}`, make));
   }
 
   async json(context: Context): Promise<Response> {

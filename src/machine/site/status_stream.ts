@@ -5,8 +5,10 @@ import type { RunRecord } from "../service/status.ts";
 
 /** Milliseconds between two lines. */
 const LINE_INTERVAL = 1000;
-/** Lines without news after which one is sent all the same: proxies cut off what is silent, and times on the page grow old. */
-const SILENT_LINES = 30;
+/** Milliseconds between two times that it is told whether the page has changed: a page of hundreds of rules is not to be sent each second. */
+const EVENT_INTERVAL = 2000;
+/** Turns without news after which it is told all the same: proxies cut off what is silent, and times on the page grow old. */
+const SILENT_TURNS = 15;
 /** Pages that are told at once. */
 const WATCHERS_AT_ONCE = 100;
 
@@ -58,7 +60,7 @@ export function streamChanges(service: MirrorService): ReadableStream<string> | 
       controller.enqueue("retry: 3000\n\n");
       timer = setInterval(() => {
         const isRunning = service.progress !== undefined;
-        const isNews = isRunning || wasRunning || ++silent >= SILENT_LINES;
+        const isNews = isRunning || wasRunning || ++silent >= SILENT_TURNS;
         wasRunning = isRunning;
         if (isNews) silent = 0;
         if (isNews) controller.enqueue("data: changed\n\n");
@@ -66,7 +68,7 @@ export function streamChanges(service: MirrorService): ReadableStream<string> | 
         if (!service.isStopped) return;
         end();
         controller.close();
-      }, LINE_INTERVAL);
+      }, EVENT_INTERVAL);
     },
     cancel: end,
   });

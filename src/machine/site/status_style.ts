@@ -35,9 +35,10 @@ article summary { display: grid; grid-template-columns: 1fr auto 12.5rem; gap: .
 article summary::before { content: none; } article summary::-webkit-details-marker { display: none; }
 article ul, article .facts, article .soft { margin-left: .6rem; } article > ul { font-size: .92rem; list-style: none; padding: 0; }
 .when { color: var(--soft); font-size: .9rem; text-align: right; white-space: nowrap; } th code { white-space: nowrap; }
-.beats { display: inline-flex; gap: 2px; min-height: 1rem; }
-.beats i { width: 5px; height: 1rem; border-radius: 1px; background: var(--faint); } .beats .beat-c { background: var(--good); }
-.beats .beat-f { background: var(--bad); } .beats .beat-p, .beats .beat-e { background: var(--wait); }
+.beats { display: inline-flex; min-height: 1rem; --w: 7px; }
+.beats i { width: calc(var(--n) * var(--w)); height: 1rem; --beat: var(--faint);
+  background: repeating-linear-gradient(90deg, var(--beat) 0 calc(var(--w) - 2px), transparent 0 var(--w)); }
+.beats .beat-c { --beat: var(--good); } .beats .beat-f { --beat: var(--bad); } .beats .beat-p, .beats .beat-e { --beat: var(--wait); }
 .title { display: flex; flex-wrap: wrap; gap: .3rem 1rem; align-items: center; } .title h2 { margin: 0; }
 .title form { margin-left: auto; align-items: center; }
 .chart { margin: 0; display: grid; grid-template-columns: auto 1fr; gap: 0 .5rem; color: var(--soft); font-size: .8rem; }
@@ -58,5 +59,5 @@ button.small { font-size: .85rem; padding: .15rem .6rem; margin: .3rem 0 0 .6rem
 footer { color: var(--soft); font-size: .85rem; } a { color: var(--live); }
 @media (max-width: 640px) { article summary { display: flex; flex-wrap: wrap; justify-content: space-between; }
   article summary code { width: 100%; }
-  .beats i { width: 4px; } .title form { margin-left: 0; width: 100%; } .times .middle { display: none; } }
+  .beats { --w: 6px; } .title form { margin-left: 0; width: 100%; } .times .middle { display: none; } }
 `;
