@@ -5,6 +5,7 @@ import {
   algorithmOf,
   DigestError,
   digestOf,
+  embeddedContent,
   isDigest,
   isIndexType,
   isManifestType,
@@ -77,4 +78,19 @@ Deno.test("DigestError says what was expected and what came", () => {
   const error = new DigestError("blob", EMPTY, "sha256:other");
   assertEquals(error.message, `Cannot trust blob: expected digest "${EMPTY}", got "sha256:other"`);
   assertEquals([error.name, error.expected, error.actual], ["DigestError", EMPTY, "sha256:other"]);
+});
+
+Deno.test("fault 59: embeddedContent() gives what a descriptor carries where it is what it says", async () => {
+  const bytes = new TextEncoder().encode("{}");
+  for (const algorithm of ["sha256", "sha512"]) {
+    const entry = { mediaType: "x", digest: await digestOf(bytes, algorithm), size: 2, data: btoa("{}") };
+    assertEquals(await embeddedContent(entry), bytes);
+    assertEquals(await embeddedContent({ ...entry, size: 3 }), undefined);
+    assertEquals(await embeddedContent({ ...entry, data: btoa("[]") }), undefined);
+    assertEquals(await embeddedContent({ ...entry, data: "{}" }), undefined);
+    const { data: _, ...without } = entry;
+    assertEquals(await embeddedContent(without), undefined);
+  }
+  const unknown = { mediaType: "x", digest: `blake9:${"1".repeat(64)}`, size: 2, data: btoa("{}") };
+  assertEquals(await embeddedContent(unknown), undefined);
 });

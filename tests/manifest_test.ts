@@ -15,13 +15,16 @@ import {
 import {
   childrenOf,
   type Content,
+  hasDigest,
   MANIFEST_SIZE_LIMIT,
   ManifestError,
   mayBeBlob,
   parseContent,
+  parseIndexEntries,
 } from "../src/oci/manifest.ts";
 import { buildImage, buildIndex, buildSchema1, encodeJson, foreignLayer, sha512Layer } from "./images.ts";
 import { digestBytes } from "./registry.ts";
+import { manifestDigest } from "./registry/manifest_facts.ts";
 
 const DIGEST = `sha256:${"1".repeat(64)}`;
 const OTHER = `sha256:${"2".repeat(64)}`;
@@ -371,4 +374,32 @@ Deno.test("fault 68: childrenOf() takes null fields for absent ones", async () =
   const entry = blob({ platform: null, annotations: null, urls: null, data: null, mediaType: null });
   const image = await parse({ manifests: null, config: null, layers: [entry] });
   assertEquals(childrenOf(image).blobs, [{ mediaType: "application/octet-stream", digest: DIGEST, size: 5 }]);
+});
+
+Deno.test("fault 57: hasDigest() hashes with the algorithm of the digest it is asked about", async () => {
+  const image = buildImage();
+  const content = await parseContent(image.bytes, image.mediaType);
+  assert(await hasDigest(content, image.digest));
+  for (const algorithm of ["sha384", "sha512"]) {
+    assert(await hasDigest(content, digestBytes(image.bytes, algorithm)));
+    assertEquals(await hasDigest(content, digestBytes(new Uint8Array(), algorithm)), false);
+  }
+  assertEquals(await hasDigest(content, OTHER), false);
+  assertEquals(await hasDigest(content, `md5-of-mine:${"1".repeat(32)}`), false);
+  assertEquals(await hasDigest(content, "nothing"), false);
+  const signed = buildSchema1();
+  const old = await parseContent(signed.bytes, signed.mediaType);
+  assert(await hasDigest(old, manifestDigest(signed.bytes, signed.mediaType, "sha512")));
+});
+
+Deno.test("parseIndexEntries() gives the entries of a list, each once, whatever they point at", () => {
+  const entries = [blob(), blob({ digest: OTHER, mediaType: MEDIA_TYPE_OCI_MANIFEST }), blob()];
+  const list = parseIndexEntries(encodeJson({ schemaVersion: 2, manifests: entries }), "it");
+  assertEquals(digests(list), [DIGEST, OTHER]);
+  assertEquals(parseIndexEntries(encodeJson({ schemaVersion: 2, manifests: null }), "it"), []);
+  for (
+    const fields of [{}, { manifests: {} }, { manifests: [{}] }, { manifests: [blob(), blob({ size: 6 })] }]
+  ) {
+    assertThrows(() => parseIndexEntries(encodeJson(fields), "it"), ManifestError);
+  }
 });

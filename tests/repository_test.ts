@@ -756,6 +756,13 @@ Deno.test("Repository.listReferrers() refuses what is no list, with the registry
     return Response.json({ schemaVersion: 2, manifests: [] }, { headers });
   });
   await assertRejects(() => repository.listReferrers(IMAGE.digest), RegistryError, "does not end");
+  assertEquals(page, 1000);
+  const round = answering(() => {
+    const headers = { link: `<?page=${page++ % 3}>; rel="next"` };
+    return Response.json({ schemaVersion: 2, manifests: [] }, { headers });
+  });
+  await assertRejects(() => round.repository.listReferrers(IMAGE.digest), RegistryError, "does not end");
+  assert(round.registry.count({ kind: "referrers" }) < 6);
 });
 
 Deno.test("Repository.deleteManifest() deletes tags and digests, and says whether there was anything", async () => {

@@ -84,8 +84,11 @@ export class RepositoryLists extends RepositoryUploads {
     const query = artifactType === undefined ? "" : `?artifactType=${encodeURIComponent(artifactType)}`;
     let path: string | undefined = `/v2/${this.name}/referrers/${digest}${query}`;
     const found = new Map<Digest, Descriptor>();
+    const seen = new Set<string>();
     for (let page = 0; path !== undefined; page++) {
-      if (page >= REFERRERS_PAGE_LIMIT) throw this.wrong(action, "its list does not end");
+      const isEndless = page >= REFERRERS_PAGE_LIMIT || seen.has(path);
+      if (isEndless) throw this.wrong(action, "its list does not end");
+      seen.add(path);
       const answer: WholeAnswer = await this.fetch({
         action,
         scopes: this.scopes(),
