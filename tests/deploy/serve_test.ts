@@ -126,6 +126,30 @@ Deno.test("ReportShelf keeps the last reports only, and leaves what is not its o
   await Deno.remove(directory, { recursive: true });
 });
 
+Deno.test("runServe() takes what curl sends, which names no length, and closes on a body without end", () =>
+  withServer(async (_registry, options, stop) => {
+    const told = Promise.withResolvers<string>();
+    const serving = runServe({ ...options, onListen: told.resolve });
+    const { port } = new URL(await told.promise);
+    const exchange = async (head: string[], body = "") => {
+      const connection = await Deno.connect({ hostname: "127.0.0.1", port: Number(port) });
+      const text = [...head, "host: x", "connection: close", "", body].join("\r\n");
+      await connection.write(new TextEncoder().encode(text));
+      return await new Response(connection.readable).text();
+    };
+    const run = await exchange(["POST /run HTTP/1.1", `authorization: Bearer ${TOKEN}`]);
+    assertStringIncludes(run, '"outcome":"done"');
+    const piece = `1000\r\n${"x".repeat(0x1000)}\r\n`;
+    const endless = await exchange(["POST /sign-in HTTP/1.1", "transfer-encoding: chunked"], piece + piece);
+    assertMatch(endless, /^HTTP\/1.1 413 /);
+    const signIn = ["POST /sign-in HTTP/1.1", "transfer-encoding: chunked"];
+    const form = `token=${TOKEN}`;
+    const signed = await exchange(signIn, `${form.length.toString(16)}\r\n${form}\r\n0\r\n\r\n`);
+    assertMatch(signed, /^HTTP\/1.1 303 /);
+    stop.abort();
+    await serving;
+  }));
+
 Deno.test("fault 37: a body of 300 MB is refused on the wire as soon as its length is known", () =>
   withServer(async (_registry, options, stop) => {
     const told = Promise.withResolvers<string>();

@@ -1,7 +1,6 @@
 /** What stands before the site: where a request may come from, how large it may be, and how often a token may be guessed. */
 
 import type { Context, MiddlewareHandler } from "hono";
-import { bodyLimit } from "hono/body-limit";
 import type { Clock } from "../../registry/clock.ts";
 
 /** Bytes that a form may have: a token, with room to spare. */
@@ -13,11 +12,34 @@ const HELD_AT_ONCE = 64;
 /** Milliseconds without a wrong token after which the next one counts as the first. */
 const FORGET_AFTER = 60_000;
 
-/** Refuses a body that is larger than any form of the page, before anything of it is understood. */
+/** Refuses a body that says it is larger than any form of the page. What does not say so is read by {@linkcode readForm} alone. */
 export function limitBody(): MiddlewareHandler {
-  const error = "Cannot read this: the body is too large";
-  const onError = (context: Context) => context.json({ error }, 413, { connection: "close" });
-  return bodyLimit({ maxSize: BODY_LIMIT, onError });
+  return async (context, next) => {
+    if (Number(context.req.header("content-length") ?? 0) > BODY_LIMIT) return tooLarge(context);
+    await next();
+  };
+}
+
+/** The answer to a body that is too large; its connection goes with it, for the rest of the body is for nobody. */
+export function tooLarge(context: Context): Response {
+  return context.json({ error: "Cannot read this: the body is too large" }, 413, { connection: "close" });
+}
+
+/**
+ * Reads a form, as far as one goes.
+ *
+ * @returns Its fields; nothing when it is too large, and then it has not been read to its end.
+ */
+export async function readForm({ req }: Context): Promise<URLSearchParams | undefined> {
+  // hono's body-limit makes a Request anew, which Node's adapter for it does not let it do.
+  const pieces: Uint8Array[] = [];
+  let size = 0;
+  for await (const piece of req.raw.body ?? []) {
+    size += piece.length;
+    if (size > BODY_LIMIT) return undefined;
+    pieces.push(piece);
+  }
+  return new URLSearchParams(await new Blob(pieces as BlobPart[]).text());
 }
 
 /**

@@ -11,7 +11,7 @@ import type { Schedule } from "../service/schedule.ts";
 import type { ReportShelf } from "../service/report_shelf.ts";
 import type { MirrorService } from "../service/service.ts";
 import { LIVE_SCRIPT } from "./live_script.ts";
-import { GuessBrake, isSecure, limitBody, requireSameOrigin } from "./site_guard.ts";
+import { GuessBrake, isSecure, limitBody, readForm, requireSameOrigin, tooLarge } from "./site_guard.ts";
 import { renderPage, renderSignIn } from "./status_page.ts";
 import { streamChanges, streamRun } from "./status_stream.ts";
 import { hideNames, type StatusView, viewStatus } from "./status_view.ts";
@@ -151,8 +151,9 @@ class StatusSite {
   }
 
   async signIn(context: Context): Promise<Response> {
-    const { token } = await context.req.parseBody();
-    if (typeof token !== "string" || !this.#token.matches(token)) {
+    const form = await readForm(context);
+    if (form === undefined) return tooLarge(context);
+    if (!this.#token.matches(form.get("token") ?? "")) {
       await this.#brake.hold();
       return context.html(await renderSignIn("That is not the token."), 401);
     }
