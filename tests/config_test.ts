@@ -1,17 +1,15 @@
 /** Tests of the config: what it means in JSONC and in YAML, and which place a problem is named by. */
 
 import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/assert";
+import { parseYaml } from "../src/machine/config/yaml_source.ts";
+import { type Config, ConfigError, connectionOf } from "../src/mirror/config/config.ts";
 import {
-  type Config,
-  ConfigError,
-  connectionOf,
   parseConfig,
   type ParseConfigOptions,
   parseJsonc,
   readConfig,
   readConfigParts,
-} from "../mod.ts";
-import { parseYaml } from "../src/machine/config/yaml_source.ts";
+} from "../src/mirror/config/config_text.ts";
 
 const ENVIRONMENT: Readonly<Record<string, string>> = { USER: "robot", EMPTY: "", NS: "team" };
 const environment = (name: string): string | undefined => ENVIRONMENT[name];

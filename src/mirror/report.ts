@@ -5,15 +5,9 @@ import type { RegistryEvent } from "../registry/request.ts";
 import { imageId } from "./plan/image_id.ts";
 import type { Plan, PlanFailure } from "./plan/plan.ts";
 
-/** Why a blob was not sent. */
-export type SkipReason = "exists" | "mounted" | "foreign";
-
-/** The phases of a run, in order; the retries may come several times or not at all. */
-export type Phase = "generate" | "copy" | "retry-generate" | "retry-copy";
-
 /** What happens during a run. A progress view, a log, a report and a status page are readers of one stream of these. */
 export type CopyEvent =
-  | { type: "phase-started"; phase: Phase }
+  | { type: "phase-started"; phase: "generate" | "copy" | "retry-generate" | "retry-copy" }
   | { type: "planned"; plan: Plan }
   | { type: "planning-ended" }
   | { type: "task-started"; task: string }
@@ -27,7 +21,7 @@ export type CopyEvent =
     digest: Digest;
     size: number;
     destination: string;
-    reason: SkipReason;
+    reason: "exists" | "mounted" | "foreign";
   }
   | { type: "manifest-pushed"; task: string; digest: Digest; destination: string }
   | { type: "destination-copied"; task: string; destination: string }
@@ -35,6 +29,9 @@ export type CopyEvent =
   | { type: "task-finished"; task: string; status: TaskStatus }
   | { type: "warning"; message: string }
   | RegistryEvent;
+
+/** The phases of a run, in order; the retries may come several times or not at all. */
+export type Phase = Extract<CopyEvent, { type: "phase-started" }>["phase"];
 
 /** What has become of an image. `skipped` is an image none of whose platforms is wanted; `pending` stands
  * only in the report of a run that was interrupted. */

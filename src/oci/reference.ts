@@ -112,8 +112,6 @@ function checkRepository(text: string, name: string): void {
  * @throws {InvalidReferenceError} when any part is malformed.
  * @example
  * ```ts
- * import { parseReference } from "@image-syncer/image-syncer";
- *
  * parseReference("nginx:1.27"); // { registry: "docker.io", repository: "library/nginx", tag: "1.27" }
  * ```
  */

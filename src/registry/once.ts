@@ -15,8 +15,9 @@ export interface OnceOptions {
  * @example
  * ```ts
  * const once = new Once<string, string>();
- * const read = (url: string) => once.do(url, async () => await (await fetch(url)).text());
- * await Promise.all([read("https://example.com/"), read("https://example.com/")]); // one request
+ * let reads = 0;
+ * const read = (name: string) => once.do(name, () => Promise.resolve(`${name} ${++reads}`));
+ * await Promise.all([read("a"), read("a"), read("b")]); // ["a 1", "a 1", "b 2"]
  * ```
  */
 export class Once<Key, Value> {

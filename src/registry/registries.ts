@@ -7,7 +7,22 @@ import { Repository } from "./repository.ts";
 import { DEFAULT_LIMITS, type Limits, type RegistriesOptions, type RequestContext } from "./request.ts";
 import { BufferPool } from "./stream/buffer_pool.ts";
 
-/** The registries of a run: connections, tokens, gates and what was learned are shared by everyone who uses them. */
+/**
+ * The registries of a run: connections, tokens, gates and what was learned are shared by everyone who uses them.
+ *
+ * @example Give up sooner, and say what is waited for
+ * ```ts
+ * import { Registries } from "@image-syncer/image-syncer";
+ *
+ * const registries = new Registries({
+ *   limits: { attempts: 3, stall: 10_000 },
+ *   onEvent: (event) => {
+ *     if (event.type === "waiting") console.log(`${event.registry}: ${event.reason}`);
+ *   },
+ * });
+ * console.log(registries.limits.attempts);
+ * ```
+ */
 export class Registries {
   /** The clock in use. */
   readonly clock: Clock;
@@ -36,7 +51,11 @@ export class Registries {
     };
   }
 
-  /** The one object of a registry. */
+  /**
+   * The one object of a registry.
+   *
+   * @internal
+   */
   get(host: string): Registry {
     let registry = this.#registries.get(host);
     if (registry === undefined) {
@@ -61,6 +80,7 @@ export class Registries {
    *
    * @param place Where it is; a `Reference` is one.
    * @param actions What tokens are asked for: `pull` for a source, `pull,push` for a destination.
+   * @internal
    */
   open(place: { registry: string; repository: string }, actions: "pull" | "pull,push"): Repository {
     const key = `${actions} ${place.registry}/${place.repository}`;

@@ -1,15 +1,9 @@
 /** Compatibility, items 32, 33 and 36 to 44: which registry a name means, and which credentials it gets. */
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
-import {
-  mirror,
-  parseConfig,
-  parseRuleSource,
-  Registries,
-  type RegistriesOptions,
-  type Report,
-} from "../../mod.ts";
+import { mirror, parseConfig, Registries, type RegistriesOptions, type Report } from "../../mod.ts";
 import { openConfigRegistries } from "../../src/machine/network/config_registries.ts";
+import { parseRuleSource } from "../../src/mirror/plan/rules.ts";
 import { FakeClock } from "../fake_clock.ts";
 import { buildImage, pushImage } from "../images.ts";
 import { DESTINATION, type MirrorSetup, rulesOf, setUpMirror, SOURCE } from "../mirror_setup.ts";

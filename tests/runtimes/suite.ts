@@ -1,6 +1,7 @@
 /** What runs inside each runtime: a mirror run as it is asked for, with fetch and WHATWG streams and nothing else. */
 
-import { type CreateHasher, mirror, Registries, type Rule, systemClock } from "../../mod.ts";
+import { type CreateHasher, mirror, Registries, type Rule } from "../../mod.ts";
+import { systemClock } from "../../src/registry/clock.ts";
 
 /** What a runtime is asked to copy; plain JSON, because it goes to another process. */
 export interface Job {

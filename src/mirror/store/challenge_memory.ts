@@ -4,7 +4,17 @@ import type { Challenge } from "../../registry/login/challenge.ts";
 import type { ChallengeMemory } from "../../registry/request.ts";
 import { challengeKey, type Store } from "./store.ts";
 
-/** Remembers in a store what registries ask for; a registry that asks for the same again is not written again. */
+/**
+ * Remembers in a store what registries ask for; a registry that asks for the same again is not written again.
+ *
+ * @example Save the first request to each registry in the next run
+ * ```ts
+ * import { challengeMemory, MemoryStore, Registries } from "@image-syncer/image-syncer";
+ *
+ * const registries = new Registries({ challenges: challengeMemory(new MemoryStore()) });
+ * console.log(registries.signal);
+ * ```
+ */
 export function challengeMemory(store: Store): ChallengeMemory {
   return {
     get: async (registry) => {
