@@ -153,6 +153,19 @@ Deno.test("Screen goes on when its reader has gone away, and waits for one that 
   assertEquals(text, "abc\n");
 });
 
+Deno.test("linesOf() says a failure once, whichever of its blobs an image fails at in a later pass", () => {
+  const lines = linesOf();
+  const fail = (digit: string, why = "401") =>
+    lines({
+      type: "destination-failed",
+      task: "a.test/b:v1",
+      destination: "c.test/d:v1",
+      error: `Cannot push blob "sha256:${digit.repeat(64)}" to "c.test/d": ${why}`,
+      isPermanent: false,
+    }).length;
+  assertEquals([fail("a"), fail("b"), fail("b", "503")], [2, 0, 2]);
+});
+
 Deno.test("fault 80: the summary does not say 0 failed while a rule has failed", () => {
   const report = startReport("2026-08-03T10:00:00.000Z");
   report.totals.rulesFailed = 1;

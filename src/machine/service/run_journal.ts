@@ -68,8 +68,9 @@ export class RunJournal {
     const [level, words] = OUTCOMES[outcome];
     const seconds = (Date.parse(finishedAt) - Date.parse(startedAt)) / 1000;
     const { copied, unchanged, failed, rulesFailed, pending } = totals;
-    const counts =
-      `${copied} copied, ${unchanged} unchanged, ${failed} failed, ${rulesFailed} rules failed, ${pending} left`;
+    const counts = `${copied} copied, ${unchanged} unchanged, ${failed} failed, ${rulesFailed} ${
+      rulesFailed === 1 ? "rule" : "rules"
+    } failed, ${pending} left`;
     const why = error === undefined ? counts : error;
     const fields: LogFields = {
       outcome,
