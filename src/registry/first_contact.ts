@@ -24,6 +24,7 @@ export class FirstContact {
   #connection: Connection;
   #login: Login;
   #once = new Once<"contact", void>();
+  #probes = new Once<"probe", boolean>();
   #isMade = false;
   /** Why the registry is not to be had, and since when that is so (milliseconds since 1970). */
   #verdict: { error: RegistryError; since: number } | undefined;
@@ -54,6 +55,20 @@ export class FirstContact {
       await this.#make();
     };
     await this.#once.do("contact", begin, signal ?? this.#connection.context.signal);
+  }
+
+  /** Whether the registry answers at all: asked, once for all who wonder, when one of its requests goes without an answer. */
+  isAnswering(): Promise<boolean> {
+    return this.#probes.do("probe", async () => {
+      try {
+        const response = await exchange(this.#connection, this.#rootRequest(), undefined);
+        await response.body?.cancel();
+        return true;
+      } catch (error) {
+        if (error instanceof RegistryError) return false;
+        throw error;
+      }
+    });
   }
 
   /** Nothing more is sent to the registry in this run: it has not answered for too long. */
@@ -129,15 +144,7 @@ export class FirstContact {
   /** Asks for the API's root, which answers with the challenge, if there is one (OCI distribution-spec 1.1, Determining Support). */
   async #ask(): Promise<void> {
     const connection = this.#connection;
-    const ping: RegistryRequest = {
-      action: `reach "${connection.host}"`,
-      repository: "",
-      method: "GET",
-      path: "/v2/",
-      expect: [200],
-      scopes: [],
-      time: connection.context.limits.connect,
-    };
+    const ping = this.#rootRequest();
     await this.#login.recall();
     const response = connection.hasOrigin ? await this.#ping(ping) : await this.#findOrigin(ping);
     if (response === undefined) return;
@@ -146,6 +153,18 @@ export class FirstContact {
     // Any answer is good enough here: some registries have no root, or one that is always out of order, and refuse nothing
     // but what is really asked for.
     await this.#login.learnFrom(response);
+  }
+
+  #rootRequest(): RegistryRequest {
+    return {
+      action: `reach "${this.#connection.host}"`,
+      repository: "",
+      method: "GET",
+      path: "/v2/",
+      expect: [200],
+      scopes: [],
+      time: this.#connection.context.limits.connect,
+    };
   }
 
   /** Asks, unless what the registry asked for in an earlier run may be believed. */

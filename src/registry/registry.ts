@@ -64,7 +64,8 @@ export class Registry {
         return await this.#attempt(request);
       } catch (error) {
         if (!(error instanceof RegistryError) || error.isPermanent) throw error;
-        this.#noteSilence(error, startedAt, attempt);
+        await this.#noteSilence(error, startedAt, attempt);
+        if (error.isPermanent) throw error;
         // A caller that counts for itself decides about another; so does who has made a body that cannot be sent twice.
         const isCounted = request.upload === undefined && request.attempts === undefined;
         if (attempt >= attempts) throw isCounted ? error.exhaust() : error;
@@ -120,11 +121,12 @@ export class Registry {
   }
 
   /**
-   * A registry that has answered nobody since a request was first sent, and let that wait for too long twice, is given up for
-   * the run: all others would wait just as long.
+   * A registry that has answered nobody since a request was first sent, let that wait for too long twice, and does not answer
+   * at its root either, is given up for the run: all others would wait just as long.
    */
-  #noteSilence(error: RegistryError, startedAt: number, attempt: number): void {
+  async #noteSilence(error: RegistryError, startedAt: number, attempt: number): Promise<void> {
     if (!(error.cause instanceof TimeLimitError) || attempt < 2 || this.#answeredAt >= startedAt) return;
+    if (await this.#contact.isAnswering()) return;
     this.#giveUp(error.method, error.url, error.cause);
     error.exhaust("never");
   }
