@@ -40,9 +40,8 @@ export async function readBytes(
     reader.cancel(error).catch(() => {});
     throw error;
   }
-  const [first] = pieces;
-  const bytes = pieces.length === 1 && first !== undefined ? first : join(pieces, length);
-  return await unpacked(response, bytes, limit);
+  // A piece of a few bytes lies in memory of 64 KiB, all of which would be kept with it.
+  return await unpacked(response, join(pieces, length), limit);
 }
 
 /** Static hosting and some proxies send stored gzip bodies whatever was asked for; some runtimes have unpacked them by then. */
