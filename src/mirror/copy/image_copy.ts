@@ -40,6 +40,8 @@ export class ImageCopier {
     const rewritten = new Map<Digest, Content>();
     const source: ImageSource = { task: task.id, repository, rewritten };
     const root = this.#readRoot(task, repository, rewritten);
+    // Each destination tells of it; where there is none, nobody does.
+    root.catch(() => {});
     const todo = task.destinations.filter(({ action }) => action === "copy");
     const isOver = this.#announce(repository, todo.map(({ reference }) => reference));
     const outcomes = await Promise.all(todo.map(({ reference }) => this.#bring(source, root, reference)))
