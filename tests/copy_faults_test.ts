@@ -574,5 +574,9 @@ Deno.test("mirror() reads a blob once for rules that bring it to several registr
     [`${SOURCE}/from/image:v3`]: "three.test/to/image",
   });
   assertEquals(report.totals.copied, 3);
-  assertEquals(blobBytesFrom(setup.source), blobBytesOf(LARGE));
+  // The config is so small that one rule may be through with it before another begins.
+  const gets = setup.source.requests.filter(({ method, bytesOut }) =>
+    method === "GET" && bytesOut === 8 * MIB
+  );
+  assertEquals(gets.length, 1);
 });
