@@ -86,6 +86,20 @@ Deno.test("fault 48: mirror() copies into a registry that knows no HEAD, and ask
   }
 });
 
+Deno.test("fault 48: mirror() copies a layer with urls that a source without HEAD has, and leaves one that it has not", async () => {
+  const content = buildLayer(3);
+  const urls = ["https://elsewhere.test/layer"];
+  const image = buildImage({ layers: [{ content, urls }] });
+  for (const headStatus of [400, 405]) {
+    for (const isThere of [true, false]) {
+      const setup = setUp({ source: { quirks: { headStatus } }, images: { v1: image } });
+      if (isThere) setup.source.state.addBlob("a/b", content);
+      assertEquals(failuresOf(await setup.run({ [`${FROM}:v1`]: TO })), "");
+      assertEquals(setup.destination.state.repository("a/b").blobs.has(content.digest), isThere);
+    }
+  }
+});
+
 Deno.test("fault 48: mirror() gives a source's own words where GET is refused like HEAD", async () => {
   const setup = setUp({
     source: {
