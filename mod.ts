@@ -29,6 +29,7 @@ export type { Descriptor, Digest, DigestOf, Platform } from "./src/oci/descripto
 // Registries, and what they need of the runtime.
 export type { Clock } from "./src/registry/clock.ts";
 export type { Fetch, FetchInit, SourceResponse } from "./src/registry/fetch.ts";
+export type { Reference } from "./src/oci/reference.ts";
 export type { CreateHasher, Hasher } from "./src/registry/hasher.ts";
 export type { Challenge } from "./src/registry/login/challenge.ts";
 export type { Credential, CredentialSource } from "./src/registry/login/credential.ts";
@@ -43,16 +44,11 @@ export type { NoticeEvent, NoticeTarget } from "./src/mirror/config/notice_targe
 export type { RuleDefaults } from "./src/mirror/plan/rules.ts";
 
 // Mirroring: what there is to do, doing it, and what has become of it.
-export type { CopyTask, Plan, PlanFailure, PlannedDestination, PlanSkip } from "./src/mirror/plan/plan.ts";
-export type {
-  ByteCounts,
-  CopyEvent,
-  Report,
-  ReportDestination,
-  ReportTask,
-  TaskStatus,
-} from "./src/mirror/report.ts";
-export { mirror, type MirrorOptions, planOnly } from "./src/mirror/run.ts";
+export type { CopyEvent, TaskStatus } from "./src/mirror/copy/copy_event.ts";
+export type { CopyTask, Plan, PlanFailure, PlannedDestination } from "./src/mirror/plan/plan.ts";
+export type { ByteCounts, Report, ReportDestination, ReportTask } from "./src/mirror/report.ts";
+export { mirror, planOnly, runPlan } from "./src/mirror/run.ts";
+export type { MirrorOptions } from "./src/mirror/run_context.ts";
 
 // The memory between runs.
 export { challengeMemory } from "./src/mirror/store/challenge_memory.ts";

@@ -3,7 +3,7 @@
 import { createHash } from "node:crypto";
 import { assert, assertEquals } from "@std/assert";
 import { ImageCopier } from "../src/mirror/copy/image_copy.ts";
-import { makePlan } from "../src/mirror/plan/plan.ts";
+import { makePlan } from "../src/mirror/plan/planner.ts";
 import { buildImage, buildLayer, buildSchema1, type Image, pushImage } from "./images.ts";
 import {
   assertHolds,

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { ImageCopier } from "../src/mirror/copy/image_copy.ts";
-import { makePlan } from "../src/mirror/plan/plan.ts";
+import { makePlan } from "../src/mirror/plan/planner.ts";
 import { tagKey } from "../src/mirror/store/store.ts";
 import {
   buildArtifact,

@@ -10,7 +10,7 @@ import {
   sayProgress,
   withFields,
 } from "../src/machine/terminal/log.ts";
-import type { CopyEvent } from "../src/mirror/report.ts";
+import type { CopyEvent } from "../src/mirror/copy/copy_event.ts";
 import { ProgressFold } from "../src/mirror/progress.ts";
 
 const FAILED: CopyEvent = {
@@ -30,6 +30,7 @@ const FAILED: CopyEvent = {
       },
     ],
     warnings: [],
+    empty: [],
   },
 };
 

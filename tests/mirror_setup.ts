@@ -3,10 +3,12 @@
 import { type Digest, digestOf } from "../src/oci/descriptor.ts";
 import type { Rule } from "../src/mirror/config/config.ts";
 import type { CopyContext } from "../src/mirror/copy/copy_context.ts";
-import type { PlanContext } from "../src/mirror/plan/plan.ts";
+import type { PlanContext } from "../src/mirror/plan/image_planner.ts";
 import { KnownBlobs } from "../src/mirror/copy/known_blobs.ts";
-import type { CopyEvent, Report } from "../src/mirror/report.ts";
-import { mirror, type MirrorOptions } from "../src/mirror/run.ts";
+import type { CopyEvent } from "../src/mirror/copy/copy_event.ts";
+import type { Report } from "../src/mirror/report.ts";
+import { mirror } from "../src/mirror/run.ts";
+import type { MirrorOptions } from "../src/mirror/run_context.ts";
 import { MemoryStore } from "../src/mirror/store/store.ts";
 import { TransferSlots } from "../src/registry/transfer_slots.ts";
 import type { RegistriesOptions } from "../src/registry/request.ts";
@@ -90,6 +92,8 @@ export class MirrorSetup {
     return await mirror(rules, {
       registries: this.registries(signal === undefined ? {} : { signal }),
       store: this.store,
+      // The clock of the tests passes at once, and with it everybody's patience.
+      patience: Infinity,
       onEvent: (event) => this.events.push(event),
       ...rest,
     });
@@ -106,6 +110,7 @@ export class MirrorSetup {
       emit: (event) => this.events.push(event),
       force: false,
       pass: 0,
+      patience: Infinity,
       isStopping: () => false,
       createHasher: undefined,
       digestOf,

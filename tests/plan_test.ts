@@ -1,7 +1,10 @@
 /** Tests of the plan: what there is to copy, what is left out, what could not be planned, and what is asked for it. */
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { makePlan, type Plan, type PlanContext, replan, retryPlan } from "../src/mirror/plan/plan.ts";
+import { addToPlan, type Plan, startPlan } from "../src/mirror/plan/plan.ts";
+import { makePlan, Planner } from "../src/mirror/plan/planner.ts";
+import { formatReference } from "../src/oci/reference.ts";
+import type { RunContext } from "../src/mirror/run_context.ts";
 import type { Rule } from "../src/mirror/config/config.ts";
 import { tagKey } from "../src/mirror/store/store.ts";
 import { buildImage, buildMultiPlatform, type Image, pushImage } from "./images.ts";
@@ -21,14 +24,16 @@ function withTags(tags: readonly string[], source: RegistryOptions = {}, image: 
 /** What a plan does, written `source > destination action`. */
 function stepsOf(plan: Plan): string[] {
   return plan.tasks.flatMap(({ source, destinations }) =>
-    destinations.map(({ reference, action }) => `${source} > ${reference} ${action}`)
+    destinations.map(({ reference, action }) =>
+      `${formatReference(source)} > ${formatReference(reference)} ${action}`
+    )
   );
 }
 
 async function planOf(
   setup: MirrorSetup,
   images: Record<string, string | string[]>,
-  options: Partial<PlanContext> = {},
+  options: Partial<RunContext> = {},
 ): Promise<Plan> {
   return await makePlan(rulesOf(images), setup.context(options));
 }
@@ -82,7 +87,7 @@ Deno.test("makePlan() lists all tags, page by page, and each once", async () => 
 Deno.test("makePlan() selects tags by a pattern and lists them once for all destinations", async () => {
   const setup = withTags(["v1", "v2", "latest"]);
   const plan = await planOf(setup, { [`${FROM}:/^v/`]: [TO, `${DESTINATION}/to/other`] });
-  assertEquals(plan.tasks.map(({ source }) => source), [`${FROM}:v1`, `${FROM}:v2`]);
+  assertEquals(plan.tasks.map(({ id }) => id), [`${FROM}:v1`, `${FROM}:v2`]);
   assertEquals(plan.tasks.map(({ destinations }) => destinations.length), [2, 2]);
   assertEquals(setup.source.count({ kind: "tags" }), 1);
 });
@@ -256,58 +261,69 @@ function ailing(kind: "tags" | "manifest"): { setup: MirrorSetup; heal: () => vo
   return { setup, heal: () => isIll = false };
 }
 
+/** Plans rules, heals the source, and looks again at what failed: both plans. */
+async function planTwice(
+  setup: MirrorSetup,
+  rules: readonly Rule[],
+  heal: () => void,
+): Promise<{ first: Plan; second: Plan }> {
+  const plans = [startPlan(0), startPlan(0)] as const;
+  let [plan] = plans;
+  const planner = new Planner(setup.context(), (piece) => addToPlan(plan, piece));
+  await planner.planRules(rules);
+  heal();
+  [, plan] = plans;
+  await planner.planAgain();
+  return { first: plans[0], second: plans[1] };
+}
+
 for (const kind of ["tags", "manifest"] as const) {
-  Deno.test(`retryPlan() looks again at what failed for want of ${kind}`, async () => {
+  Deno.test(`Planner.planAgain() looks again at what failed for want of ${kind}`, async () => {
     const { setup, heal } = ailing(kind);
     const rules = rulesOf({ [FROM]: TO, [`${SOURCE}/Bad`]: TO });
-    const plan = await makePlan(rules, setup.context());
-    assertEquals(plan.failed.map(({ isPermanent }) => isPermanent).sort(), [false, true]);
-    heal();
-    const next = await retryPlan(plan, rules, setup.context());
-    assertEquals(stepsOf(next), [`${FROM}:v1 > ${TO}:v1 copy`]);
-    assertEquals(next.failed.map(({ source }) => source), [`${SOURCE}/Bad`]);
+    const { first, second } = await planTwice(setup, rules, heal);
+    assertEquals(first.failed.map(({ isPermanent }) => isPermanent).sort(), [false, true]);
+    assertEquals(stepsOf(second), [`${FROM}:v1 > ${TO}:v1 copy`]);
+    assertEquals(second.failed, []);
   });
 }
 
-Deno.test("retryPlan() looks again at every rule of one source, and at no rule that did not fail", async () => {
+Deno.test("Planner.planAgain() looks again at every rule of one source, and lists it once", async () => {
   const { setup, heal } = ailing("tags");
   const rules = [TO, `${DESTINATION}/to/other`].map((to) => ({ source: FROM, destinations: [to] }));
-  const plan = await makePlan(rules, setup.context());
-  assertEquals(plan.failed.length, 2);
-  heal();
-  const all = await retryPlan(plan, rules, setup.context());
-  assertEquals(stepsOf(all), [`${FROM}:v1 > ${TO}:v1 copy`, `${FROM}:v1 > ${DESTINATION}/to/other:v1 copy`]);
-  const second = await retryPlan({ ...plan, failed: plan.failed.slice(1) }, rules, setup.context());
-  assertEquals(stepsOf(second), [`${FROM}:v1 > ${DESTINATION}/to/other:v1 copy`]);
+  const { first, second } = await planTwice(setup, rules, () => {
+    heal();
+    setup.source.requests.length = 0;
+  });
+  assertEquals(first.failed.length, 2);
+  assertEquals(second.tasks.map(({ destinations }) => destinations.length), [2]);
+  assertEquals(setup.source.count({ kind: "tags" }), 1);
 });
 
-Deno.test("retryPlan() refuses a source for a destination that another rule already has", async () => {
+Deno.test("Planner.planAgain() refuses a source for a destination that another rule already has", async () => {
   const { setup, heal } = ailing("tags");
   pushImage(setup.source, "from/other", "v1", IMAGE);
   const rules = rulesOf({ [FROM]: TO, [`${SOURCE}/from/other:v1`]: TO });
-  const plan = await makePlan(rules, setup.context());
-  assertEquals(stepsOf(plan), [`${SOURCE}/from/other:v1 > ${TO}:v1 copy`]);
-  heal();
-  const next = await retryPlan(plan, rules, setup.context());
-  assertEquals(next.tasks, []);
-  assertEquals(next.failed.map(({ isPermanent }) => isPermanent), [true]);
+  const { first, second } = await planTwice(setup, rules, heal);
+  assertEquals(stepsOf(first), [`${SOURCE}/from/other:v1 > ${TO}:v1 copy`]);
+  assertEquals(second.tasks, []);
+  assertEquals(second.failed.map(({ isPermanent }) => isPermanent), [true]);
 });
 
-Deno.test("retryPlan() keeps the platforms that were wanted", async () => {
+Deno.test("Planner.planAgain() keeps the platforms that were wanted", async () => {
   const { setup, heal } = ailing("manifest");
   pushImage(setup.source, "from/image", "v1", buildMultiPlatform(["amd64", "arm64"]));
   const rules: Rule[] = [{ source: `${FROM}:v1`, destinations: [TO], platforms: ["linux/arm64"] }];
-  const plan = await makePlan(rules, setup.context());
-  heal();
-  const next = await retryPlan(plan, rules, setup.context());
-  assertEquals(next.tasks[0]?.platforms, ["linux/arm64"]);
+  const { second } = await planTwice(setup, rules, heal);
+  assertEquals(second.tasks[0]?.platforms, ["linux/arm64"]);
 });
 
-Deno.test("replan() looks at images again and says nothing of the rules", async () => {
+Deno.test("Planner.planImages() looks at images again and says nothing of the rules", async () => {
   const setup = withTags(["v1", "v2"]);
   const plan = await planOf(setup, { [FROM]: TO });
   pushImage(setup.destination, "to/image", "v1", IMAGE);
-  const next = await replan(plan.tasks, setup.context());
-  assertEquals(next.replaces, "images");
-  assertEquals(next.tasks.map(({ destinations }) => destinations[0]?.action), ["unchanged", "copy"]);
+  const next = startPlan(0);
+  await new Planner(setup.context(), (piece) => addToPlan(next, piece)).planImages(plan.tasks);
+  assertEquals(stepsOf(next).sort(), [`${FROM}:v1 > ${TO}:v1 unchanged`, `${FROM}:v2 > ${TO}:v2 copy`]);
+  assertEquals(next.failed, []);
 });

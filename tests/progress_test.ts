@@ -3,7 +3,8 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Plan } from "../src/mirror/plan/plan.ts";
 import { formatProgress, type ImageChange, ProgressFold } from "../src/mirror/progress.ts";
-import { type CopyEvent, ReportBuilder } from "../src/mirror/report.ts";
+import type { CopyEvent } from "../src/mirror/copy/copy_event.ts";
+import { ReportBuilder } from "../src/mirror/report.ts";
 
 const DIGEST = `sha256:${"a".repeat(64)}` as const;
 const ROOT = { mediaType: "application/vnd.oci.image.manifest.v1+json", digest: DIGEST, size: 10 } as const;
@@ -13,13 +14,13 @@ const START = "2026-08-03T10:00:00.000Z";
 function planOf(images: Record<string, "copy" | "unchanged">, more: Partial<Plan> = {}): CopyEvent {
   const tasks = Object.entries(images).map(([tag, action]) => ({
     id: `a.test/app:${tag}`,
-    source: `a.test/app:${tag}`,
+    source: { registry: "a.test", repository: "app", tag },
     root: ROOT,
-    destinations: [{ reference: `b.test/app:${tag}`, action }],
+    destinations: [{ reference: { registry: "b.test", repository: "app", tag }, action }],
   }));
   return {
     type: "planned",
-    plan: { createdAt: START, tasks, skipped: [], failed: [], warnings: [], ...more },
+    plan: { createdAt: START, tasks, skipped: [], failed: [], warnings: [], empty: [], ...more },
   };
 }
 

@@ -1,15 +1,10 @@
 /** Tests of the report: what has become of everything, folded from events. */
 
 import { assertEquals } from "@std/assert";
+import type { Reference } from "../src/oci/reference.ts";
 import type { CopyTask, Plan } from "../src/mirror/plan/plan.ts";
-import {
-  type CopyEvent,
-  formatBytes,
-  formatSummary,
-  type Report,
-  ReportBuilder,
-  startReport,
-} from "../src/mirror/report.ts";
+import type { CopyEvent } from "../src/mirror/copy/copy_event.ts";
+import { formatBytes, formatSummary, type Report, ReportBuilder, startReport } from "../src/mirror/report.ts";
 
 const START = "2026-01-02T03:04:05.000Z";
 const END = "2026-01-02T03:05:05.000Z";
@@ -18,17 +13,21 @@ const DIGEST = `sha256:${"a".repeat(64)}`;
 function planOf(some: Partial<Plan>): CopyEvent {
   return {
     type: "planned",
-    plan: { createdAt: START, tasks: [], skipped: [], failed: [], warnings: [], ...some },
+    plan: { createdAt: START, tasks: [], skipped: [], failed: [], warnings: [], empty: [], ...some },
   };
+}
+
+function to(repository: string): Reference {
+  return { registry: "t.test", repository };
 }
 
 function taskOf(id: string, ...destinations: readonly string[]): CopyTask {
   const root = { mediaType: "application/vnd.oci.image.manifest.v1+json", digest: DIGEST, size: 5 };
   return {
     id,
-    source: id,
+    source: { registry: "s.test", repository: id },
     root,
-    destinations: destinations.map((reference) => ({ reference, action: "copy" })),
+    destinations: destinations.map((name) => ({ reference: to(name), action: "copy" })),
   };
 }
 
@@ -39,11 +38,12 @@ function fold(events: readonly CopyEvent[], isInterrupted = false): Report {
 }
 
 function copied(task: string, destination: string): CopyEvent {
-  return { type: "destination-copied", task, destination };
+  return { type: "destination-copied", task, destination: `t.test/${destination}` };
 }
 
 function failed(task: string, destination: string, isPermanent = false): CopyEvent {
-  return { type: "destination-failed", task, destination, error: `no ${destination}`, isPermanent };
+  const error = `no ${destination}`;
+  return { type: "destination-failed", task, destination: `t.test/${destination}`, error, isPermanent };
 }
 
 Deno.test("startReport() has nothing in it", () => {
@@ -54,7 +54,7 @@ Deno.test("startReport() has nothing in it", () => {
 
 Deno.test("ReportBuilder.finish() counts images, a source at one destination each", () => {
   const task = taskOf("s", "copied", "failed", "unchanged", "pending");
-  task.destinations[2] = { reference: "unchanged", action: "unchanged" };
+  task.destinations[2] = { reference: to("unchanged"), action: "unchanged" };
   const report = fold([planOf({ tasks: [task] }), copied("s", "copied"), failed("s", "failed")]);
   assertEquals(report.totals, { copied: 1, unchanged: 1, skipped: 0, failed: 1, pending: 1, rulesFailed: 0 });
   assertEquals(report.tasks[0]?.destinations.map(({ status }) => status), [
@@ -84,40 +84,57 @@ Deno.test("ReportBuilder.finish() says that a run was interrupted, and only then
 Deno.test("ReportBuilder.add() forgets a failure when a later attempt succeeds", () => {
   const report = fold([planOf({ tasks: [taskOf("s", "a")] }), failed("s", "a"), copied("s", "a")]);
   assertEquals(report.totals.failed, 0);
-  assertEquals(report.tasks[0]?.destinations, [{ reference: "a", status: "copied" }]);
+  assertEquals(report.tasks[0]?.destinations, [{ reference: "t.test/a", status: "copied" }]);
   assertEquals(report.tasks[0]?.error, undefined);
 });
 
 Deno.test("ReportBuilder.add() counts what could not be planned until a later plan has it", () => {
-  const failure = { kind: "image", source: "s", destination: "a", error: "no", isPermanent: false } as const;
-  const first = planOf({ failed: [failure, { kind: "rule", source: "r", error: "bad", isPermanent: true }] });
+  const failure = {
+    kind: "image",
+    source: "s.test/s",
+    destination: "t.test/a",
+    error: "no",
+    isPermanent: false,
+  } as const;
+  const first = planOf({
+    failed: [failure, { kind: "rule", source: "r", error: "bad", isPermanent: false }],
+  });
   assertEquals(fold([first]).totals, { ...startReport(START).totals, failed: 1, rulesFailed: 1 });
   assertEquals(fold([first]).rules, [{ source: "r", error: "bad" }]);
-  const second = planOf({ tasks: [taskOf("s", "a")] });
-  assertEquals(fold([first, second, copied("s", "a")]).totals, { ...startReport(START).totals, copied: 1 });
+  const again: CopyEvent = { type: "phase-started", phase: "retry-generate" };
+  const second = planOf({ tasks: [{ ...taskOf("s", "a"), id: "s.test/s" }] });
+  const report = fold([first, again, second, copied("s.test/s", "a")]);
+  assertEquals(report.totals, { ...startReport(START).totals, copied: 1 });
 });
 
 Deno.test("ReportBuilder.add() counts an image of chosen platforms once, whatever became of it first", () => {
   const platforms = ["linux/arm64"];
   const failure = {
     kind: "image",
-    source: "s",
-    destination: "a",
+    source: "s.test/s",
+    destination: "t.test/a",
     platforms,
     error: "no",
     isPermanent: false,
   } as const;
-  const task = { ...taskOf("s (linux/arm64)", "a"), source: "s", platforms };
+  const task = { ...taskOf("s", "a"), id: "s.test/s (linux/arm64)", platforms };
   const report = fold([planOf({ failed: [failure] }), planOf({ tasks: [task] }), copied(task.id, "a")]);
   assertEquals(report.totals, { ...startReport(START).totals, copied: 1 });
   assertEquals(report.tasks.length, 1);
 });
 
-Deno.test("ReportBuilder.add() keeps what is known of the rules when a plan is about images alone", () => {
+Deno.test("ReportBuilder.add() forgets of a rule that is looked at again what was wrong with it", () => {
   const rule = { kind: "rule", source: "r", destination: "d", error: "bad", isPermanent: true } as const;
-  const report = fold([planOf({ failed: [rule] }), planOf({ replaces: "images" })]);
+  const again = { ...rule, source: "q", isPermanent: false };
+  const events = [planOf({ failed: [rule, again] }), planOf({})];
+  assertEquals(fold(events).rules.map(({ source }) => source), ["r", "q"]);
+  const report = fold([...events, { type: "phase-started", phase: "retry-generate" }, planOf({})]);
   assertEquals(report.rules, [{ source: "r", destination: "d", error: "bad" }]);
-  assertEquals(fold([planOf({ failed: [rule] }), planOf({})]).rules, []);
+});
+
+Deno.test("ReportBuilder.add() names rules that select nothing", () => {
+  const report = fold([planOf({ empty: [{ rule: 0, source: "r:/x/" }] })]);
+  assertEquals(report.emptyRules, [{ source: "r:/x/" }]);
 });
 
 Deno.test("ReportBuilder.add() tells why an image is skipped", () => {
@@ -151,7 +168,9 @@ Deno.test("ReportBuilder.retryable() names what failed and may succeed", () => {
   for (const event of [failed("s", "a"), failed("s", "b", true), copied("s", "c"), copied("t", "d")]) {
     builder.add(event);
   }
-  assertEquals(builder.retryable(), new Map([["s", ["a"]]]));
+  assertEquals(builder.retryable("s"), new Set(["t.test/a"]));
+  assertEquals(builder.retryable("t"), new Set());
+  assertEquals(["s", "t", "x"].map((id) => builder.isSettled(id)), [false, true, true]);
 });
 
 Deno.test("ReportBuilder.hasPending() is whether an image was not reached", () => {

@@ -3,7 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import { challengeMemory } from "../src/mirror/store/challenge_memory.ts";
 import type { Report } from "../src/mirror/report.ts";
-import type { MirrorOptions } from "../src/mirror/run.ts";
+import type { MirrorOptions } from "../src/mirror/run_context.ts";
 import { DEFAULT_PLATFORM } from "./images/image.ts";
 import { buildImage, buildIndex, buildLayer, type Image, pushImage } from "./images.ts";
 import {

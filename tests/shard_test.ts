@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertThrows } from "@std/assert";
 import type { Rule } from "../src/mirror/config/config.ts";
+import { formatReference, parseReference } from "../src/oci/reference.ts";
 import type { Plan } from "../src/mirror/plan/plan.ts";
 import {
   isInShard,
@@ -70,18 +71,21 @@ Deno.test("shardRules() leaves each shard its destinations, and what is malforme
 Deno.test("shardPlan() divides a plan as shardRules() divides its rules", () => {
   const tasks = ["a", "b", "c"].map((name) => ({
     id: name,
-    source: `docker.io/library/${name}:v1`,
+    source: parseReference(`${name}:v1`),
     root: { mediaType: "", digest: "", size: 0 },
-    destinations: ["x", "y"].map((to) => ({ reference: `r.io/${to}/${name}:v1`, action: "copy" as const })),
+    destinations: ["x", "y"].map((to) => ({
+      reference: parseReference(`r.io/${to}/${name}:v1`),
+      action: "copy" as const,
+    })),
   }));
-  const plan: Plan = { createdAt: "", tasks, skipped: [], failed: [], warnings: [] };
+  const plan: Plan = { createdAt: "", tasks, skipped: [], failed: [], warnings: [], empty: [] };
   const parts = shardsOf(4).map((shard) => shardPlan(plan, shard));
   const references = parts.flatMap((part) => part.tasks).flatMap((task) => task.destinations);
   assertEquals(references.length, 6);
-  assertEquals(new Set(references.map(({ reference }) => reference)).size, 6);
+  assertEquals(new Set(references.map(({ reference }) => formatReference(reference))).size, 6);
   for (const [at, part] of parts.entries()) {
     for (const { reference } of part.tasks.flatMap((task) => task.destinations)) {
-      assert(isInShard({ index: at + 1, count: 4 }, reference.replace(":v1", "")));
+      assert(isInShard({ index: at + 1, count: 4 }, formatReference({ ...reference, tag: "v2" })));
     }
   }
 });

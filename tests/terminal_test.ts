@@ -5,7 +5,9 @@ import { paintFor } from "../src/machine/terminal/colour.ts";
 import { LiveView } from "../src/machine/terminal/live_view.ts";
 import { linesOf, summaryLines } from "../src/machine/terminal/printer.ts";
 import { Screen, type ScreenOptions } from "../src/machine/terminal/screen.ts";
-import { type CopyEvent, startReport } from "../src/mirror/report.ts";
+import { parseReference } from "../src/oci/reference.ts";
+import type { CopyEvent } from "../src/mirror/copy/copy_event.ts";
+import { startReport } from "../src/mirror/report.ts";
 
 const DIGEST = `sha256:${"a".repeat(64)}` as const;
 const ROOT = { mediaType: "application/vnd.oci.image.manifest.v1+json", digest: DIGEST, size: 10 } as const;
@@ -18,11 +20,11 @@ function viewAtWork(): LiveView {
   const view = new LiveView({ now: () => time });
   const tasks = [NAME, "a.test/b:v1"].map((source) => ({
     id: source,
-    source,
+    source: parseReference(source),
     root: ROOT,
-    destinations: [{ reference: `d.test/${source}`, action: "copy" as const }],
+    destinations: [{ reference: parseReference(`d.test/${source}`), action: "copy" as const }],
   }));
-  const plan = { createdAt: "", tasks, skipped: [], failed: [], warnings: [] };
+  const plan = { createdAt: "", tasks, skipped: [], failed: [], warnings: [], empty: [] };
   const blob = { task: NAME, digest: DIGEST };
   const add = (...events: CopyEvent[]) => events.forEach((event) => view.add(event));
   add({ type: "planned", plan }, { type: "planning-ended" }, { type: "task-started", task: NAME });

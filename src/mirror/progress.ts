@@ -1,8 +1,9 @@
 /** Step 8 of the walk, the progress: one fold of a run's events, which live view, page, log and report have their numbers from. */
 
-import { imageId } from "./plan/image_id.ts";
-import type { Plan, PlanFailure } from "./plan/plan.ts";
-import { type ByteCounts, type CopyEvent, formatBytes, type Report, type TaskStatus } from "./report.ts";
+import { formatReference } from "../oci/reference.ts";
+import type { CopyEvent, Phase, TaskStatus } from "./copy/copy_event.ts";
+import { imageId, type Plan, type PlanFailure } from "./plan/plan.ts";
+import { type ByteCounts, formatBytes, type Report } from "./report.ts";
 
 /** How far a run is; plain JSON. An image is one source at one destination, as in the report. */
 export interface Progress {
@@ -75,8 +76,8 @@ export class ProgressFold {
   #now: () => number;
   #onImage: ((change: ImageChange) => void) | undefined;
   #isPlanned = false;
-  /** Whether the next plan is another try of the rules that failed, and so says anew which do. */
-  #isLookingAgain = false;
+  /** Rules that failed and are looked at again: they say anew what is wrong with them. */
+  #rulesToRetry = 0;
   #totals: Report["totals"] = { copied: 0, unchanged: 0, skipped: 0, failed: 0, pending: 0, rulesFailed: 0 };
   #bytes: ByteCounts = { copied: 0, mounted: 0, skipped: 0 };
   #read = 0;
@@ -125,7 +126,7 @@ export class ProgressFold {
   /** Takes in one event. */
   add(event: CopyEvent): void {
     if (event.type === "planned") this.#addPlan(event.plan);
-    else if (event.type === "phase-started") this.#isLookingAgain = event.phase === "retry-generate";
+    else if (event.type === "phase-started") this.#startPhase(event.phase);
     else if (event.type === "planning-ended") this.#isPlanned = true;
     else if (event.type === "task-started") this.#begin(event.task);
     else if (event.type === "task-finished") this.#begun.delete(event.task);
@@ -150,26 +151,32 @@ export class ProgressFold {
     }
   }
 
-  #addPlan({ tasks, skipped, failed, replaces }: Plan): void {
+  #addPlan({ tasks, skipped, failed }: Plan): void {
     for (const { id, source, destinations } of tasks) {
       for (const { reference, action } of destinations) {
-        this.#set(id, { source, destination: reference }, action === "unchanged" ? "unchanged" : "pending");
+        const where = { source: formatReference(source), destination: formatReference(reference) };
+        this.#set(id, where, action === "unchanged" ? "unchanged" : "pending");
       }
     }
     for (const { source, destination, platforms } of skipped) {
       this.#set(imageId(source, platforms), { source, destination }, "skipped");
     }
-    if (this.#isLookingAgain && replaces !== "images") {
-      this.#totals.rulesFailed = 0;
-      this.#isLookingAgain = false;
-    }
     for (const failure of failed) this.#addFailure(failure);
   }
 
-  #addFailure({ kind, source, destination, platforms, error }: PlanFailure): void {
+  #addFailure({ kind, source, destination, platforms, error, isPermanent }: PlanFailure): void {
     if (kind === "image" && destination !== undefined) {
       this.#set(imageId(source, platforms), { source, destination }, "failed", error);
-    } else this.#totals.rulesFailed++;
+      return;
+    }
+    this.#totals.rulesFailed++;
+    if (!isPermanent) this.#rulesToRetry++;
+  }
+
+  #startPhase(phase: Phase): void {
+    if (phase !== "retry-generate") return;
+    this.#totals.rulesFailed -= this.#rulesToRetry;
+    this.#rulesToRetry = 0;
   }
 
   #begin(task: string): void {

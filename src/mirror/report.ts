@@ -1,41 +1,9 @@
 /** Step 8 of the walk, the report: what happens while a plan runs, and what has become of it, as plain JSON. */
 
 import type { Digest } from "../oci/descriptor.ts";
-import type { RegistryEvent } from "../registry/request.ts";
-import { imageId } from "./plan/image_id.ts";
-import type { Plan, PlanFailure } from "./plan/plan.ts";
-
-/** What happens during a run. A progress view, a log, a report and a status page are readers of one stream of these. */
-export type CopyEvent =
-  | { type: "phase-started"; phase: "generate" | "copy" | "retry-generate" | "retry-copy" }
-  | { type: "planned"; plan: Plan }
-  | { type: "planning-ended" }
-  | { type: "task-started"; task: string }
-  | { type: "blob-started"; task: string; digest: Digest; size: number; destinations: string[] }
-  | { type: "blob-progress"; task: string; digest: Digest; bytes: number }
-  | { type: "blob-ended"; task: string; digest: Digest }
-  | { type: "blob-copied"; task: string; digest: Digest; size: number; destination: string }
-  | {
-    type: "blob-skipped";
-    task: string;
-    digest: Digest;
-    size: number;
-    destination: string;
-    reason: "exists" | "mounted" | "foreign";
-  }
-  | { type: "manifest-pushed"; task: string; digest: Digest; destination: string }
-  | { type: "destination-copied"; task: string; destination: string }
-  | { type: "destination-failed"; task: string; destination: string; error: string; isPermanent: boolean }
-  | { type: "task-finished"; task: string; status: TaskStatus }
-  | { type: "warning"; message: string }
-  | RegistryEvent;
-
-/** The phases of a run, in order; the retries may come several times or not at all. */
-export type Phase = Extract<CopyEvent, { type: "phase-started" }>["phase"];
-
-/** What has become of an image. `skipped` is an image none of whose platforms is wanted; `pending` stands
- * only in the report of a run that was interrupted. */
-export type TaskStatus = "copied" | "unchanged" | "skipped" | "failed" | "pending";
+import type { CopyEvent, Phase, TaskStatus } from "./copy/copy_event.ts";
+import { formatReference, splitReference } from "../oci/reference.ts";
+import { imageId, type Plan, type PlanFailure } from "./plan/plan.ts";
 
 /** Numbers of bytes: sent, found by mounting, found at the destination. */
 export interface ByteCounts {
@@ -95,6 +63,10 @@ export interface Report {
   tasks: ReportTask[];
   /** Rules that could not be turned into images. */
   rules: { source: string; destination?: string; error: string }[];
+  /** Rules that select nothing of their sources. */
+  emptyRules: { source: string }[];
+  /** Source repository that the next run begins with, where this one ended before it was through. */
+  next?: string;
 }
 
 /** An empty report. */
@@ -105,6 +77,7 @@ export function startReport(startedAt: string): Report {
     totals: { copied: 0, unchanged: 0, skipped: 0, failed: 0, pending: 0, rulesFailed: 0 },
     tasks: [],
     rules: [],
+    emptyRules: [],
   };
 }
 
@@ -113,6 +86,7 @@ export class ReportBuilder {
   /** The report so far; totals and statuses are right after {@linkcode finish}. */
   readonly report: Report;
   #tasks = new Map<string, ReportTask>();
+  #lookedAtAgain = new Set<Report["rules"][number]>();
 
   /** Starts an empty report. */
   constructor(startedAt: string) {
@@ -122,6 +96,7 @@ export class ReportBuilder {
   /** Takes in one event. */
   add(event: CopyEvent): void {
     if (event.type === "planned") this.#addPlan(event.plan);
+    else if (event.type === "phase-started") this.#startPhase(event.phase);
     else if (event.type === "blob-copied") this.#count(event.task, "copied", event.size);
     else if (event.type === "blob-skipped") this.#addSkip(event);
     else if (event.type === "destination-copied") {
@@ -132,16 +107,30 @@ export class ReportBuilder {
     }
   }
 
-  /** Destinations that failed and may succeed if tried again, by task. */
-  retryable(): Map<string, string[]> {
-    const found = new Map<string, string[]>();
-    for (const task of this.report.tasks) {
-      const references = task.destinations
-        .filter((one) => one.status === "failed" && one.isPermanent !== true)
-        .map((one) => one.reference);
-      if (references.length > 0) found.set(task.id, references);
-    }
-    return found;
+  /** Destinations of a task that failed and may succeed if tried again, as references are written. */
+  retryable(id: string): Set<string> {
+    const { destinations = [] } = this.#tasks.get(id) ?? {};
+    const failed = destinations.filter((one) => one.status === "failed" && one.isPermanent !== true);
+    return new Set(failed.map(({ reference }) => reference));
+  }
+
+  /** Whether a task is through: nothing of it is pending, or may succeed if tried again. */
+  isSettled(id: string): boolean {
+    const { destinations = [] } = this.#tasks.get(id) ?? {};
+    return destinations.every(({ status, isPermanent }) =>
+      status === "failed" ? isPermanent : status !== "pending"
+    );
+  }
+
+  /** Source repositories (`registry/repository`) of images that have not been reached. */
+  pendingRepositories(): Set<string> {
+    const pending = this.report.tasks.filter(({ destinations }) =>
+      destinations.some(({ status }) => status === "pending")
+    );
+    return new Set(pending.map(({ source }) => {
+      const { registry, repository } = splitReference(source);
+      return `${registry}/${repository}`;
+    }));
   }
 
   /** Whether any image has not been reached. */
@@ -163,11 +152,13 @@ export class ReportBuilder {
   }
 
   #addPlan(plan: Plan): void {
-    for (const { id, source, root, destinations } of plan.tasks) {
-      const task = this.#task(id, source);
+    for (const { id, source, platforms, root, destinations } of plan.tasks) {
+      // The name of a whole image is its source: one text in memory, of which there may be very many.
+      const task = this.#task(id, platforms === undefined ? id : formatReference(source));
       task.digest = root.digest;
       for (const { reference, action } of destinations) {
-        this.#set(task, { reference, status: action === "unchanged" ? "unchanged" : "pending" });
+        const status = action === "unchanged" ? "unchanged" : "pending";
+        this.#set(task, { reference: formatReference(reference), status });
       }
     }
     for (const { source, destination, platforms, reason } of plan.skipped) {
@@ -175,7 +166,7 @@ export class ReportBuilder {
       task.reason = reason;
       this.#set(task, { reference: destination, status: "skipped" });
     }
-    if (plan.replaces !== "images") this.report.rules = [];
+    for (const { source } of plan.empty) this.report.emptyRules.push({ source });
     for (const failure of plan.failed) this.#addFailure(failure);
   }
 
@@ -184,8 +175,17 @@ export class ReportBuilder {
       const task = this.#task(imageId(source, platforms), source);
       this.#set(task, { reference: destination, status: "failed", error, isPermanent });
     } else {
-      this.report.rules.push(destination === undefined ? { source, error } : { source, destination, error });
+      const failure = destination === undefined ? { source, error } : { source, destination, error };
+      this.report.rules.push(failure);
+      if (!isPermanent) this.#lookedAtAgain.add(failure);
     }
+  }
+
+  /** Rules that are looked at again say anew what is wrong with them. */
+  #startPhase(phase: Phase): void {
+    if (phase !== "retry-generate") return;
+    this.report.rules = this.report.rules.filter((failure) => !this.#lookedAtAgain.has(failure));
+    this.#lookedAtAgain.clear();
   }
 
   #addSkip({ task, size, reason }: Extract<CopyEvent, { type: "blob-skipped" }>): void {

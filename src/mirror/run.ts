@@ -1,57 +1,26 @@
 /** Step 7 of the walk, the run: generate, copy, retry, as users of image-syncer know it. */
 
-import { pooledMap } from "@std/async/pool";
-import { type DigestOf, digestOf } from "../oci/descriptor.ts";
-import type { Clock } from "../registry/clock.ts";
-import { TransferSlots } from "../registry/transfer_slots.ts";
-import type { CreateHasher } from "../registry/hasher.ts";
-import type { Registries } from "../registry/registries.ts";
+import { formatReference } from "../oci/reference.ts";
 import type { Rule } from "./config/config.ts";
-import type { CopyContext } from "./copy/copy_context.ts";
+import type { CopyEvent, Phase } from "./copy/copy_event.ts";
 import { ImageCopier } from "./copy/image_copy.ts";
-import { KnownBlobs } from "./copy/known_blobs.ts";
+import { Lanes } from "./lanes.ts";
 import { messageOf } from "./plan/failure.ts";
-import { type CopyTask, makePlan, type Plan, type PlanContext, replan, retryPlan } from "./plan/plan.ts";
-import { type CopyEvent, type Report, ReportBuilder } from "./report.ts";
-import { MemoryStore, type Store } from "./store/store.ts";
-
-/** Options of {@linkcode mirror}. */
-export interface MirrorOptions {
-  /** The registries of the run: shared connections, tokens and limits. */
-  registries: Registries;
-  /** The memory between runs; none unless told. */
-  store?: Store;
-  /** Blobs under way at once, in all; 5 unless told. */
-  concurrency?: number;
-  /** Passes over what failed, after everything was tried once; 2 unless told. */
-  retries?: number;
-  /** Whether to copy what the destination has already. */
-  force?: boolean;
-  /** Whether to believe the store that a tag it remembers is still at its destination, which saves a request each. */
-  trustRecords?: boolean;
-  /** Hashes every blob as it passes; without it blobs above 1 MiB are checked by their destinations alone. */
-  createHasher?: CreateHasher;
-  /** Finds the digest of a small blob; WebCrypto unless told, which takes 50 µs of CPU however small it is. */
-  digestOf?: DigestOf;
-  /** Platforms wanted of rules that name none, for example `linux/arm64`; all of them unless told. */
-  platforms?: readonly string[];
-  /** Milliseconds since 1970 from which on nothing new is begun; what is under way then ends, the rest stays `pending`. */
-  stopAt?: number;
-  /**
-   * Asked before an image is copied, where several workers share the work. It resolves to what gives the image back, or to
-   * `undefined` when somebody else has it; the run then comes back to it at its end.
-   */
-  claim?: (task: CopyTask) => Promise<(() => Promise<void>) | undefined>;
-  /** Leaves out part of a plan, where several workers share the work without knowing of each other. */
-  select?: (plan: Plan) => Plan;
-  /** Called with everything that happens. */
-  onEvent?: (event: CopyEvent) => void;
-}
+import type { CopyTask, Plan, PlannedDestination } from "./plan/plan.ts";
+import { makePlan, Planner } from "./plan/planner.ts";
+import { type Report, ReportBuilder } from "./report.ts";
+import { createContext, DEFAULT_CONCURRENCY, type MirrorOptions, type RunContext } from "./run_context.ts";
+import { cursorKey } from "./store/store.ts";
 
 /** Milliseconds before the first pass over what has failed; twice as many before each further one. */
 const PASS_PAUSE = 1000;
 /** Milliseconds between two looks at an image that another worker has. */
 const CLAIM_INTERVAL = 1000;
+
+/** How often a run that has copied nothing may exceed the time it was given. */
+const OVERTIME = 10;
+/** Images that wait for a lane before no more are looked at for it. */
+const IMAGES_AHEAD = 1000;
 
 /** Images worked on at once for each blob under way: enough that manifests and checks of some overlap with blobs of others. */
 const IMAGES_PER_TRANSFER = 4;
@@ -79,6 +48,15 @@ export async function mirror(rules: readonly Rule[], options: MirrorOptions): Pr
 }
 
 /**
+ * Runs a plan that was made before, by {@linkcode planOnly}: copies what it says, and tries again what failed.
+ *
+ * @returns What has become of every image; failures are in it, not thrown.
+ */
+export async function runPlan(plan: Plan, options: MirrorOptions): Promise<Report> {
+  return await new Run([], options).runPlan(plan);
+}
+
+/**
  * Makes the plan that {@linkcode mirror} would run, and stops there.
  *
  * @throws The registries' signal's reason when it is aborted.
@@ -90,95 +68,124 @@ export async function planOnly(rules: readonly Rule[], options: MirrorOptions): 
 class Run {
   #rules: readonly Rule[];
   #options: MirrorOptions;
+  #startedAt: number;
   #builder: ReportBuilder;
-  #context: CopyContext & PlanContext;
+  #context: RunContext;
+  #planner: Planner;
   #copier: ImageCopier;
-  #clock: Clock;
+  /** Images are copied beside each other, those between the same two registries a few at a time. */
+  #lanes: Lanes<PlannedDestination>;
+  #copying = new Set<Promise<void>>();
+  /** Images that are being copied, or have failed. */
   #tasks = new Map<string, CopyTask>();
   /** Images that somebody else has claimed. */
   #elsewhere: CopyTask[] = [];
+  #hints: Promise<void> | undefined;
+  /** The phase that begins with the next image that is copied. */
+  #nextPhase: Phase | undefined = "copy";
+  #hasCopied = false;
+  /** When the first bytes were read, in milliseconds since 1970. */
+  #readAt = Infinity;
 
   constructor(rules: readonly Rule[], options: MirrorOptions) {
-    const { registries } = options;
+    const { registries: { clock }, concurrency = DEFAULT_CONCURRENCY } = options;
     this.#rules = rules;
     this.#options = options;
-    this.#clock = registries.clock;
+    this.#startedAt = clock.now();
     this.#builder = new ReportBuilder(this.#time());
-    this.#context = {
-      registries,
-      known: new KnownBlobs(),
-      slots: new TransferSlots(options.concurrency ?? 5),
-      store: options.store ?? new MemoryStore(),
-      now: () => registries.clock.now(),
-      force: options.force ?? false,
-      pass: 0,
-      trustRecords: options.trustRecords ?? false,
-      createHasher: options.createHasher,
-      digestOf: options.digestOf ?? digestOf,
-      platforms: options.platforms ?? [],
-      isStopping: () => registries.clock.now() >= (options.stopAt ?? Infinity),
+    this.#context = createContext(options, {
+      isStopping: () => this.#isStopping(),
       emit: (event) => this.#emit(event),
-      signal: registries.signal,
-    };
+    });
+    this.#planner = new Planner(this.#context, (piece) => this.#take(piece));
     this.#copier = new ImageCopier(this.#context);
+    const width = Math.max(IMAGES_AT_LEAST, IMAGES_PER_TRANSFER * concurrency);
+    this.#lanes = new Lanes({ width, depth: IMAGES_AHEAD, patience: this.#context.patience, clock });
   }
 
   async plan(): Promise<Plan> {
     return this.#select(await makePlan(this.#rules, this.#context));
   }
 
-  async mirror(): Promise<Report> {
-    const { signal } = this.#context;
+  mirror(): Promise<Report> {
+    return this.#run(async () => {
+      this.#emit({ type: "phase-started", phase: "generate" });
+      const first = await this.#context.store.get(cursorKey());
+      await this.#planner.planRules(this.#rules, typeof first === "string" ? first : undefined);
+      this.#emit({ type: "planning-ended" });
+    });
+  }
+
+  runPlan(plan: Plan): Promise<Report> {
+    return this.#run(async () => {
+      await this.#take(plan);
+      this.#emit({ type: "planning-ended" });
+    });
+  }
+
+  async #run(find: () => Promise<void>): Promise<Report> {
+    const { signal, store } = this.#context;
     try {
-      await this.#mirror();
+      await find();
+      this.#beginPhase();
+      await this.#allCopied();
+      await this.#retry();
+      await this.#revisit();
     } catch (error) {
+      await Promise.allSettled(this.#copying);
       // Anything but an abort is a mistake of this program, and hiding it would call a mirror complete that is not.
       if (!signal?.aborted) throw error;
     }
-    await this.#context.store.flush();
-    const hasStopped = this.#builder.hasPending() && this.#context.isStopping();
-    return this.#builder.finish(this.#time(), signal?.aborted === true || hasStopped);
+    const next = await this.#keepPlace();
+    await store.flush();
+    const hasStopped = next !== undefined || this.#builder.hasPending() && this.#isStopping();
+    const report = this.#builder.finish(this.#time(), signal?.aborted === true || hasStopped);
+    return next === undefined ? report : { ...report, next };
   }
 
-  async #mirror(): Promise<void> {
-    this.#emit({ type: "phase-started", phase: "generate" });
-    let plan = await this.plan();
-    this.#take(plan);
-    this.#emit({ type: "planning-ended" });
-    this.#emit({ type: "phase-started", phase: "copy" });
-    await this.#copy(plan.tasks);
+  /** Whether the run's time is up; a run that has found nothing to copy by then is given more, until it has copied one image. */
+  #isStopping(): boolean {
+    const { stopAt = Infinity } = this.#options;
+    const mayGoOn = !this.#hasCopied && this.#readAt >= stopAt;
+    const limit = mayGoOn ? this.#startedAt + OVERTIME * (stopAt - this.#startedAt) : stopAt;
+    return this.#context.now() >= limit;
+  }
+
+  /** Remembers where the next run begins: with the first repository of this run's order that is not through. */
+  async #keepPlace(): Promise<string | undefined> {
+    const { store, signal } = this.#context;
+    const pending = this.#builder.pendingRepositories();
+    const { order } = this.#planner;
+    const next = order.find((name) => !this.#planner.isPlanned(name) || pending.has(name));
+    const isEarly = signal?.aborted === true || this.#isStopping();
+    if (isEarly && next !== undefined) await store.set(cursorKey(), next);
+    else if (order.length > 0 && await store.get(cursorKey()) !== undefined) {
+      await store.delete(cursorKey());
+    }
+    return isEarly ? next : undefined;
+  }
+
+  /** What failed is tried again, after everything was tried once. */
+  async #retry(): Promise<void> {
     for (let pass = 0; pass < (this.#options.retries ?? 2); pass++) {
-      if (this.#context.isStopping()) return;
-      plan = await this.#retry(plan, pass);
+      const failed = this.#failedTasks();
+      if (this.#isStopping() || !this.#planner.hasFailed && failed.length === 0) return;
+      await this.#pause(pass);
+      this.#nextPhase = "retry-copy";
+      if (this.#planner.hasFailed) {
+        this.#emit({ type: "phase-started", phase: "retry-generate" });
+        await this.#planner.planAgain();
+      }
+      for (const task of failed) await this.#copy(task);
+      await this.#allCopied();
     }
-    await this.#revisit();
-  }
-
-  async #retry(plan: Plan, pass: number): Promise<Plan> {
-    let next = plan;
-    const fresh: CopyTask[] = [];
-    if (!plan.failed.some((failure) => !failure.isPermanent) && this.#failedTasks().length === 0) return plan;
-    await this.#pause(pass);
-    if (plan.failed.some((failure) => !failure.isPermanent)) {
-      this.#emit({ type: "phase-started", phase: "retry-generate" });
-      const tasks = [...this.#tasks.values()];
-      next = this.#select(await retryPlan({ ...plan, tasks }, this.#rules, this.#context));
-      this.#take(next);
-      fresh.push(...next.tasks);
-    }
-    const again = [...fresh, ...this.#failedTasks()];
-    if (again.length > 0) {
-      this.#emit({ type: "phase-started", phase: "retry-copy" });
-      await this.#copy(again);
-    }
-    return next;
   }
 
   /** What was refused for a moment is let in after it; what could not be had, or reached, is asked for again. */
   async #pause(pass: number): Promise<void> {
     this.#context.pass = pass + 1;
-    await this.#clock.delay(PASS_PAUSE * 2 ** pass, this.#context.signal);
-    this.#options.registries.reconsider();
+    await this.#context.registries.clock.delay(PASS_PAUSE * 2 ** pass, this.#context.signal);
+    this.#context.registries.reconsider();
     this.#context.known.forgetUnreadable();
   }
 
@@ -187,42 +194,58 @@ class Run {
   }
 
   #failedTasks(): CopyTask[] {
-    const tasks: CopyTask[] = [];
-    for (const [id, references] of this.#builder.retryable()) {
-      const task = this.#tasks.get(id);
-      if (task === undefined) continue;
-      const destinations = task.destinations.filter(({ reference }) => references.includes(reference));
-      if (destinations.length > 0) tasks.push({ ...task, destinations });
-    }
-    return tasks;
+    return [...this.#tasks.values()].flatMap((task) => {
+      const failed = this.#builder.retryable(task.id);
+      const destinations = task.destinations.filter(({ reference }) =>
+        failed.has(formatReference(reference))
+      );
+      return destinations.length === 0 ? [] : [{ ...task, destinations }];
+    });
   }
 
-  #take(plan: Plan): void {
+  /** Takes in a piece of the plan: what it says is to be copied is copied beside the planning of the rest. */
+  async #take(piece: Plan): Promise<void> {
+    const plan = this.#select(piece);
     this.#emit({ type: "planned", plan });
     for (const message of plan.warnings) this.#emit({ type: "warning", message });
     for (const task of plan.tasks) {
-      const known = this.#tasks.get(task.id);
-      const names = new Set(task.destinations.map(({ reference }) => reference));
-      const others = known?.destinations.filter(({ reference }) => !names.has(reference)) ?? [];
-      const destinations = [...others, ...task.destinations];
-      this.#tasks.set(task.id, { ...task, destinations });
+      const destinations = task.destinations.filter(({ action }) => action === "copy");
+      if (destinations.length > 0) await this.#copy({ ...task, destinations });
     }
   }
 
-  async #copy(tasks: readonly CopyTask[]): Promise<void> {
-    const todo = tasks.filter(({ destinations }) => destinations.some(({ action }) => action === "copy"));
-    if (todo.length === 0) return;
-    await this.#loadHints();
-    const concurrency = this.#options.concurrency ?? 5;
-    const atOnce = Math.max(IMAGES_AT_LEAST, IMAGES_PER_TRANSFER * concurrency);
-    // The loop has no body to throw from: pooledMap would leave the rest unhandled.
-    for await (const _ of pooledMap(atOnce, todo, (task) => this.#copyOne(task)));
+  /** Begins to copy an image; waits only while very many wait before it. */
+  async #copy(task: CopyTask): Promise<void> {
+    const lanes = new Map<string, PlannedDestination[]>();
+    for (const destination of task.destinations) {
+      const lane = `${task.source.registry} > ${destination.reference.registry}`;
+      lanes.set(lane, [...lanes.get(lane) ?? [], destination]);
+    }
+    await this.#lanes.room([...lanes.keys()]);
+    this.#beginPhase();
+    const known = this.#tasks.get(task.id)?.destinations.filter((one) => !task.destinations.includes(one)) ??
+      [];
+    this.#tasks.set(task.id, { ...task, destinations: [...known, ...task.destinations] });
+    const copying = this.#lanes.run(lanes, (destinations) => this.#copyOne({ ...task, destinations }));
+    const ended = copying.finally(() => this.#copying.delete(ended));
+    this.#copying.add(ended);
+  }
+
+  #beginPhase(): void {
+    if (this.#nextPhase !== undefined) this.#emit({ type: "phase-started", phase: this.#nextPhase });
+    this.#nextPhase = undefined;
+  }
+
+  async #allCopied(): Promise<void> {
+    while (this.#copying.size > 0) await Promise.all(this.#copying);
     this.#context.signal?.throwIfAborted();
   }
 
   async #copyOne(task: CopyTask): Promise<void> {
-    const { signal, isStopping } = this.#context;
-    if (signal?.aborted || isStopping()) return;
+    const { signal } = this.#context;
+    this.#hints ??= this.#loadHints();
+    await this.#hints;
+    if (signal?.aborted || this.#isStopping()) return;
     const giveBack = await this.#options.claim?.(task);
     if (this.#options.claim !== undefined && giveBack === undefined) {
       this.#elsewhere.push(task);
@@ -235,25 +258,28 @@ class Run {
     } finally {
       await giveBack?.();
     }
+    if (this.#builder.isSettled(task.id)) this.#tasks.delete(task.id);
   }
 
   /** A mistake of this program in one image is that image's failure; the others go on. */
   #fail(task: CopyTask, error: unknown): void {
     const failure = { error: messageOf(error), isPermanent: true };
-    for (const { reference } of task.destinations.filter(({ action }) => action === "copy")) {
-      this.#emit({ type: "destination-failed", task: task.id, destination: reference, ...failure });
+    for (const { reference } of task.destinations) {
+      const destination = formatReference(reference);
+      this.#emit({ type: "destination-failed", task: task.id, destination, ...failure });
     }
   }
 
   /** Looks at what others have claimed until they are through with it, and does what they have left undone. */
   async #revisit(): Promise<void> {
-    while (this.#elsewhere.length > 0 && !this.#context.isStopping()) {
+    while (this.#elsewhere.length > 0 && !this.#isStopping()) {
       const tasks = this.#elsewhere;
       this.#elsewhere = [];
-      await this.#clock.delay(CLAIM_INTERVAL, this.#context.signal);
-      const plan = await replan(tasks, this.#context);
-      this.#take(plan);
-      await this.#copy(plan.tasks);
+      await this.#context.registries.clock.delay(CLAIM_INTERVAL, this.#context.signal);
+      // The others have put blobs where this worker may mount them from.
+      this.#hints = undefined;
+      await this.#planner.planImages(tasks);
+      await this.#allCopied();
     }
   }
 
@@ -269,11 +295,13 @@ class Run {
   }
 
   #emit(event: CopyEvent): void {
+    if (event.type === "destination-copied") this.#hasCopied = true;
+    if (event.type === "blob-progress") this.#readAt = Math.min(this.#readAt, this.#context.now());
     this.#builder.add(event);
     this.#options.onEvent?.(event);
   }
 
   #time(): string {
-    return new Date(this.#clock.now()).toISOString();
+    return new Date(this.#options.registries.clock.now()).toISOString();
   }
 }

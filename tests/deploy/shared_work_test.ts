@@ -10,10 +10,10 @@ import { type Store, tagKey } from "../../src/mirror/store/store.ts";
 const DIGEST = `sha256:${"a".repeat(64)}`;
 const TASK: CopyTask = {
   id: "one.test/app:v1",
-  source: "one.test/app:v1",
+  source: { registry: "one.test", repository: "app", tag: "v1" },
   root: { mediaType: "", digest: DIGEST, size: 1 },
-  destinations: [{ reference: "two.test/app:v1", action: "copy" }, {
-    reference: "two.test/b:v1",
+  destinations: [{ reference: { registry: "two.test", repository: "app", tag: "v1" }, action: "copy" }, {
+    reference: { registry: "two.test", repository: "b", tag: "v1" },
     action: "unchanged",
   }],
 };
@@ -36,7 +36,7 @@ async function withClaim(test: (parts: Parts) => Promise<void>): Promise<void> {
 
 /** Notes that a worker has copied the task. */
 async function noteCopied(store: Store, digest = DIGEST, copiedAt = Date.now()): Promise<void> {
-  await store.set(tagKey("two.test", "app", "v1"), { digest, source: TASK.source, copiedAt });
+  await store.set(tagKey("two.test", "app", "v1"), { digest, source: TASK.id, copiedAt });
 }
 
 async function leasesLeft(kv: Deno.Kv): Promise<number> {

@@ -3,8 +3,10 @@
 import { type Config, ConfigError } from "../../mirror/config/config.ts";
 import { challengeMemory } from "../../mirror/store/challenge_memory.ts";
 import { messageOf } from "../../mirror/plan/failure.ts";
-import type { CopyEvent, Report } from "../../mirror/report.ts";
-import { mirror, type MirrorOptions, planOnly } from "../../mirror/run.ts";
+import type { CopyEvent } from "../../mirror/copy/copy_event.ts";
+import type { Report } from "../../mirror/report.ts";
+import { mirror, planOnly } from "../../mirror/run.ts";
+import type { MirrorOptions } from "../../mirror/run_context.ts";
 import { parseShard, ShardError, shardPlan, shardRules } from "../../mirror/plan/shard.ts";
 import type { Store } from "../../mirror/store/store.ts";
 import { Registries } from "../../registry/registries.ts";

@@ -1,7 +1,8 @@
 /** What the log says of a scheduled run: one line when it begins and ends, one a failure, and nothing an operator may miss. */
 
 import type { Rule } from "../../mirror/config/config.ts";
-import { type CopyEvent, formatBytes, type Report } from "../../mirror/report.ts";
+import type { CopyEvent } from "../../mirror/copy/copy_event.ts";
+import { formatBytes, type Report } from "../../mirror/report.ts";
 import { type Level, type Log, logEvent, type LogFields, withFields } from "../terminal/log.ts";
 import { RuleIndex } from "./rule_status.ts";
 import type { Outcome, RunRecord, RunRequest } from "./status.ts";

@@ -2,7 +2,8 @@
 
 import type { Rule } from "../../mirror/config/config.ts";
 import { type ImageChange, type Progress, ProgressFold } from "../../mirror/progress.ts";
-import { type CopyEvent, type Report, startReport, type TaskStatus } from "../../mirror/report.ts";
+import type { CopyEvent, TaskStatus } from "../../mirror/copy/copy_event.ts";
+import { type Report, startReport } from "../../mirror/report.ts";
 import { emptyRule, RuleIndex, updateRules } from "./rule_status.ts";
 import type { Outcome, RuleRecord, RunRecord, StatusMemory, Sums, Trigger } from "./status.ts";
 import type { Traffic } from "./traffic.ts";

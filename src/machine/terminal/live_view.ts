@@ -7,7 +7,8 @@ import {
   type Progress,
   ProgressFold,
 } from "../../mirror/progress.ts";
-import { type CopyEvent, formatBytes } from "../../mirror/report.ts";
+import type { CopyEvent } from "../../mirror/copy/copy_event.ts";
+import { formatBytes } from "../../mirror/report.ts";
 import { type Paint, plain } from "./colour.ts";
 
 /** How much room there is. */

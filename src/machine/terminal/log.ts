@@ -3,7 +3,7 @@
 import { closeSync, openSync, writeSync } from "node:fs";
 import { messageOf } from "../../mirror/plan/failure.ts";
 import { formatProgress, type Progress } from "../../mirror/progress.ts";
-import type { CopyEvent } from "../../mirror/report.ts";
+import type { CopyEvent } from "../../mirror/copy/copy_event.ts";
 import { printableLine } from "./printable.ts";
 
 /** How much a line matters. */

@@ -1,7 +1,9 @@
 /** What a run prints on standard output: the phases, a line for each image that is through, and the totals. */
 
+import { formatReference } from "../../oci/reference.ts";
 import type { Plan } from "../../mirror/plan/plan.ts";
-import { type CopyEvent, formatBytes, formatSummary, type Phase, type Report } from "../../mirror/report.ts";
+import type { CopyEvent, Phase } from "../../mirror/copy/copy_event.ts";
+import { formatBytes, formatSummary, type Report } from "../../mirror/report.ts";
 
 /** The lines of image-syncer v1.0.3 that scripts look for. */
 const PHASES: Record<Phase, string> = {
@@ -84,10 +86,11 @@ export function summaryLines(report: Report): string[] {
 
 /** What a dry run prints. */
 export function dryRunLines(plan: Plan): string[] {
-  const lines = plan.tasks.flatMap((task) =>
-    task.destinations.map(({ reference, action }) =>
-      `  ${action === "copy" ? "would copy" : "unchanged "}  ${task.source} -> ${reference}`
-    )
+  const lines = plan.tasks.flatMap(({ source, destinations }) =>
+    destinations.map(({ reference, action }) => {
+      const names = `${formatReference(source)} -> ${formatReference(reference)}`;
+      return `  ${action === "copy" ? "would copy" : "unchanged "}  ${names}`;
+    })
   );
   const failures = plan.failed.flatMap(({ source, destination, error }) =>
     failureLines(source, destination, error)

@@ -2,9 +2,8 @@
 
 import { messageOf } from "../../mirror/plan/failure.ts";
 import type { CopyTask } from "../../mirror/plan/plan.ts";
-import type { MirrorOptions } from "../../mirror/run.ts";
+import type { MirrorOptions } from "../../mirror/run_context.ts";
 import { type Store, tagKey } from "../../mirror/store/store.ts";
-import { parseReference } from "../../oci/reference.ts";
 import type { Lease, Leases } from "./lease.ts";
 
 /** Options of {@linkcode shareWork}. */
@@ -65,7 +64,7 @@ export function shareWork(leases: Leases, options: ShareWorkOptions): NonNullabl
 async function hasCopied(store: Store, task: CopyTask, since: number): Promise<boolean> {
   for (const { reference, action } of task.destinations) {
     if (action === "unchanged") continue;
-    const { registry, repository, tag } = parseReference(reference);
+    const { registry, repository, tag } = reference;
     const fact = tag === undefined ? undefined : await store.get(tagKey(registry, repository, tag));
     if (typeof fact !== "object" || fact === null || Array.isArray(fact)) return false;
     if (fact.digest !== task.root.digest || Number(fact.copiedAt) < since) return false;

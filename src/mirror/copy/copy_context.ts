@@ -5,7 +5,7 @@ import type { TransferSlots } from "../../registry/transfer_slots.ts";
 import type { CreateHasher } from "../../registry/hasher.ts";
 import type { Registries } from "../../registry/registries.ts";
 import type { Repository } from "../../registry/repository.ts";
-import type { CopyEvent } from "../report.ts";
+import type { CopyEvent } from "../copy/copy_event.ts";
 import type { Store } from "../store/store.ts";
 import type { KnownBlobs } from "./known_blobs.ts";
 

@@ -2,7 +2,7 @@
 
 import { type Digest, DigestError } from "../../oci/descriptor.ts";
 import type { Content } from "../../oci/manifest.ts";
-import { parseReference } from "../../oci/reference.ts";
+import { formatReference, type Reference } from "../../oci/reference.ts";
 import { Once } from "../../registry/once.ts";
 import type { Repository } from "../../registry/repository.ts";
 import { isPermanent, messageOf } from "../plan/failure.ts";
@@ -36,7 +36,7 @@ export class ImageCopier {
   async copyImage(task: CopyTask): Promise<void> {
     const { registries, emit } = this.#context;
     emit({ type: "task-started", task: task.id });
-    const repository = registries.open(parseReference(task.source), "pull");
+    const repository = registries.open(task.source, "pull");
     const rewritten = new Map<Digest, Content>();
     const source: ImageSource = { task: task.id, repository, rewritten };
     const root = this.#readRoot(task, repository, rewritten);
@@ -53,30 +53,31 @@ export class ImageCopier {
   }
 
   /** While the image is under way its registries keep their part of the places. */
-  #announce({ registry }: Repository, references: readonly string[]): () => void {
+  #announce({ registry }: Repository, references: readonly Reference[]): () => void {
     const { registries, slots } = this.#context;
-    const destinations = references.map((one) => registries.get(parseReference(one).registry).gate);
+    const destinations = references.map((one) => registries.get(one.registry).gate);
     return slots.announce({ source: registry.gate, destinations });
   }
 
   async #bring(
     source: ImageSource,
     root: Promise<Content>,
-    reference: string,
+    reference: Reference,
   ): Promise<"copied" | "failed" | "pending"> {
     const { emit, signal } = this.#context;
     const task = source.task;
+    const destination = formatReference(reference);
     try {
-      const walk = new DestinationWalk(this.#services, source, parseReference(reference));
+      const walk = new DestinationWalk(this.#services, source, reference);
       await walk.bring(await root);
-      emit({ type: "destination-copied", task, destination: reference });
+      emit({ type: "destination-copied", task, destination });
       return "copied";
     } catch (error) {
       if (signal?.aborted || error instanceof StoppedError) return "pending";
       emit({
         type: "destination-failed",
         task,
-        destination: reference,
+        destination,
         error: messageOf(error),
         isPermanent: isPermanent(error, this.#context.pass),
       });
@@ -91,12 +92,12 @@ export class ImageCopier {
     rewritten: Map<Digest, Content>,
   ): Promise<Content> {
     const { signal } = this.#context;
-    const { tag } = parseReference(task.source);
+    const { tag } = task.source;
     const content = await source.getManifest(task.original ?? task.root.digest, { tag, signal });
     if (task.original === undefined) return content;
     const left = await filterPlatforms(content, task.platforms ?? [], { source, rewritten, signal });
     if (left?.descriptor.digest === task.root.digest) return left;
     const actual = left?.descriptor.digest ?? "nothing";
-    throw new DigestError(`what is left of "${task.source}"`, task.root.digest, actual);
+    throw new DigestError(`what is left of "${formatReference(task.source)}"`, task.root.digest, actual);
   }
 }

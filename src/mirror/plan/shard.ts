@@ -1,6 +1,6 @@
 /** Step 5 of the walk, the plan: the part of the work that one of several machines does, without asking the others. */
 
-import { splitReference } from "../../oci/reference.ts";
+import { formatReference, splitReference } from "../../oci/reference.ts";
 import type { Rule } from "../config/config.ts";
 import type { Plan } from "./plan.ts";
 
@@ -55,7 +55,7 @@ export function shardPlan(plan: Plan, shard: Shard): Plan {
   const tasks = plan.tasks
     .map((task) => ({
       ...task,
-      destinations: task.destinations.filter(({ reference }) => isInShard(shard, reference)),
+      destinations: task.destinations.filter(({ reference }) => isInShard(shard, formatReference(reference))),
     }))
     .filter(({ destinations }) => destinations.length > 0);
   const skipped = plan.skipped.filter(({ destination }) => isInShard(shard, destination));

@@ -258,6 +258,11 @@ export function tagKey(registry: string, repository: string, tag: string): Store
   return ["tag", registry, repository, tag];
 }
 
+/** Where the source repository is kept (`registry/repository`, a text) that the next run begins with. */
+export function cursorKey(): StoreKey {
+  return ["run", "cursor"];
+}
+
 /**
  * Key of "this registry asks for a login like this"; the value is `{ scheme, realm, service }`: `basic` or `bearer`,
  * the URL of the token service and the name it wants to be told (distribution-spec, token authentication).

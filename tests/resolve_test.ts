@@ -1,7 +1,7 @@
 /** Tests of looking at what a source stands for and what a destination has. */
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { rememberedDigest, resolveDestination, resolveRoot } from "../src/mirror/plan/look.ts";
+import { rememberedDigest, resolveDestination, resolveRoot } from "../src/mirror/plan/resolve.ts";
 import { filteredKey, tagKey } from "../src/mirror/store/store.ts";
 import type { Reference } from "../src/oci/reference.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";

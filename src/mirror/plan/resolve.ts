@@ -8,15 +8,15 @@ import type { Registries } from "../../registry/registries.ts";
 import { filterPlatforms } from "./platform_filter.ts";
 import { filteredKey, type Store, type StoreValue, tagKey } from "../store/store.ts";
 
-/** What looking needs. */
-export interface LookContext {
+/** What finding that out needs. */
+export interface ResolveContext {
   /** The registries of the run. */
   registries: Registries;
   /** The memory between runs. */
   store: Store;
   /** Milliseconds since 1970. */
   now: () => number;
-  /** Ends the looking. */
+  /** Ends it. */
   signal?: AbortSignal | undefined;
 }
 
@@ -36,7 +36,7 @@ export interface Root {
 export async function resolveRoot(
   source: Reference,
   platforms: readonly string[] | undefined,
-  context: LookContext,
+  context: ResolveContext,
 ): Promise<Root | undefined> {
   const descriptor = await resolveSource(source, context);
   if (platforms === undefined) return { descriptor };
@@ -52,7 +52,7 @@ async function resolveFiltered(
   descriptor: Descriptor,
   source: Reference,
   platforms: readonly string[],
-  context: LookContext,
+  context: ResolveContext,
 ): Promise<Descriptor | null> {
   const key = filteredKey(descriptor.digest, platforms);
   const known = readDescriptor(await context.store.get(key));
@@ -82,7 +82,7 @@ function readDescriptor(value: StoreValue | undefined): Descriptor | null | unde
 }
 
 /** A HEAD has no body, so a refusal is asked for again with GET, for the registry's own words. */
-async function resolveSource(reference: Reference, context: LookContext): Promise<Descriptor> {
+async function resolveSource(reference: Reference, context: ResolveContext): Promise<Descriptor> {
   const repository = context.registries.open(reference, "pull");
   const name = reference.digest ?? reference.tag ?? "latest";
   try {
@@ -105,7 +105,7 @@ function isWorthGet({ status, retryAfter }: RegistryError): boolean {
  */
 export async function resolveDestination(
   reference: Reference,
-  context: LookContext,
+  context: ResolveContext,
 ): Promise<Descriptor | undefined> {
   const repository = context.registries.open(reference, "pull,push");
   try {
@@ -123,7 +123,7 @@ export async function resolveDestination(
 export async function isSameContent(
   { descriptor, original }: Root,
   there: Pick<Descriptor, "digest"> | undefined,
-  { source, context }: { source: Reference; context: LookContext },
+  { source, context }: { source: Reference; context: ResolveContext },
 ): Promise<boolean> {
   if (there === undefined || there.digest === descriptor.digest) return there !== undefined;
   // What is left of an image was hashed here.
@@ -143,7 +143,7 @@ export async function isSameContent(
 /** The digest a store remembers to have been put, or seen, under a tag. */
 export async function rememberedDigest(
   { registry, repository, tag }: Reference,
-  { store }: Pick<LookContext, "store">,
+  { store }: Pick<ResolveContext, "store">,
 ): Promise<string | undefined> {
   const value = tag === undefined ? undefined : await store.get(tagKey(registry, repository, tag));
   if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;

@@ -1,0 +1,82 @@
+/** Step 7 of the walk, the run: what a run is told, and what planning and copying are given of it. */
+
+import { type DigestOf, digestOf } from "../oci/descriptor.ts";
+import { TransferSlots } from "../registry/transfer_slots.ts";
+import type { CreateHasher } from "../registry/hasher.ts";
+import type { Registries } from "../registry/registries.ts";
+import type { CopyContext } from "./copy/copy_context.ts";
+import type { CopyEvent } from "./copy/copy_event.ts";
+import { KnownBlobs } from "./copy/known_blobs.ts";
+import type { CopyTask, Plan } from "./plan/plan.ts";
+import type { PlanContext } from "./plan/image_planner.ts";
+import { MemoryStore, type Store } from "./store/store.ts";
+
+/** Options of {@linkcode mirror}. */
+export interface MirrorOptions {
+  /** The registries of the run: shared connections, tokens and limits. */
+  registries: Registries;
+  /** The memory between runs; none unless told. */
+  store?: Store;
+  /** Blobs under way at once, in all; 5 unless told. */
+  concurrency?: number;
+  /** Passes over what failed, after everything was tried once; 2 unless told. */
+  retries?: number;
+  /** Whether to copy what the destination has already. */
+  force?: boolean;
+  /** Whether to believe the store that a tag it remembers is still at its destination, which saves a request each. */
+  trustRecords?: boolean;
+  /** Hashes every blob as it passes; without it blobs above 1 MiB are checked by their destinations alone. */
+  createHasher?: CreateHasher;
+  /** Finds the digest of a small blob; WebCrypto unless told, which takes 50 µs of CPU however small it is. */
+  digestOf?: DigestOf;
+  /** Platforms wanted of rules that name none, for example `linux/arm64`; all of them unless told. */
+  platforms?: readonly string[];
+  /**
+   * Milliseconds since 1970 from which on nothing new is begun; what is under way then ends, the rest stays `pending`. A run
+   * that has copied nothing by then goes on until it has, for at most ten times the time it was given: else a time shorter
+   * than finding the first image takes would never mirror anything.
+   */
+  stopAt?: number;
+  /** Milliseconds after which a destination that stands still is left to follow alone; 1000 unless told. */
+  patience?: number;
+  /**
+   * Asked before an image is copied, where several workers share the work. It resolves to what gives the image back, or to
+   * `undefined` when somebody else has it; the run then comes back to it at its end.
+   */
+  claim?: (task: CopyTask) => Promise<(() => Promise<void>) | undefined>;
+  /** Leaves out part of a plan, where several workers share the work without knowing of each other. */
+  select?: (plan: Plan) => Plan;
+  /** Called with everything that happens. */
+  onEvent?: (event: CopyEvent) => void;
+}
+
+/** What planning and copying are given of a run. */
+export type RunContext = CopyContext & PlanContext;
+
+/** Blobs under way at once, in all, unless told otherwise. */
+export const DEFAULT_CONCURRENCY = 5;
+
+/** Makes what planning and copying are given of a run. */
+export function createContext(
+  options: MirrorOptions,
+  { isStopping, emit }: Pick<RunContext, "isStopping" | "emit">,
+): RunContext {
+  const { registries, patience = 1000, concurrency = DEFAULT_CONCURRENCY } = options;
+  return {
+    registries,
+    known: new KnownBlobs(),
+    slots: new TransferSlots(concurrency),
+    store: options.store ?? new MemoryStore(),
+    now: () => registries.clock.now(),
+    force: options.force ?? false,
+    pass: 0,
+    trustRecords: options.trustRecords ?? false,
+    createHasher: options.createHasher,
+    digestOf: options.digestOf ?? digestOf,
+    platforms: options.platforms ?? [],
+    patience,
+    isStopping,
+    emit,
+    signal: registries.signal,
+  };
+}
