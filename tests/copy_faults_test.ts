@@ -18,6 +18,7 @@ import {
 import {
   bytesContent,
   createRegistry,
+  type Handler,
   type Intercept,
   type InterceptContext,
   type RegistryOptions,
@@ -544,6 +545,55 @@ Deno.test("fault 76: mirror() says that a blob outlasts its time where the regis
   assertStringIncludes(messages[0] ?? "", "kept nothing of an upload that was interrupted");
   assertStringIncludes(messages[1] ?? "", "although the time for this run is up");
 });
+
+Deno.test("fault 16: mirror() serves a destination alone that takes no bytes while others do, and from then on", async () => {
+  const layers = [buildLayer(21, 24 * MIB), buildLayer(22, 24 * MIB)];
+  const image = buildImage({ layers });
+  const freed = Promise.withResolvers<void>();
+  let isStuck = true;
+  // It takes the first bytes of its first large blob, and no more until the other destination is done.
+  const wrap = (handler: Handler): Handler => (request) => {
+    if (request.method !== "PUT" || request.body === null || !isStuck) return handler(request);
+    if (Number(request.headers.get("content-length")) < MIB) return handler(request);
+    isStuck = false;
+    return handler(new Request(request, { body: stickingAfter(request.body, MIB, freed.promise) }));
+  };
+  const setup: MirrorSetup = withImage(image, {
+    others: { "stuck.test": createRegistry() },
+    wrap: { "stuck.test": wrap },
+    registries: { limits: SHORT, onEvent: (event) => setup.events.push(event) },
+  });
+  const report = await setup.run(
+    { [`${SOURCE}/from/image:v1`]: ["stuck.test/to/image", `${DESTINATION}/to/image`] },
+    {
+      concurrency: 1,
+      onEvent: (event) => {
+        if (event.type === "destination-copied" && event.destination.startsWith(DESTINATION)) freed.resolve();
+      },
+    },
+  );
+  assertEquals(report.totals.copied, 2, report.tasks[0]?.error);
+  assertHolds(setup.destination, "to/image", "v1", image);
+  const reasons = setup.eventsOf("request-retried").map(({ reason }) => reason);
+  assert(reasons.some((reason) => reason.includes("behind the other destinations")), reasons.join("\n"));
+});
+
+function stickingAfter(
+  body: ReadableStream<Uint8Array>,
+  limit: number,
+  freed: Promise<void>,
+): ReadableStream<Uint8Array> {
+  let left = limit;
+  return body.pipeThrough(
+    new TransformStream({
+      transform: async (piece, controller) => {
+        if (left < 0) await freed;
+        left -= piece.length;
+        controller.enqueue(piece);
+      },
+    }),
+  );
+}
 
 Deno.test("mirror() reads a blob once for rules that bring it to several registries", async () => {
   const opened = Promise.withResolvers<void>();
