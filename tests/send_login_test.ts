@@ -630,3 +630,13 @@ Deno.test("fault 64: a 401 to a streamed upload is answered by another login and
     assertHolds(setup.destination, "a/b", "v1", image);
   }
 });
+
+Deno.test("Registry.send() never tries a password again that was refused", async () => {
+  const wrong: Credential = { username: "robot", password: "wrong" };
+  for (const auth of [BEARER, { type: "basic", username: "robot", password: PASSWORD } as const]) {
+    const { open, registry } = setUp({ auth }, wrong);
+    const error = await assertRejects(() => open().hasBlob(BLOB.digest), RegistryError);
+    assertEquals([error.status, error.retry], [401, "never"]);
+    assertEquals(registry.requests.filter(({ kind }) => kind !== "ping").length, 1);
+  }
+});

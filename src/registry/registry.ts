@@ -212,6 +212,9 @@ export class Registry {
   ): Promise<RegistryError> {
     const isAboutAccount = response.status === 401 || response.status === 403;
     const account = isAboutAccount ? await this.#login.accountOf(request.repository) : "";
-    return await refusalOf(this.#connection, request, response, { account, mayLogInAgain });
+    const isPassword = response.status === 401 && this.#login.challenge?.scheme !== "bearer";
+    // A password that was refused is refused again, and some registries lock an account that is tried too often.
+    const retry = mayLogInAgain ? "soon" : isPassword ? "never" : undefined;
+    return await refusalOf(this.#connection, request, response, { account, retry });
   }
 }

@@ -6,6 +6,7 @@ import { deadlineFetch, type Fetch, type FetchInit, followRedirects, type Source
 import { failureOf } from "./network_failure.ts";
 import { ERROR_BODY_LIMIT, parseErrors, parseRetryAfter, RegistryError } from "./registry_error.ts";
 import type { RegistryRequest } from "./request.ts";
+import type { Retry } from "./retry.ts";
 import { statusWords } from "./status_words.ts";
 import type { UploadBody } from "./stream/body.ts";
 import { readText } from "./stream/read_body.ts";
@@ -103,13 +104,13 @@ export function obeyRetryAfter(connection: Connection, response: Response): void
 /**
  * Turns an unexpected answer into an error with the registry's own words; its body is read, or let go.
  *
- * @param login Who asked, for messages about what that account may not do, and whether another login may be let in.
+ * @param login Who asked, for messages about what that account may not do, and when it makes sense to try again, where the answer does not say it.
  */
 export async function refusalOf(
   { context: { clock, limits } }: Connection,
   { action, method, path }: Pick<RegistryRequest, "action" | "method" | "path">,
   response: Response,
-  { account, mayLogInAgain }: { account: string; mayLogInAgain: boolean },
+  { account, retry }: { account: string; retry: Retry | undefined },
 ): Promise<RegistryError> {
   const retryAfter = parseRetryAfter(response.headers.get("retry-after"), clock.now());
   const isTooLong = retryAfter !== undefined && retryAfter > limits.retryAfter;
@@ -132,7 +133,7 @@ export async function refusalOf(
       isTooLong ? untilWhen(clock.now() + retryAfter) : "",
     ]
       .filter((part) => part !== "").join(" "),
-    ...(isTooLong ? { retry: "never" } : mayLogInAgain ? { retry: "soon" } : {}),
+    ...(isTooLong ? { retry: "never" } : retry === undefined ? {} : { retry }),
   });
 }
 

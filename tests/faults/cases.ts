@@ -101,7 +101,13 @@ export function allCases(repeats: readonly Repeat[] = ["once", "three times", "f
   return (["source", "destination"] as const).flatMap((side) =>
     (["first request", "each URL", "mid-blob"] as const).flatMap((target) =>
       faultsFor(side, target).flatMap((fault) =>
-        repeats.map((repeat) => ({ ...fault, side, target, repeat, outcome: outcomeOf(fault, repeat) }))
+        repeats.map((repeat) => ({
+          ...fault,
+          side,
+          target,
+          repeat,
+          outcome: outcomeOf(fault, target, repeat),
+        }))
       )
     )
   );
@@ -115,9 +121,15 @@ function faultsFor(side: Side, target: Target): readonly NamedFault[] {
   return side === "source" ? IN_ANSWER : IN_REQUEST;
 }
 
-function outcomeOf({ fault, isLie }: NamedFault, repeat: Repeat): Outcome {
+function outcomeOf({ fault, isLie }: NamedFault, target: Target, repeat: Repeat): Outcome {
   if (fault.type === "drip") return "copied";
   if (isLie) return "either";
+  const strikesContact = target !== "mid-blob";
+  // What is not HTTP is believed at once, and silence at the second time: nobody waits for it again.
+  if (strikesContact && fault.type === "garbage") return "failed";
+  if (strikesContact && fault.type === "stall" && fault.at !== "answer-body" && repeat !== "once") {
+    return "failed";
+  }
   return repeat === "for ever" ? "failed" : "copied";
 }
 

@@ -132,6 +132,8 @@ function refusal(
     errors,
     retryAfter: parseRetryAfter(response.headers.get("retry-after"), connection.context.clock.now()),
     why: errors.length === 0 ? statusWords(response.status) : "",
+    // A password that was refused is refused again, and some services lock an account that is tried too often.
+    ...(response.status === 401 ? { retry: "never" } : {}),
   });
 }
 
