@@ -232,7 +232,11 @@ Deno.test("updateRules() keeps a letter for each of the last thirty runs", () =>
 Deno.test("fault 14: a rule that selects nothing has a state of its own, on the page and in the metrics", async () => {
   const rules = [{ source: "quay.io/a/b:/^none/", destinations: ["r.io/b"] }];
   const update = (isStrict: boolean, more: Partial<Report> = {}) =>
-    updateRules(rules, reportOf([], more), { before: new Map(), pulls: new Map(), isStrict })[0];
+    updateRules(rules, reportOf([], { emptyRules: rules, ...more }), {
+      before: new Map(),
+      pulls: new Map(),
+      isStrict,
+    })[0];
   const [lenient, strict] = [update(false), update(true)];
   assertEquals([lenient?.isEmpty, lenient?.lastSuccessAt, lenient?.history], [true, START, "e"]);
   assertEquals([strict?.isEmpty, strict?.lastSuccessAt], [true, undefined]);

@@ -160,7 +160,7 @@ function updateRule(
   ];
   const finishedAt = report.finishedAt ?? report.startedAt;
   const isThrough = failures.length === 0 && pending.length === 0 && isLooked(report, images);
-  const isEmpty = isThrough && images.length === 0;
+  const isEmpty = isThrough && report.emptyRules.some(({ source }) => source === before.source);
   const record: RuleRecord = {
     ...before,
     failures: failures.slice(0, NAMED).map(shorten),
