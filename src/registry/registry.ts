@@ -215,6 +215,6 @@ export class Registry {
     const isPassword = response.status === 401 && this.#login.challenge?.scheme !== "bearer";
     // A password that was refused is refused again, and some registries lock an account that is tried too often.
     const retry = mayLogInAgain ? "soon" : isPassword ? "never" : undefined;
-    return await refusalOf(this.#connection, request, response, { account, retry });
+    return await refusalOf(this.#connection, request, { response, account, retry });
   }
 }

@@ -41,23 +41,34 @@ export async function exchange(
   if (authorization !== undefined && url.origin === origin) headers.authorization = authorization;
   const signal = request.signal ?? context.signal;
   signal?.throwIfAborted();
-  let hop = url.href;
-  const spelling = spellingOf(request.path, url);
+  const init: FetchInit = { ...spellingOf(request.path, url), method: request.method, headers };
+  const trail = { hop: url.href };
   try {
-    if (request.upload !== undefined) {
-      return await stream(connection, url, { ...spelling, headers }, { ...request, signal });
-    }
-    const init: FetchInit = { method: request.method, headers, redirect: "manual" };
-    if (request.size !== undefined) init.size = request.size;
-    if (request.body !== undefined) init.body = request.body;
-    const send = deadlineFetch(connection.fetch, request.time ?? context.limits.headers, signal);
-    const first = url.href;
-    const sendHop: Fetch = (next, rest) => send(hop = next, next === first ? { ...rest, ...spelling } : rest);
-    return await followRedirects(sendHop, url, init);
+    return await (request.upload === undefined
+      ? sendWhole(connection, { url, init, trail }, { ...request, signal })
+      : stream(connection, { url, init, upload: request.upload }, signal));
   } catch (error) {
     signal?.throwIfAborted();
-    throw failureOf(request, new URL(hop), error);
+    throw failureOf(request, new URL(trail.hop), error);
   }
+}
+
+/** Sends a request with a body in memory or none; redirects are followed, each hop noted for whoever tells of a failure. */
+async function sendWhole(
+  { fetch, context }: Connection,
+  { url, init: { query, ...rest }, trail }: { url: URL; init: FetchInit; trail: { hop: string } },
+  { size, body, time, signal }: RegistryRequest,
+): Promise<SourceResponse> {
+  const init: FetchInit = { ...rest, redirect: "manual" };
+  if (size !== undefined) init.size = size;
+  if (body !== undefined) init.body = body;
+  const send = deadlineFetch(fetch, time ?? context.limits.headers, signal);
+  const spelling = query === undefined ? {} : { query };
+  const sendHop: Fetch = (next, hop) => {
+    trail.hop = next;
+    return send(next, next === url.href ? { ...hop, ...spelling } : hop);
+  };
+  return await followRedirects(sendHop, url, init);
 }
 
 /** The query as it was given, where `URL` spells it otherwise. */
@@ -69,11 +80,9 @@ function spellingOf(path: string, { search }: URL): Pick<FetchInit, "query"> {
 /** Sends a streamed body; the clock for the answer runs only while nothing moves. */
 async function stream(
   { fetch, context }: Connection,
-  url: URL,
-  { query, headers }: FetchInit,
-  { upload, method, signal }: RegistryRequest & { upload?: UploadBody },
+  { url, init: { headers, ...rest }, upload }: { url: URL; init: FetchInit; upload: UploadBody },
+  signal: AbortSignal | undefined,
 ): Promise<Response> {
-  if (upload === undefined) throw new TypeError("a request without a streamed body");
   const init = upload.init();
   const { stall, commit } = context.limits;
   try {
@@ -82,8 +91,7 @@ async function stream(
       // While the source is being read its own limit holds.
       return upload.isReading ? limit : upload.lastActivity + limit - performance.now();
     }, signal);
-    const spelling = query === undefined ? {} : { query };
-    return await send(url.href, { ...init, ...spelling, method, headers: { ...headers, ...init.headers } });
+    return await send(url.href, { ...rest, ...init, headers: { ...headers, ...init.headers } });
   } catch (error) {
     if (upload.sourceFailure !== undefined) throw upload.sourceFailure;
     throw error;
@@ -104,13 +112,13 @@ export function obeyRetryAfter(connection: Connection, response: Response): void
 /**
  * Turns an unexpected answer into an error with the registry's own words; its body is read, or let go.
  *
- * @param login Who asked, for messages about what that account may not do, and when it makes sense to try again, where the answer does not say it.
+ * @param refused The answer; who asked, for messages about what that account may not do; and when it makes sense to try again,
+ *   where the answer does not say it.
  */
 export async function refusalOf(
   { context: { clock, limits } }: Connection,
   { action, method, path }: Pick<RegistryRequest, "action" | "method" | "path">,
-  response: Response,
-  { account, retry }: { account: string; retry: Retry | undefined },
+  { response, account, retry }: { response: Response; account: string; retry: Retry | undefined },
 ): Promise<RegistryError> {
   const retryAfter = parseRetryAfter(response.headers.get("retry-after"), clock.now());
   const isTooLong = retryAfter !== undefined && retryAfter > limits.retryAfter;
