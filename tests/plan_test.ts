@@ -219,7 +219,8 @@ Deno.test("makePlan() believes the records when told, as long as the source has 
 Deno.test("makePlan() skips an image none of whose platforms is wanted", async () => {
   const setup = withTags(["v1"], {}, buildMultiPlatform(["amd64", "arm64"]));
   const plan = await planOf(setup, { [`${FROM}:v1`]: TO }, { platforms: ["linux/s390x"] });
-  const reason = "skip synchronization because no manifest fits platform filters";
+  const reason =
+    "skip synchronization because no manifest fits platform filters (it has linux/amd64, linux/arm64)";
   const skip = { source: `${FROM}:v1`, destination: `${TO}:v1`, platforms: ["linux/s390x"], reason };
   assertEquals(plan.skipped, [skip]);
   assertEquals([plan.tasks, plan.failed], [[], []]);

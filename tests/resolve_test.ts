@@ -1,7 +1,7 @@
 /** Tests of looking at what a source stands for and what a destination has. */
 
-import { assertEquals, assertRejects } from "@std/assert";
-import { rememberedDigest, resolveDestination, resolveRoot } from "../src/mirror/plan/resolve.ts";
+import { assert, assertEquals, assertRejects } from "@std/assert";
+import { rememberedDigest, resolveDestination, resolveRoot, type Root } from "../src/mirror/plan/resolve.ts";
 import { filteredKey, tagKey } from "../src/mirror/store/store.ts";
 import type { Reference } from "../src/oci/reference.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
@@ -27,9 +27,16 @@ function refusingHead(status: number): RegistryOptions {
   };
 }
 
+/** What is left of an image, of which something is. */
+async function rootOf(...parameters: Parameters<typeof resolveRoot>): Promise<Root> {
+  const root = await resolveRoot(...parameters);
+  assert("descriptor" in root, "nothing is left");
+  return root;
+}
+
 Deno.test("resolveRoot() asks with one HEAD", async () => {
   const setup = withImage();
-  const root = await resolveRoot(FROM, undefined, setup.context());
+  const root = await rootOf(FROM, undefined, setup.context());
   const { mediaType, digest, bytes } = INDEX;
   assertEquals(root, { descriptor: { mediaType, digest, size: bytes.length } });
   assertEquals(setup.source.count({ kind: "manifest" }), 1);
@@ -37,14 +44,14 @@ Deno.test("resolveRoot() asks with one HEAD", async () => {
 });
 
 Deno.test("resolveRoot() resolves a digest", async () => {
-  const root = await resolveRoot({ ...FROM, digest: INDEX.digest }, undefined, withImage().context());
-  assertEquals(root?.descriptor.digest, INDEX.digest);
+  const root = await rootOf({ ...FROM, digest: INDEX.digest }, undefined, withImage().context());
+  assertEquals(root.descriptor.digest, INDEX.digest);
 });
 
 for (const status of [400, 401, 403]) {
   Deno.test(`resolveRoot() asks with GET where HEAD is answered with ${status}`, async () => {
-    const root = await resolveRoot(FROM, undefined, withImage(refusingHead(status)).context());
-    assertEquals(root?.descriptor.digest, INDEX.digest);
+    const root = await rootOf(FROM, undefined, withImage(refusingHead(status)).context());
+    assertEquals(root.descriptor.digest, INDEX.digest);
   });
 }
 
@@ -60,15 +67,15 @@ Deno.test("resolveRoot() fails in the registry's own words where there is no suc
 
 Deno.test("resolveRoot() names the original where platforms leave less than all", async () => {
   const setup = withImage();
-  const root = await resolveRoot(FROM, ["linux/amd64"], setup.context());
-  assertEquals(root?.original, INDEX.digest);
-  assertEquals(root?.descriptor.digest === INDEX.digest, false);
+  const root = await rootOf(FROM, ["linux/amd64"], setup.context());
+  assertEquals(root.original, INDEX.digest);
+  assertEquals(root.descriptor.digest === INDEX.digest, false);
 });
 
 Deno.test("resolveRoot() names no original where platforms leave all", async () => {
-  const root = await resolveRoot(FROM, ["linux/amd64", "linux/arm64"], withImage().context());
-  assertEquals(root?.original, undefined);
-  assertEquals(root?.descriptor.digest, INDEX.digest);
+  const root = await rootOf(FROM, ["linux/amd64", "linux/arm64"], withImage().context());
+  assertEquals(root.original, undefined);
+  assertEquals(root.descriptor.digest, INDEX.digest);
 });
 
 Deno.test("resolveRoot() finds out once what platforms leave, also that they leave nothing", async () => {
@@ -85,8 +92,8 @@ Deno.test("resolveRoot() looks again where the store says nonsense", async () =>
   const setup = withImage();
   for (const value of [1, "x", [], { digest: 1 }, { mediaType: "a", digest: "b", size: "c" }]) {
     await setup.store.set(filteredKey(INDEX.digest, ["linux/amd64"]), value);
-    const root = await resolveRoot(FROM, ["linux/amd64"], setup.context());
-    assertEquals(root?.original, INDEX.digest);
+    const root = await rootOf(FROM, ["linux/amd64"], setup.context());
+    assertEquals(root.original, INDEX.digest);
   }
 });
 

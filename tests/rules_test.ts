@@ -31,9 +31,31 @@ Deno.test("parseRuleSource() reads what is selected", () => {
   assertEquals(selectionOf(`r.test/a@${DIGEST}`), { type: "digest", digest: DIGEST });
 });
 
-Deno.test("parseRuleSource() lets the digest count where there is a tag too", () => {
-  assertEquals(parseRuleSource(`r.test/a:v1@${DIGEST}`).selection, { type: "digest", digest: DIGEST });
+Deno.test("fault 8: parseRuleSource() lets the digest count where there is a tag too, and keeps the tag as its name", () => {
+  const source = parseRuleSource(`r.test/a:v1@${DIGEST}`);
+  assertEquals(source.selection, { type: "digest", digest: DIGEST, tag: "v1" });
+  assertEquals(formatRuleSource(source), `r.test/a:v1@${DIGEST}`);
+  assertThrows(
+    () => parseRuleSource(`r.test/a:v1,v2@${DIGEST}`),
+    InvalidReferenceError,
+    '"v1,v2" is not a tag',
+  );
 });
+
+for (
+  const [destination, expected] of [
+    ["d.test/b", "d.test/b:v1"],
+    ["d.test/b:x", "d.test/b:x"],
+    [`d.test/b@${DIGEST}`, `d.test/b@${DIGEST}`],
+    [`d.test/b:x@${DIGEST}`, "d.test/b:x"],
+  ] as const
+) {
+  Deno.test(`fault 8: a pinned tag goes to ${expected.slice(0, 16)} where the destination is ${destination.slice(0, 16)}`, () => {
+    const [pair] = expandRule(parseRuleSource(`r.test/a:v1@${DIGEST}`), destination);
+    assertEquals(pair?.source, { registry: "r.test", repository: "a", digest: DIGEST });
+    assertEquals(formatReference(pair?.destination ?? { registry: "", repository: "" }), expected);
+  });
+}
 
 Deno.test("parseRuleSource() knows Docker Hub by its names", () => {
   const place = (text: string) => {

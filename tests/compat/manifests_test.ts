@@ -136,7 +136,7 @@ compat(63, "a single image of another platform is skipped, which its config tell
   const filtered = setUpWith(image);
   const { totals, tasks } = await filtered.run(RULE, { platforms: ["*/amd64"] });
   assertEquals([totals.skipped, totals.copied, totals.failed], [1, 0, 0]);
-  assertEquals(tasks[0]?.reason, NOTHING_FITS);
+  assertEquals(tasks[0]?.reason, `${NOTHING_FITS} (it has linux/arm64)`);
   assertEquals(configs(filtered.source), 1);
   // Without a filter nobody asks, and an image that is unchanged is not read at all.
   const plain = setUpWith(image);

@@ -26,6 +26,8 @@ export interface Rule {
   destinations: string[];
   /** Platforms wanted, for example `linux/arm64`; all of them without it. */
   platforms?: string[];
+  /** Whether what BuildKit attests comes along (provenance, SBOMs inside an index); it does unless this is `false`. */
+  attestations?: boolean;
   /** Line of the rule in the config, from 1. */
   line?: number;
 }

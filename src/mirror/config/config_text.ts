@@ -43,7 +43,7 @@ const TEXT_KEYS = [
 /** Keys of an entry of `auth`. */
 export const AUTH_KEYS: readonly string[] = [...TEXT_KEYS, "insecure"];
 /** Keys of a destination that is an object. */
-export const DESTINATION_KEYS: readonly string[] = ["to", "platforms"];
+export const DESTINATION_KEYS: readonly string[] = ["to", "platforms", "attestations"];
 
 /**
  * Parses the combined form of a config: JSON with comments and trailing commas, `auth` and `images`.
@@ -152,12 +152,17 @@ class ConfigReader {
 
   warnUnknown(path: Path, fields: Fields, known: readonly string[]): void {
     for (const key of Object.keys(fields).filter((key) => !known.includes(key))) {
-      const nearest = nearestName(key, known);
-      const hint = nearest === undefined ? "" : `; did you mean "${nearest}"?`;
       const line = this.#source.lines.lineOf([...path, key]);
       const on = line === undefined ? "" : ` (line ${line})`;
-      this.warnings.push(`Unknown key "${[...path, key].join(".")}"${on}${hint}`);
+      this.warnings.push(`Unknown key "${[...path, key].join(".")}"${on}${hintOf(key, known)}`);
     }
+  }
+
+  /** What was meant to narrow a rule must not be passed over: everything would be copied. */
+  #refuseUnknown(path: Path, fields: Fields, known: readonly string[]): void {
+    const key = Object.keys(fields).find((key) => !known.includes(key));
+    if (key === undefined) return;
+    throw this.error([...path, key], `an object with "to" has no such key${hintOf(key, known)}`);
   }
 
   auth(path: Path, value: unknown): Record<string, AuthEntry> {
@@ -240,12 +245,14 @@ class ConfigReader {
     if (source.trim() === "") throw this.error(path, "expected a source, got an empty key");
     const rule: Rule = { source: source.trim(), destinations: [] };
     if (isFields(value)) {
-      this.warnUnknown(path, value, DESTINATION_KEYS);
+      this.#refuseUnknown(path, value, DESTINATION_KEYS);
       if (value.to === undefined) throw this.error(path, `an object needs "to"`);
       rule.destinations = this.#destinations([...path, "to"], source, value.to);
       if (value.platforms !== undefined) {
         rule.platforms = this.#platforms([...path, "platforms"], value.platforms);
       }
+      const attestations = this.#optional([...path, "attestations"], value.attestations, "boolean");
+      if (attestations !== undefined) rule.attestations = attestations;
     } else rule.destinations = this.#destinations(path, source, value);
     const line = this.#source.lines.lineOf(path);
     if (line !== undefined) rule.line = line;
@@ -310,4 +317,9 @@ function nameType(value: unknown): string {
   if (value === null) return "null";
   if (Array.isArray(value)) return "an array";
   return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}
+
+function hintOf(key: string, known: readonly string[]): string {
+  const nearest = nearestName(key, known);
+  return nearest === undefined ? "" : `; did you mean "${nearest}"?`;
 }

@@ -8,6 +8,7 @@ import type { Repository } from "../../registry/repository.ts";
 import { isPermanent, messageOf } from "../plan/failure.ts";
 import type { CopyTask } from "../plan/plan.ts";
 import { filterPlatforms } from "../plan/platform_filter.ts";
+import { isGone } from "../plan/resolve.ts";
 import { BlobCourier } from "./blob_courier.ts";
 import { type CopyContext, StoppedError } from "./copy_context.ts";
 import { DestinationWalk, type ImageSource, type WalkServices } from "./destination_walk.ts";
@@ -92,12 +93,26 @@ export class ImageCopier {
     rewritten: Map<Digest, Content>,
   ): Promise<Content> {
     const { signal } = this.#context;
-    const { tag } = task.source;
-    const content = await source.getManifest(task.original ?? task.root.digest, { tag, signal });
+    const planned = task.original ?? task.root.digest;
+    const content = await this.#readPlanned(task.source, planned, source);
     if (task.original === undefined) return content;
     const left = await filterPlatforms(content, task.platforms ?? [], { source, rewritten, signal });
-    if (left?.descriptor.digest === task.root.digest) return left;
+    const hasMoved = content.descriptor.digest !== planned;
+    if (left !== undefined && (hasMoved || left.descriptor.digest === task.root.digest)) return left;
     const actual = left?.descriptor.digest ?? "nothing";
     throw new DigestError(`what is left of "${formatReference(task.source)}"`, task.root.digest, actual);
+  }
+
+  /** A tag that has moved since it was planned, and whose old manifest is gone, is read as it is now, once. */
+  async #readPlanned({ tag, digest }: Reference, planned: Digest, source: Repository): Promise<Content> {
+    const { signal } = this.#context;
+    try {
+      return await source.getManifest(planned, { tag, signal });
+    } catch (error) {
+      if (!isGone(error) || tag === undefined || digest !== undefined) throw error;
+      const now = await source.resolve(tag, signal);
+      if (now === undefined || now.digest === planned) throw error;
+      return await source.getManifest(now.digest, { tag, signal });
+    }
   }
 }

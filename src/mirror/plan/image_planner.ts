@@ -7,7 +7,14 @@ import { tagKey } from "../store/store.ts";
 import { DestinationLists, type ListContext } from "./destination_lists.ts";
 import { isPermanent, messageOf, toError } from "./failure.ts";
 import { type CopyTask, imageId, type Plan, type PlanFailure, startPlan } from "./plan.ts";
-import { isSameContent, rememberedDigest, resolveDestination, resolveRoot, type Root } from "./resolve.ts";
+import {
+  isSameContent,
+  type NothingLeft,
+  rememberedDigest,
+  resolveDestination,
+  resolveRoot,
+  type Root,
+} from "./resolve.ts";
 import type { WantedPair } from "./rule_group.ts";
 
 /** What planning needs. */
@@ -160,27 +167,34 @@ export class ImagePlanner {
     if (late.length > 0) await this.#tell(image, root, await Promise.all(late));
   }
 
-  async #ask(destination: Reference, looking: Promise<Root | undefined | Error>): Promise<Answer> {
+  async #ask(destination: Reference, looking: Promise<Root | NothingLeft | Error>): Promise<Answer> {
     return { destination, there: await settle(this.#resolve(destination, looking)) };
   }
 
   /** What a destination has; where records are believed, it is not asked about what they say it has. */
   async #resolve(
     destination: Reference,
-    looking: Promise<Root | undefined | Error>,
+    looking: Promise<Root | NothingLeft | Error>,
   ): Promise<Pick<Descriptor, "digest"> | undefined> {
     if (await this.#lists.isAbsent(destination)) return undefined;
     if (this.#context.trustRecords === true) {
       const digest = await rememberedDigest(destination, this.#context);
       const root = await looking;
-      if (root instanceof Error || digest !== undefined && root?.descriptor.digest === digest) {
+      if (
+        root instanceof Error ||
+        digest !== undefined && "descriptor" in root && root.descriptor.digest === digest
+      ) {
         return { digest: digest ?? "" };
       }
     }
     return await resolveDestination(destination, this.#context);
   }
 
-  async #tell(image: WantedImage, root: Root | undefined | Error, answers: readonly Answer[]): Promise<void> {
+  async #tell(
+    image: WantedImage,
+    root: Root | NothingLeft | Error,
+    answers: readonly Answer[],
+  ): Promise<void> {
     if (this.#context.signal?.aborted) return;
     const piece = startPlan(this.#context.now());
     for (const answer of answers) await this.#addAnswer(piece, image, root, answer);
@@ -190,14 +204,15 @@ export class ImagePlanner {
   async #addAnswer(
     piece: Plan,
     { id, source, platforms }: WantedImage,
-    root: Root | undefined | Error,
+    root: Root | NothingLeft | Error,
     { destination, there }: Answer,
   ): Promise<void> {
     const pair = { source, destination, platforms };
     if (root instanceof Error) return this.#addFailure(piece, pair, root);
     if (there instanceof Error) return this.#addFailure(piece, pair, there);
-    if (root === undefined) {
-      piece.skipped.push({ ...namesOf(pair), reason: NO_PLATFORM });
+    if ("has" in root) {
+      const has = root.has.length === 0 ? "" : ` (it has ${root.has.join(", ")})`;
+      piece.skipped.push({ ...namesOf(pair), reason: NO_PLATFORM + has });
       return;
     }
     const isSame = await isSameContent(root, there, { source, context: this.#context });

@@ -4,6 +4,7 @@ import { splitReference } from "../../oci/reference.ts";
 import type { Rule } from "../config/config.ts";
 import { Lanes } from "../lanes.ts";
 import { ImagePlanner, type PlanContext, type TakePiece } from "./image_planner.ts";
+import { oddPlatforms } from "./platform_filter.ts";
 import { addToPlan, type CopyTask, type Plan, type PlanFailure, startPlan } from "./plan.ts";
 import { expandGroup, groupRules, type PlacedRule, type RuleGroup, type WantedPair } from "./rule_group.ts";
 
@@ -58,7 +59,9 @@ export class Planner {
   async planRules(rules: readonly Rule[], first?: string): Promise<void> {
     const failed: PlanFailure[] = [];
     const groups = groupRules(rules, (failure) => failed.push(failure));
-    if (failed.length > 0) await this.#take({ ...this.#piece(), failed });
+    const wanted = rules.flatMap(({ platforms = [] }) => platforms).concat(this.#context.platforms ?? []);
+    const warnings = oddPlatforms(wanted);
+    if (failed.length + warnings.length > 0) await this.#take({ ...this.#piece(), failed, warnings });
     const start = Math.max(0, groups.findIndex(({ name }) => name === first));
     const ordered = [...groups.slice(start), ...groups.slice(0, start)];
     this.#order = ordered.map(({ name }) => name);
@@ -138,6 +141,7 @@ export class Planner {
         piece.failed.push(failure);
         if (!failure.isPermanent) this.#failed.set(rule.position, { group, rule });
       },
+      onWarning: (message) => piece.warnings.push(message),
       onEmpty: ({ rule, position }) => {
         piece.warnings.push(`No tag of "${rule.source}" is selected`);
         piece.empty.push({ rule: position, source: rule.source });

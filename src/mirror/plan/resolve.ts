@@ -1,11 +1,11 @@
 /** Step 5 of the walk, the plan: what a source stands for now, and what a destination has. */
 
-import { algorithmOf, type Descriptor, type Digest, isDigest } from "../../oci/descriptor.ts";
+import { algorithmOf, type Descriptor, type Digest, DigestError, isDigest } from "../../oci/descriptor.ts";
 import { hasDigest } from "../../oci/manifest.ts";
 import type { Reference } from "../../oci/reference.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
 import type { Registries } from "../../registry/registries.ts";
-import { filterPlatforms } from "./platform_filter.ts";
+import { filterPlatforms, platformsIn } from "./platform_filter.ts";
 import { filteredKey, type Store, type StoreValue, tagKey } from "../store/store.ts";
 
 /** What finding that out needs. */
@@ -28,8 +28,14 @@ export interface Root {
   original?: Digest;
 }
 
+/** The platforms wanted leave nothing of an image. */
+export interface NothingLeft {
+  /** The platforms that it has, as users write them; none where that is not known. */
+  has: string[];
+}
+
 /**
- * What a source stands for, or what the platforms wanted leave of it; `undefined` when they leave nothing.
+ * What a source stands for, or what the platforms wanted leave of it.
  *
  * @throws {RegistryError} when there is none, or the registry refuses.
  */
@@ -37,11 +43,33 @@ export async function resolveRoot(
   source: Reference,
   platforms: readonly string[] | undefined,
   context: ResolveContext,
-): Promise<Root | undefined> {
-  const descriptor = await resolveSource(source, context);
-  if (platforms === undefined) return { descriptor };
+): Promise<Root | NothingLeft> {
+  const found = await resolveSource(source, context);
+  if (platforms === undefined) return { descriptor: found };
+  try {
+    return await leaveOnly(found, source, platforms, context);
+  } catch (error) {
+    // A tag that has moved between the two requests, and whose old manifest is gone, is looked at once more.
+    if (!isGone(error) || source.tag === undefined || source.digest !== undefined) throw error;
+    const now = await resolveSource(source, context);
+    if (now.digest === found.digest) throw error;
+    return await leaveOnly(now, source, platforms, context);
+  }
+}
+
+/** Whether content is not where its registry had it a moment before. */
+export function isGone(error: unknown): boolean {
+  return error instanceof RegistryError && error.status === 404 || error instanceof DigestError;
+}
+
+async function leaveOnly(
+  descriptor: Descriptor,
+  source: Reference,
+  platforms: readonly string[],
+  context: ResolveContext,
+): Promise<Root | NothingLeft> {
   const left = await resolveFiltered(descriptor, source, platforms, context);
-  if (left === null) return undefined;
+  if ("has" in left) return left;
   return left.digest === descriptor.digest
     ? { descriptor }
     : { descriptor: left, original: descriptor.digest };
@@ -53,7 +81,7 @@ async function resolveFiltered(
   source: Reference,
   platforms: readonly string[],
   context: ResolveContext,
-): Promise<Descriptor | null> {
+): Promise<Descriptor | NothingLeft> {
   const key = filteredKey(descriptor.digest, platforms);
   const known = readDescriptor(await context.store.get(key));
   if (known !== undefined) return known;
@@ -65,15 +93,15 @@ async function resolveFiltered(
   const filter = { source: repository, rewritten: new Map(), signal: context.signal };
   const left = (await filterPlatforms(content, platforms, filter))?.descriptor;
   const value = left === undefined
-    ? null
+    ? { has: await platformsIn(content, filter) }
     : { mediaType: left.mediaType, digest: left.digest, size: left.size };
   await context.store.set(key, value);
   return value;
 }
 
-function readDescriptor(value: StoreValue | undefined): Descriptor | null | undefined {
-  if (value === null || value === undefined) return value;
-  if (typeof value !== "object" || Array.isArray(value)) return undefined;
+function readDescriptor(value: StoreValue | undefined): Descriptor | NothingLeft | undefined {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return undefined;
+  if (Array.isArray(value.has)) return { has: value.has.filter((one) => typeof one === "string") };
   const { mediaType, digest, size } = value;
   if (typeof mediaType !== "string" || typeof digest !== "string" || typeof size !== "number") {
     return undefined;

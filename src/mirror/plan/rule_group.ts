@@ -4,6 +4,7 @@ import { splitReference } from "../../oci/reference.ts";
 import type { Rule } from "../config/config.ts";
 import { isPermanent, messageOf } from "./failure.ts";
 import { compilePattern } from "./pattern.ts";
+import { NO_ATTESTATIONS } from "./platform_filter.ts";
 import type { PlanFailure } from "./plan.ts";
 import {
   expandRule,
@@ -52,6 +53,8 @@ export interface ExpandOptions {
   onFailure: (failure: PlanFailure, rule: PlacedRule) => void;
   /** Told of a rule that selects nothing. */
   onEmpty: (rule: PlacedRule) => void;
+  /** Told of what is odd, in a sentence. */
+  onWarning: (message: string) => void;
 }
 
 /** Tags that a rule which must see all names may have: more is a mistake of its registry. */
@@ -104,6 +107,23 @@ export async function* expandGroup(group: RuleGroup, options: ExpandOptions): As
     for (const expansion of listing) expansion.fail(error);
   }
   if (pending.length > 0) yield pending;
+}
+
+/** What a rule wants of images: its own platforms or those of the run, and whether attestations come along. */
+function wantedPlatforms(
+  { platforms: own, attestations }: Rule,
+  platforms: readonly string[] | undefined,
+): readonly string[] | undefined {
+  const some = own ?? platforms ?? [];
+  const wanted = attestations === false && !some.includes(NO_ATTESTATIONS)
+    ? [...some, NO_ATTESTATIONS]
+    : some;
+  return wanted.length === 0 ? undefined : wanted;
+}
+
+function isSameImage({ source, destination }: ReferencePair): boolean {
+  return source.registry === destination.registry && source.repository === destination.repository &&
+    source.tag !== undefined && source.tag === destination.tag;
 }
 
 /** One rule on its way to pairs. */
@@ -168,12 +188,32 @@ class RuleExpansion {
   /** The pairs of some tags for some destinations, those that need all tags unless told. */
   pairs(tags: readonly string[], destinations: readonly string[] = this.#whole): WantedPair[] {
     const { source, rule } = this.#placed;
-    const platforms = rule.platforms ?? this.#options.platforms;
-    const wanted = platforms === undefined || platforms.length === 0 ? undefined : platforms;
+    const platforms = wantedPlatforms(rule, this.#options.platforms);
     return destinations.flatMap((destination) => {
-      const pairs = this.#guard(destination, () => expandRule(source, destination, tags)) ?? [];
-      return pairs.map((pair) => ({ ...pair, platforms: wanted }));
+      const pairs = this.#guard(destination, () => this.#expand(source, destination, { tags, platforms }));
+      return (pairs ?? []).map((pair) => ({ ...pair, platforms }));
     });
+  }
+
+  #expand(
+    source: RuleSource,
+    destination: string,
+    { tags, platforms }: { tags: readonly string[]; platforms: readonly string[] | undefined },
+  ): ReferencePair[] {
+    const pairs = expandRule(source, destination, tags);
+    for (const pair of pairs) {
+      if (platforms !== undefined && isSameImage(pair)) {
+        const why = "the platforms wanted would be all that is left of the image at its own source";
+        throw new RuleError(this.#placed.rule.source, destination, why);
+      }
+      if (
+        source.selection.type === "digest" && pair.destination.tag === undefined && !destination.includes("@")
+      ) {
+        const what = `"${this.#placed.rule.source}" arrives at "${destination}" without a tag`;
+        this.#options.onWarning(`${what}, and registries clean up what has none; write "${destination}:TAG"`);
+      }
+    }
+    return pairs;
   }
 
   /** Says that the rule as a whole cannot be expanded. */

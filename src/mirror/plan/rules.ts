@@ -14,7 +14,8 @@ export type Selection =
   | { type: "all" }
   | { type: "tags"; tags: readonly string[] }
   | { type: "pattern"; pattern: string }
-  | { type: "digest"; digest: Digest };
+  /** With a tag too, the digest says what is copied, and the tag how it is named where the destination does not say. */
+  | { type: "digest"; digest: Digest; tag?: string };
 
 /** The source side of a rule. */
 export interface RuleSource {
@@ -52,8 +53,8 @@ export class RuleError extends Error {
 }
 
 /**
- * Parses the source of a rule: a repository followed by nothing, `:tag`, `:tag1,tag2`, `:/pattern/` or `@digest`
- * (with a tag and a digest, the digest counts).
+ * Parses the source of a rule: a repository followed by nothing, `:tag`, `:tag1,tag2`, `:/pattern/`, `@digest` or
+ * `:tag@digest` (the form in which Renovate, Helm and kustomize pin).
  *
  * @throws {InvalidReferenceError} when it is none of these.
  */
@@ -68,8 +69,10 @@ function parseSelection(text: string, rest: string): Selection {
   if (rest.startsWith(":/")) return { type: "pattern", pattern: parsePattern(text, rest.slice(1)) };
   const at = rest.indexOf("@");
   if (at >= 0) {
-    if (at > 0) parseTags(text, rest.slice(1, at));
-    return { type: "digest", digest: checkDigest(text, rest.slice(at + 1)) };
+    const digest = checkDigest(text, rest.slice(at + 1));
+    return at === 0
+      ? { type: "digest", digest }
+      : { type: "digest", digest, tag: checkTag(text, rest.slice(1, at)) };
   }
   return { type: "tags", tags: parseTags(text, rest.slice(1)) };
 }
@@ -117,7 +120,8 @@ export function expandRule(
   tags: readonly string[] = [],
 ): ReferencePair[] {
   const { registry, repository, rest } = splitReference(destination);
-  if (source.selection.type === "digest") return [digestPair(source, destination)];
+  const { selection } = source;
+  if (selection.type === "digest") return [digestPair(source, selection, destination)];
   const selected = source.selection.type === "tags" ? source.selection.tags : tags;
   const wanted = rest === "" ? selected : destinationTags(destination, rest);
   if (wanted.length !== selected.length) {
@@ -136,8 +140,11 @@ function destinationTags(destination: string, rest: string): readonly string[] {
   return rest.slice(1).split(",").map((tag) => checkTag(destination, tag.trim()));
 }
 
-function digestPair(source: RuleSource, destination: string): ReferencePair {
-  const digest = source.selection.type === "digest" ? source.selection.digest : "";
+function digestPair(
+  source: RuleSource,
+  { digest, tag: sourceTag = "" }: { digest: Digest; tag?: string },
+  destination: string,
+): ReferencePair {
   const { registry, repository, rest } = splitReference(destination);
   const from: Reference = { registry: source.registry, repository: source.repository, digest };
   const at = rest.indexOf("@");
@@ -148,7 +155,9 @@ function digestPair(source: RuleSource, destination: string): ReferencePair {
       "source and destination name different digests",
     );
   }
-  const tag = at < 0 ? rest.slice(1) : rest.slice(1, at);
+  const named = at < 0 ? rest.slice(1) : rest.slice(1, at);
+  // A destination that names a digest and no tag means that digest.
+  const tag = named === "" && at < 0 ? sourceTag : named;
   const to: Reference = { registry, repository };
   if (tag === "") to.digest = digest;
   else to.tag = checkTag(destination, tag);
@@ -160,5 +169,6 @@ export function formatRuleSource({ registry, repository, selection }: RuleSource
   const name = `${registry}/${repository}`;
   if (selection.type === "tags") return `${name}:${selection.tags.join(",")}`;
   if (selection.type === "pattern") return `${name}:/${selection.pattern}/`;
-  return selection.type === "digest" ? `${name}@${selection.digest}` : name;
+  if (selection.type === "all") return name;
+  return `${name}${selection.tag === undefined ? "" : `:${selection.tag}`}@${selection.digest}`;
 }
