@@ -99,6 +99,7 @@ Deno.test("fault 27: what cannot mend itself is tried once", async () => {
     Object.assign(failing("Parse Error: Expected HTTP/"), { code: "HPE_INVALID_CONSTANT" }),
     failing("the answer is not HTTP/1.1: it has no status line", "HttpSyntaxError"),
     failing("invalid peer certificate: UnknownIssuer"),
+    failing("Fetch failed: Requests to port 9 are blocked"),
     failing("received corrupt message of type InvalidContentType"),
   ];
   for (const failure of hopeless) {

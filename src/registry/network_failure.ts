@@ -41,6 +41,9 @@ function isForbidden(error: unknown): boolean {
     /Requires net access/i.test(messagesOf(error));
 }
 
+/** `fetch` reaches no ports that belong to other protocols (WHATWG Fetch, port blocking). */
+const BLOCKED_PORT = /port \d+ (?:are|is) blocked|\bbad port\b/i;
+
 const BROKEN_HTTP = /invalid HTTP|HPE_|UND_ERR_(?:HEADERS_OVERFLOW|RESPONSE)|head is too large/i;
 
 const UNREACHABLE =
@@ -56,7 +59,7 @@ export function retryAfterFailure(cause: unknown): Retry {
   const text = messagesOf(cause);
   if (cause instanceof SlowBodyError) return "never";
   const isHopeless = CERTIFICATE.test(text) || isPlainAnswer(cause) || isForbidden(cause) ||
-    BROKEN_HTTP.test(text) ||
+    BROKEN_HTTP.test(text) || BLOCKED_PORT.test(text) ||
     hasName(cause, /^HttpSyntaxError$/);
   if (isHopeless) return "never";
   return cause instanceof RedirectError ? "once" : "soon";

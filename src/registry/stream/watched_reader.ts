@@ -34,7 +34,7 @@ export class WatchedReader {
     this.#reader = reader;
     this.#options = options;
     options.signal?.addEventListener("abort", this.#onAbort, { once: true });
-    this.#watch(this.#interval());
+    this.#watch(this.#interval(0));
   }
 
   /**
@@ -75,10 +75,11 @@ export class WatchedReader {
     this.#options.signal?.removeEventListener("abort", this.#onAbort);
   }
 
-  /** Often enough for both limits. */
-  #interval(): number {
-    const { stall, rate, window = Infinity } = this.#options;
-    return rate === undefined ? stall : Math.min(stall, window);
+  /** Milliseconds until one of the limits may be reached; not less than a twentieth of the window, for time in which nobody reads. */
+  #interval(waiting: number): number {
+    const { stall, rate, window } = this.#options;
+    if (rate === undefined || window === undefined) return stall - waiting;
+    return Math.min(stall - waiting, Math.max(window - this.#waited - waiting, window / 20));
   }
 
   #watch(wait: number): void {
@@ -88,7 +89,7 @@ export class WatchedReader {
       if (waiting > 0 && this.#isSlow(waiting)) {
         this.#fail(new SlowBodyError(this.#came, this.#waited + waiting));
       } else if (waiting >= stall) this.#end(stall);
-      else this.#watch(waiting > 0 ? Math.min(stall - waiting, this.#interval()) : this.#interval());
+      else this.#watch(this.#interval(waiting));
     }, wait);
   }
 
