@@ -13,7 +13,10 @@ const PHASES: Record<Phase, string> = {
   "retry-copy": "Start to retry sync tasks, please wait ...",
 };
 
-/** Makes the lines that events are to a person; a failure that comes again in a later phase is said once. */
+/**
+ * Makes the lines that events are to a person; a failure that comes again in a later phase is said once. A plan comes piece by
+ * piece, so what there is to copy is said when everything has been looked at.
+ */
 export function linesOf(): (event: CopyEvent) => string[] {
   const said = new Set<string>();
   const once = (lines: string[]) => {
@@ -21,12 +24,15 @@ export function linesOf(): (event: CopyEvent) => string[] {
     const text = lines.join("\n").replace(/\b(sha\d+):[0-9a-f]+/g, "$1");
     return said.has(text) ? [] : (said.add(text), lines);
   };
+  const counts = new PlanCounts();
   return (event) => {
     if (event.type === "phase-started") return [PHASES[event.phase]];
     if (event.type === "planned") {
+      counts.add(event.plan);
       const failures = event.plan.failed.map((one) => failureLines(one.source, one.destination, one.error));
-      return [...planLines(event.plan), ...failures.flatMap(once)];
+      return [...skipLines(event.plan), ...failures.flatMap(once)];
     }
+    if (event.type === "planning-ended") return counts.lines();
     if (event.type === "destination-copied") return [`  copied  ${event.task} -> ${event.destination}`];
     if (event.type === "destination-failed") {
       return once(failureLines(event.task, event.destination, event.error));
@@ -35,25 +41,39 @@ export function linesOf(): (event: CopyEvent) => string[] {
   };
 }
 
-function planLines(plan: Plan): string[] {
-  const destinations = plan.tasks.flatMap((task) => task.destinations);
-  const unchanged = destinations.filter(({ action }) => action === "unchanged").length;
-  const skipped = plan.skipped.length === 0 ? "" : `, ${plan.skipped.length} skipped`;
-  const lines = [
-    `  ${countOf(destinations.length - unchanged, "image")} to copy, ${unchanged} unchanged${skipped}`,
-  ];
-  for (const { source, destination, reason } of plan.skipped) {
-    lines.push(`  skipped ${source} -> ${destination}`, `          ${reason}`);
+/** What a plan has of each kind, counted piece by piece. */
+class PlanCounts {
+  #toCopy = 0;
+  #unchanged = 0;
+  #skipped = 0;
+  #rewritten = new Set<string>();
+
+  /** Counts a piece. */
+  add({ tasks, skipped }: Plan): void {
+    this.#skipped += skipped.length;
+    for (const { id, original, destinations } of tasks) {
+      const unchanged = destinations.filter(({ action }) => action === "unchanged").length;
+      this.#unchanged += unchanged;
+      this.#toCopy += destinations.length - unchanged;
+      if (original !== undefined) this.#rewritten.add(id);
+    }
   }
-  const rewritten = plan.tasks.filter(({ original }) => original !== undefined).length;
-  if (rewritten > 0) {
-    lines.push(
-      `  the platforms wanted rewrite ${
-        countOf(rewritten, "index")
-      }, whose digests and signatures then differ from the source's`,
-    );
+
+  /** The counts, in sentences. */
+  lines(): string[] {
+    const skipped = this.#skipped === 0 ? "" : `, ${this.#skipped} skipped`;
+    const lines = [`  ${countOf(this.#toCopy, "image")} to copy, ${this.#unchanged} unchanged${skipped}`];
+    const { size } = this.#rewritten;
+    const what = `${countOf(size, "index")}, whose digests and signatures then differ from the source's`;
+    return size === 0 ? lines : [...lines, `  the platforms wanted rewrite ${what}`];
   }
-  return lines;
+}
+
+function skipLines({ skipped }: Plan): string[] {
+  return skipped.flatMap(({ source, destination, reason }) => [
+    `  skipped ${source} -> ${destination}`,
+    `          ${reason}`,
+  ]);
 }
 
 function failureLines(source: string, destination: string | undefined, error: string): string[] {
@@ -95,7 +115,9 @@ export function dryRunLines(plan: Plan): string[] {
   const failures = plan.failed.flatMap(({ source, destination, error }) =>
     failureLines(source, destination, error)
   );
-  return [...lines, ...planLines(plan), ...failures];
+  const counts = new PlanCounts();
+  counts.add(plan);
+  return [...lines, ...counts.lines(), ...skipLines(plan), ...failures];
 }
 
 function countOf(count: number, noun: string): string {
