@@ -333,3 +333,38 @@ Deno.test("fault 85: a rule that would rewrite its own source is refused, and no
   }]);
   assertEquals(other.totals.copied, 1);
 });
+
+/** A destination that takes nothing but runnable images, as SWR of Huawei Cloud. */
+function refusingAttestations(): MirrorSetup {
+  return setUpMirror({
+    destination: {
+      intercept: async (request, { kind, next }) => {
+        if (request.method !== "PUT" || kind !== "manifest") return undefined;
+        const text = await request.clone().text();
+        const isAttestation = text.includes("in-toto") || text.includes('"os":"unknown"');
+        if (!isAttestation) return await next();
+        return Response.json({ errors: [{ code: "MANIFEST_INVALID", message: "not an image" }] }, {
+          status: 400,
+        });
+      },
+    },
+  });
+}
+
+for (const platforms of [undefined, ["linux/amd64"]]) {
+  Deno.test(`fault 55: mirror() leaves attestations out where a rule says so (platforms ${platforms ?? "all"})`, async () => {
+    const setup = refusingAttestations();
+    pushImage(
+      setup.source,
+      "from/image",
+      "v1",
+      buildMultiPlatform(["amd64", "arm64"], { attestations: true }),
+    );
+    const rule: Rule = { source: `${FROM}:v1`, destinations: [TO], ...(platforms && { platforms }) };
+    assertEquals((await setup.run([rule], { retries: 0 })).totals.failed, 1);
+    const report = await setup.run([{ ...rule, attestations: false }]);
+    assertEquals(report.totals.copied, 1, report.tasks[0]?.error);
+    const again = await setup.run([{ ...rule, attestations: false }]);
+    assertEquals(again.totals.unchanged, 1);
+  });
+}
