@@ -73,7 +73,7 @@ class Table {
   ratio(row: string, name: string, { than, most, tool = OURS }: Wanted & { than: string }): void {
     const ours = this.#samples.median(row, tool, name);
     const peer = this.#samples.median(row, than, name);
-    if (ours === undefined || peer === undefined) return;
+    if (ours === undefined || peer === undefined || !this.#peers(row).includes(than)) return;
     const ratio = ours / peer;
     this.#add({
       measure: `${NAMES[name] ?? name}, ${row}${tool === OURS ? "" : ` (${tool.slice(OURS.length + 1)})`}`,
@@ -203,7 +203,14 @@ class Table {
       const value = this.#samples.median(row, tool, name);
       return value === undefined ? [] : [{ tool, value }];
     });
-    return nameThree(peers, (value) => `${figure(value / unit)}${suffix}`);
+    return nameThree(peers, (value) => `${figure(value / unit)}${suffix}`) + this.#unfit(row);
+  }
+
+  /** Peers that failed, or whose copies are wrong: what they need says nothing. */
+  #unfit(row: string): string {
+    const faulty = this.#others(row).filter((tool) => this.#samples.faults(row, tool).length > 0);
+    const named = faulty.map((tool) => `${tool}: ${this.#samples.faults(row, tool).join(", ")}`);
+    return named.length === 0 ? "" : ` (out of the ranking: ${named.join("; ")})`;
   }
 
   #bestRatio(row: string, base: string, name: string): string {
@@ -212,11 +219,16 @@ class Table {
       const whole = this.#samples.median(base, tool, name);
       return value === undefined || whole === undefined ? [] : [{ tool, value: value / whole }];
     });
-    return nameThree(peers, (value) => `${value.toFixed(2)} ×`);
+    return nameThree(peers, (value) => `${value.toFixed(2)} ×`) + this.#unfit(row);
+  }
+
+  /** Other tools that did what they were asked to. */
+  #peers(row: string): string[] {
+    return this.#others(row).filter((tool) => this.#samples.faults(row, tool).length === 0);
   }
 
   /** Other tools; what stands in brackets is none. */
-  #peers(row: string): string[] {
+  #others(row: string): string[] {
     return this.#samples.tools(row).filter((tool) => !tool.startsWith(OURS) && !tool.startsWith("("));
   }
 
