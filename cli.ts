@@ -5,5 +5,10 @@
  */
 
 import { runCommand } from "./src/machine/doors/command.ts";
+import type { OpenKv } from "./src/machine/store/store_location.ts";
 
-if (import.meta.main) Deno.exit(await runCommand(Deno.args));
+/** Loaded when it is asked for: nearly all runs do without. */
+const openKv: OpenKv = async (path, options) =>
+  await (await import("./src/deno/kv_location.ts")).openKvLocation(path, options);
+
+if (import.meta.main) Deno.exit(await runCommand(Deno.args, { openKv }));

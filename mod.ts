@@ -52,11 +52,5 @@ export type { MirrorOptions } from "./src/mirror/run_context.ts";
 
 // The memory between runs.
 export { challengeMemory } from "./src/mirror/store/challenge_memory.ts";
-export {
-  MemoryStore,
-  type Store,
-  type StoreEntry,
-  type StoreKey,
-  type StoreSetOptions,
-  type StoreValue,
-} from "./src/mirror/store/store.ts";
+export { MemoryStore } from "./src/mirror/store/memory_store.ts";
+export type { Store, StoreEntry, StoreKey, StoreSetOptions, StoreValue } from "./src/mirror/store/store.ts";

@@ -211,7 +211,11 @@ Deno.test("close() leaves a database open that it was given", () =>
 Deno.test("openKvStore() says how to turn Deno KV on", async () => {
   // A process of its own, because Deno KV is on in this one.
   const room = new URL("../src/deno/kv_store.ts", import.meta.url);
-  const imports = { "@std/async/retry": new URL("../src/std/async/retry.ts", import.meta.url).href };
+  const names = ["deadline", "retry"].map((name) => [
+    `@std/async/${name}`,
+    new URL(`../src/std/async/${name}.ts`, import.meta.url).href,
+  ]);
+  const imports = Object.fromEntries(names);
   const map = `data:application/json,${encodeURIComponent(JSON.stringify({ imports }))}`;
   const code =
     `import { openKvStore } from "${room}"; await openKvStore({ path: ":memory:" }).catch(console.log);`;

@@ -9,7 +9,7 @@ import type { CopyEvent } from "../src/mirror/copy/copy_event.ts";
 import type { Report } from "../src/mirror/report.ts";
 import { mirror } from "../src/mirror/run.ts";
 import type { MirrorOptions } from "../src/mirror/run_context.ts";
-import { MemoryStore } from "../src/mirror/store/store.ts";
+import { MemoryStore } from "../src/mirror/store/memory_store.ts";
 import { TransferSlots } from "../src/registry/transfer_slots.ts";
 import type { RegistriesOptions } from "../src/registry/request.ts";
 import { Registries } from "../src/registry/registries.ts";

@@ -8,6 +8,7 @@ import {
   parseRecord,
   type StoreRecord,
 } from "../src/machine/store/record.ts";
+import { Facts } from "../src/mirror/store/memory_store.ts";
 import { blobKey, encodeKey, tagKey } from "../src/mirror/store/store.ts";
 import { fuzz } from "./faults/fuzzer.ts";
 
@@ -20,6 +21,11 @@ const TAG = formatFact({
   key: tagKey("registry.test", "app", "v1.0"),
   text: `{"digest":"${DIGEST}","source":"a.test/b:v1","copiedAt":0}`,
 });
+const EXPIRING = formatFact({
+  key: blobKey("registry.test", "a@b/c@5", DIGEST),
+  text: `{"size":1}`,
+  expiresAt: 1764000000000,
+});
 
 /** A line as the file store reads it, without its newline. */
 function bytesOf(line: string): Uint8Array {
@@ -29,7 +35,10 @@ function bytesOf(line: string): Uint8Array {
 /** What the fast way says, in the words of the careful one. */
 function plain(line: string): StoreRecord | undefined {
   const fact = parsePlainFact(bytesOf(line));
-  return fact && { key: [...JSON.parse(fact.group), fact.last], text: fact.text };
+  if (fact === undefined) return undefined;
+  const facts = new Facts(() => 0);
+  facts.load(fact.group, fact.last, fact.kept);
+  return facts.get([...JSON.parse(fact.group), fact.last]);
 }
 
 /** Two texts may mean the same: of a name that stands twice in an object the last counts. */
@@ -38,7 +47,7 @@ function meaningOf(record: StoreRecord | undefined): unknown {
 }
 
 Deno.test("parsePlainFact() reads the lines that blobs and tags are kept in as parseRecord() does", () => {
-  for (const line of [BLOB, TAG]) {
+  for (const line of [BLOB, TAG, EXPIRING]) {
     assertNotEquals(plain(line), undefined);
     assertEquals(plain(line), parseRecord(bytesOf(line)));
   }
@@ -48,7 +57,7 @@ Deno.test("parsePlainFact() reads the lines that blobs and tags are kept in as p
 Deno.test("parsePlainFact() leaves every other line to parseRecord()", () => {
   const value = `{"size":1}`;
   const others = [
-    formatFact({ key: ["a"], text: value, expiresAt: 5 }),
+    formatFact({ key: ["a", "b"], text: value, expiresAt: 5.5 }),
     formatFact({ key: ["a"], text: value }),
     formatFact({ key: ["a", 'quote"'], text: value }),
     formatFact({ key: ["a", "back\\slash"], text: value }),
@@ -71,7 +80,7 @@ Deno.test("parsePlainFact() leaves every other line to parseRecord()", () => {
 Deno.test("parsePlainFact() never reads a damaged line in another way than parseRecord() does", async () => {
   await fuzz({
     name: "lines of a records file",
-    seeds: [BLOB, TAG].map((line) => line.trimEnd()),
+    seeds: [BLOB, TAG, EXPIRING].map((line) => line.trimEnd()),
     words: ['"', "\\", "]", "}", '"],"v":{', "0", ",", `{"k":["`, "\u0000", "ü", " "],
     take: (line) => {
       const fast = plain(line);

@@ -2,13 +2,13 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { openFileStore } from "../src/machine/store/file_store.ts";
+import { openSqliteStore } from "../src/machine/store/sqlite_store.ts";
 import { openKvStore } from "../src/deno/kv_store.ts";
+import { MemoryStore } from "../src/mirror/store/memory_store.ts";
 import {
   blobKey,
   challengeKey,
   encodeKey,
-  hintKey,
-  MemoryStore,
   type Store,
   type StoreEntry,
   type StoreKey,
@@ -146,6 +146,62 @@ const SUITE: Record<string, Test> = {
     assertEquals(await store.get(["a"]), undefined);
     await store.close();
   },
+  "update() sets what is as expected, and nothing else": async (kind) => {
+    const store = await kind.open();
+    assertEquals(await store.update(["a"], { n: 0 }, { n: 1 }), false);
+    assertEquals(await store.update(["a"], undefined, { n: 1 }), true);
+    assertEquals(await store.update(["a"], undefined, { n: 2 }), false);
+    assertEquals(await store.get(["a"]), { n: 1 });
+    await store.set(["a"], { n: 2 });
+    assertEquals(await store.update(["a"], { n: 1 }, { n: 3 }), false);
+    assertEquals(await store.update(["a"], await store.get(["a"]), { n: 3 }), true);
+    assertEquals(await listOf(store, []), [{ key: ["a"], value: { n: 3 } }]);
+    assertEquals(await store.update(["a"], { n: 3 }, undefined), true);
+    assertEquals(await listOf(store, []), []);
+    await store.close();
+  },
+  "update() takes what has expired for nothing, and lets its own expire": async (kind, clock) => {
+    const store = await kind.open();
+    await store.set(["a"], 1, { expiresIn: 1000 });
+    clock.time += 1000;
+    assertEquals(await store.update(["a"], undefined, 2, { expiresIn: 1000 }), true);
+    clock.time += 999;
+    assertEquals(await store.get(["a"]), 2);
+    clock.time += 1;
+    assertEquals(await store.get(["a"]), undefined);
+    await store.close();
+  },
+  "update() lets one of many win": async (kind) => {
+    const store = await kind.open();
+    const won = await Promise.all([1, 2, 3, 4, 5].map((value) => store.update(["a"], undefined, value)));
+    assertEquals(won.filter((one) => one).length, 1);
+    assertEquals(won[Number(await store.get(["a"])) - 1], true);
+    await store.close();
+  },
+  "set() takes keys of 2 KiB and values of 64 KiB": async (kind) => {
+    const store = await kind.open();
+    const key = ["k".repeat(1000), "é".repeat(500)];
+    await store.set(key, "v".repeat(64 * 1024 - 100));
+    await store.flush();
+    assertEquals(await store.get(key), "v".repeat(64 * 1024 - 100));
+    assertEquals((await listOf(store, key.slice(0, 1))).length, 1);
+    await store.close();
+  },
+  "set() keeps facts of a kind for its lifetime, and what is set again as long as that": async (
+    kind,
+    clock,
+  ) => {
+    const store = await kind.open();
+    const day = 24 * 60 * 60 * 1000;
+    await store.set(["blob", "r", "a", "d"], { size: 1 });
+    clock.time += 25 * day;
+    await store.set(["blob", "r", "a", "d"], { size: 1 });
+    clock.time += 25 * day;
+    assertEquals(await store.get(["blob", "r", "a", "d"]), { size: 1 });
+    clock.time += 15 * day;
+    assertEquals(await store.get(["blob", "r", "a", "d"]), undefined);
+    await store.close();
+  },
   "list() gives the keys that start with the parts of a prefix": async (kind) => {
     const store = await kind.open();
     for (const key of [["a"], ["a", "b"], ["a", "b", "c"], ["a", "bc"], ["ab"]]) {
@@ -242,6 +298,24 @@ const DURABLE_SUITE: Record<string, Test> = {
     await other.close();
     await store.close();
   },
+  "update() lets one of two win that have the store open": async (kind) => {
+    const [one, two] = [await kind.open(), await kind.open()];
+    for (let round = 0; round < 10; round++) {
+      const before = await one.get(["a"]);
+      const mine = await Promise.all([
+        one.update(["a"], before, round),
+        two.update(["a"], before, round + 100),
+      ]);
+      assertEquals(mine.filter((isMine) => isMine).length, 1, `round ${round}`);
+      const winner = mine[0] ? one : two;
+      assertEquals(await winner.get(["a"]), mine[0] ? round : round + 100);
+      // Who has lost learns what is there by trying.
+      assertEquals(await (mine[0] ? two : one).update(["a"], "other", 0), false);
+      assertEquals(await one.get(["a"]), await two.get(["a"]));
+    }
+    await one.close();
+    await two.close();
+  },
   "delete() is seen by the next one": async (kind) => {
     const store = await kind.open();
     await store.set(["a"], 1);
@@ -272,9 +346,20 @@ const DURABLE_SUITE: Record<string, Test> = {
   },
 };
 
+async function makeSqlite(clock: Clock): Promise<Kind> {
+  const directory = await Deno.makeTempDir();
+  const path = `${directory}/records.db`;
+  return {
+    open: () => openSqliteStore(path, { now: () => clock.time, onWarning: refuse }),
+    look: async () => String(await Deno.readFile(path)),
+    remove: () => Deno.remove(directory, { recursive: true }),
+  };
+}
+
 const KINDS = {
   MemoryStore: makeMemory,
   FileStore: makeFile,
+  SqliteStore: makeSqlite,
   "KvStore (memory)": makeKvInMemory,
   "KvStore (disk)": makeKvOnDisk,
 };
@@ -298,11 +383,7 @@ Deno.test("encodeKey() is different for different keys", () => {
   assertEquals(new Set(AWKWARD_KEYS.map(encodeKey)).size, AWKWARD_KEYS.length);
 });
 
-Deno.test("blobKey(), tagKey(), challengeKey() and hintKey() never meet", () => {
-  const keys = [blobKey("r", "a", "b"), tagKey("r", "a", "b"), challengeKey("r"), hintKey("r", "b")];
-  assertEquals(keys, [["blob", "r", "a", "b"], ["tag", "r", "a", "b"], ["challenge", "r"], [
-    "hint",
-    "r",
-    "b",
-  ]]);
+Deno.test("blobKey(), tagKey() and challengeKey() never meet", () => {
+  const keys = [blobKey("r", "a", "b"), tagKey("r", "a", "b"), challengeKey("r")];
+  assertEquals(keys, [["blob", "r", "a", "b"], ["tag", "r", "a", "b"], ["challenge", "r"]]);
 });

@@ -8,7 +8,8 @@ import { createStatusSite } from "../machine/site/status_site.ts";
 import type { Log } from "../machine/terminal/log.ts";
 import type { Environment } from "../mirror/config/environment_values.ts";
 import { messageOf } from "../mirror/plan/failure.ts";
-import { MemoryStore } from "../mirror/store/store.ts";
+import { MemoryStore } from "../mirror/store/memory_store.ts";
+import { openKvLocation } from "./kv_location.ts";
 import { type DeploySettings, readDeployConfig, readSettings } from "./deploy_settings.ts";
 
 /** Milliseconds between two tries to open what could not be opened. */
@@ -83,6 +84,7 @@ export class DeployApp {
         ...settings,
         readConfig: () => readDeployConfig(environment),
         openRegistries: (config) => openConfigRegistries(config, { environment }),
+        openKv: openKvLocation,
         log,
       });
       // The service remembers what is wrong with its config, and its page says it.

@@ -92,13 +92,24 @@ export async function writeChanges(kv: Deno.Kv, changes: KvChange[], now: number
   const differing = await findDiffering(kv, changes);
   if (differing.length === 0) return;
   let operation = kv.atomic();
-  for (const { key, fact, bytes } of differing) {
-    const expireIn = fact?.expiresAt === undefined ? undefined : Math.max(Math.ceil(fact.expiresAt - now), 0);
-    if (bytes === undefined) operation = operation.delete(key);
-    else operation = operation.set(key, bytes, expireIn === undefined ? {} : { expireIn });
-  }
+  for (const change of differing) operation = addChange(operation, change, now);
   const { ok } = await operation.commit();
   if (!ok) throw new Error("the database refused the change");
+}
+
+/**
+ * Adds a change to an atomic operation.
+ *
+ * @param now Milliseconds since 1970.
+ */
+export function addChange(
+  operation: Deno.AtomicOperation,
+  { key, fact, bytes }: KvChange,
+  now: number,
+): Deno.AtomicOperation {
+  if (bytes === undefined) return operation.delete(key);
+  if (fact?.expiresAt === undefined) return operation.set(key, bytes);
+  return operation.set(key, bytes, { expireIn: Math.max(Math.ceil(fact.expiresAt - now), 0) });
 }
 
 /** The changes that make a difference to what the database holds. */

@@ -4,6 +4,7 @@ import {
   encodeKey,
   type Fact,
   hasPrefix,
+  isExpected,
   isExpired,
   makeFact,
   type Store,
@@ -13,8 +14,10 @@ import {
   type StoreValue,
   valueOf,
 } from "../mirror/store/store.ts";
-import { whenFree } from "../machine/workers/kv_busy.ts";
+import { checkDatabase, SqliteStoreError } from "../machine/store/sqlite_database.ts";
+import { whenFree } from "./kv_busy.ts";
 import {
+  addChange,
   decodeFact,
   isStorableKey,
   type KvChange,
@@ -22,6 +25,9 @@ import {
   takeBatch,
   writeChanges,
 } from "./kv_change.ts";
+
+/** Milliseconds for which a database that did not take something is not written to. */
+const REST = 60_000;
 
 /** Options of {@linkcode openKvStore}. */
 export interface KvStoreOptions {
@@ -60,6 +66,7 @@ export async function openKvStore(options: KvStoreOptions = {}): Promise<KvStore
  *
  * @param path Path of its file, `:memory:`, or URL of a remote one; the default database of Deno without it.
  * @throws {KvStoreError} when this Deno was started without Deno KV, or the database cannot be opened.
+ * @throws {SqliteStoreError} when its file is damaged.
  */
 export async function openKv(path: string | undefined): Promise<Deno.Kv> {
   const name = path === undefined ? "the default Deno KV store" : `Deno KV store "${path}"`;
@@ -68,8 +75,10 @@ export async function openKv(path: string | undefined): Promise<Deno.Kv> {
     throw new KvStoreError(`Cannot open ${name}: ${advice}`);
   }
   try {
+    if (path !== undefined && path !== ":memory:" && !/^https?:/.test(path)) await checkDatabase(path, name);
     return await whenFree(() => Deno.openKv(path));
   } catch (cause) {
+    if (cause instanceof SqliteStoreError) throw cause;
     throw new KvStoreError(`Cannot open ${name}: ${reasonOf(cause)}`, { cause });
   }
 }
@@ -89,7 +98,9 @@ export class KvStore implements Store {
   #unwritten = new Map<string, KvChange>();
   #queue = new Map<string, KvChange>();
   #writing: Promise<void> | undefined;
-  #canWrite = true;
+  /** When the database is written to again, in milliseconds since 1970, after it did not take something. */
+  #restsUntil = -Infinity;
+  #isClosed = false;
   #hasWarned = false;
 
   /** A store in an open database. */
@@ -120,6 +131,26 @@ export class KvStore implements Store {
     return Promise.resolve();
   }
 
+  /** Sets the value at a key if what is there is what is expected, among all who have the database open. */
+  async update(
+    key: StoreKey,
+    expected: StoreValue | undefined,
+    value: StoreValue | undefined,
+    options: StoreSetOptions = {},
+  ): Promise<boolean> {
+    await this.flush();
+    const full = this.#fullKey(key);
+    // What the database cannot hold, or has not taken, is nobody else's.
+    if (!isStorableKey(full) || this.#unwritten.has(encodeKey(full))) return false;
+    const fact = value === undefined ? undefined : makeFact({ key, value }, this.#now(), options);
+    try {
+      return await whenFree(() => this.#swap(expected, makeChange(full, fact)));
+    } catch (error) {
+      this.#warn("write", error);
+      return false;
+    }
+  }
+
   /** Every entry whose key starts with `prefix`. */
   async *list(prefix: StoreKey): AsyncGenerator<StoreEntry> {
     const unwritten = new Map(this.#unwritten);
@@ -140,13 +171,23 @@ export class KvStore implements Store {
   /** Flushes, and closes the database if the store has opened it. */
   async close(): Promise<void> {
     await this.flush();
-    this.#canWrite = false;
+    this.#isClosed = true;
     if (this.#isOwner) this.#kv.close();
     this.#isOwner = false;
   }
 
   #fullKey(key: StoreKey): string[] {
     return [...this.#prefix, ...key];
+  }
+
+  async #swap(expected: StoreValue | undefined, change: KvChange): Promise<boolean> {
+    const { value, versionstamp } = await this.#kv.get(change.key);
+    const found = decodeFact(change.key, value);
+    const isGone = found === undefined || isExpired(found, this.#now());
+    const isTooLarge = change.fact !== undefined && change.bytes === undefined;
+    if (isTooLarge || !isExpected(isGone ? undefined : found, expected)) return false;
+    const operation = this.#kv.atomic().check({ key: change.key, versionstamp });
+    return (await addChange(operation, change, this.#now()).commit()).ok;
   }
 
   async #read(key: StoreKey): Promise<Fact | undefined> {
@@ -179,9 +220,19 @@ export class KvStore implements Store {
   #change(change: KvChange): void {
     const key = encodeKey(change.key);
     this.#unwritten.set(key, change);
-    if (!this.#canWrite || !isStorableKey(change.key)) return;
+    if (this.#isClosed || this.#now() < this.#restsUntil || !isStorableKey(change.key)) return;
+    if (this.#restsUntil > 0) this.#queueUnwritten();
     this.#queue.set(key, change);
     this.#writing ??= this.#drain();
+  }
+
+  /** A database that was gone for a while gets what it has missed. */
+  #queueUnwritten(): void {
+    this.#restsUntil = -Infinity;
+    for (const [key, change] of this.#unwritten) {
+      const isTooLarge = change.fact !== undefined && change.bytes === undefined;
+      if (!isTooLarge && isStorableKey(change.key)) this.#queue.set(key, change);
+    }
   }
 
   /** Writes until nothing is left; what is set meanwhile makes the next batch. */
@@ -189,7 +240,7 @@ export class KvStore implements Store {
     try {
       while (this.#queue.size > 0) await this.#writeBatch(takeBatch(this.#queue));
     } catch (error) {
-      this.#canWrite = false;
+      this.#restsUntil = this.#now() + REST;
       this.#queue.clear();
       this.#warn("write", error);
     } finally {

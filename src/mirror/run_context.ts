@@ -9,7 +9,9 @@ import type { CopyEvent } from "./copy/copy_event.ts";
 import { KnownBlobs } from "./copy/known_blobs.ts";
 import type { CopyTask, Plan } from "./plan/plan.ts";
 import type { PlanContext } from "./plan/image_planner.ts";
-import { MemoryStore, type Store } from "./store/store.ts";
+import { GuardedStore } from "./store/guarded_store.ts";
+import { MemoryStore } from "./store/memory_store.ts";
+import type { Store } from "./store/store.ts";
 
 /** Options of {@linkcode mirror}. */
 export interface MirrorOptions {
@@ -66,7 +68,7 @@ export function createContext(
     registries,
     known: new KnownBlobs(),
     slots: new TransferSlots(concurrency),
-    store: options.store ?? new MemoryStore(),
+    store: guard(options.store ?? new MemoryStore()),
     now: () => registries.clock.now(),
     force: options.force ?? false,
     pass: 0,
@@ -79,4 +81,9 @@ export function createContext(
     emit,
     signal: registries.signal,
   };
+}
+
+/** A store may fail or hang; the one in memory does neither. */
+function guard(store: Store): Store {
+  return store instanceof GuardedStore || store instanceof MemoryStore ? store : new GuardedStore(store);
 }

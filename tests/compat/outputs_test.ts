@@ -245,7 +245,7 @@ compat(80, "a mistake of this program in one image fails that image alone", asyn
 
 compat(
   81,
-  "--records FILE takes an old file as hints, tolerates bad lines, and believes nothing of it unasked",
+  "--records FILE takes an old file, tolerates its lines, and believes nothing of it unasked",
   () =>
     withScene(async (scene) => {
       const image = scene.push("ns/app", "v1", buildImage({ seed: 31, layers: 2 }));

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { parse } from "yaml";
 import { parseFlags } from "../../src/machine/config/flags.ts";
 import { parseSchedule } from "../../src/machine/service/schedule.ts";
-import { parseLocation } from "../../src/deno/store_location.ts";
+import { parseLocation } from "../../src/machine/store/store_location.ts";
 import { buildImage, pushImage } from "../images.ts";
 import { createRegistry, serve } from "../registry.ts";
 

@@ -1,7 +1,7 @@
 /** Leases: one holder at a time, what the dead leave behind, and databases and clocks that misbehave. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { LeaseLostError, Leases } from "../../src/machine/workers/lease.ts";
+import { KvLeases, LeaseLostError } from "../../src/deno/kv_leases.ts";
 import { FakeClock } from "../fake_clock.ts";
 
 const LIFETIME = 30_000;
@@ -11,14 +11,14 @@ const NAME = ["run"];
 async function withTwo(test: (parts: Parts) => Promise<void>): Promise<void> {
   using kv = await Deno.openKv(":memory:");
   const clocks = [new FakeClock(), new FakeClock()] as const;
-  const [one, two] = clocks.map((clock) => new Leases(kv, { lifetime: LIFETIME, clock }));
+  const [one, two] = clocks.map((clock) => new KvLeases(kv, { lifetime: LIFETIME, clock }));
   if (one !== undefined && two !== undefined) await test({ kv, one, two, clocks });
 }
 
 interface Parts {
   kv: Deno.Kv;
-  one: Leases;
-  two: Leases;
+  one: KvLeases;
+  two: KvLeases;
   clocks: readonly [FakeClock, FakeClock];
 }
 
@@ -134,7 +134,7 @@ Deno.test("takeFromDead() gives up as soon as the holder shows that it lives", (
       await one.renew();
       await waiting(milliseconds, signal);
     };
-    const other = new Leases(kv, { lifetime: LIFETIME, clock });
+    const other = new KvLeases(kv, { lifetime: LIFETIME, clock });
     assertEquals(await other.takeFromDead(NAME), undefined);
     assertEquals(clock.waits.length, 1);
     await lease?.release();
@@ -167,7 +167,7 @@ Deno.test("renew() gives a lease up once the database has not answered for a lif
     return kv.atomic();
   });
   const clock = new FakeClock();
-  const leases = new Leases(broken, { lifetime: LIFETIME, clock });
+  const leases = new KvLeases(broken, { lifetime: LIFETIME, clock });
   const lease = await leases.take(NAME);
   isDown = true;
   clock.time += LIFETIME - 1;
@@ -188,7 +188,7 @@ Deno.test("take() and release() are patient with a database that another process
     if (++locks % 3 !== 0) throw new Error("database is locked");
     return kv.atomic();
   });
-  const leases = new Leases(busy, { lifetime: LIFETIME, clock: new FakeClock() });
+  const leases = new KvLeases(busy, { lifetime: LIFETIME, clock: new FakeClock() });
   const lease = await leases.take(NAME);
   assert(lease !== undefined);
   await lease.release();
@@ -198,7 +198,7 @@ Deno.test("take() and release() are patient with a database that another process
 
 Deno.test("clearDead() removes what the dead have left, and nothing of the living", () =>
   withTwo(async ({ kv, one }) => {
-    const dead = new Leases(kv, { lifetime: LIFETIME, clock: new FakeClock() });
+    const dead = new KvLeases(kv, { lifetime: LIFETIME, clock: new FakeClock() });
     const left = await dead.take(["image", "dead"]);
     const lives = await one.take(["image", "alive"]);
     const other = await dead.take(["run"]);
@@ -208,7 +208,7 @@ Deno.test("clearDead() removes what the dead have left, and nothing of the livin
       await one.renew();
       await waiting(milliseconds, signal);
     };
-    const clearing = new Leases(kv, { lifetime: LIFETIME, clock });
+    const clearing = new KvLeases(kv, { lifetime: LIFETIME, clock });
     const mine = await clearing.take(["image", "mine"]);
     await clearing.clearDead(["image"]);
     assertEquals((await keysOf(kv)).map((key) => key.at(-1)), ["alive", "mine", "run"]);

@@ -1,11 +1,11 @@
 /** Runs of a scheduled mirror: one at a time, within a budget, going on where the last one stopped, and well remembered. */
 
 import { assert, assertEquals } from "@std/assert";
-import { Leases } from "../../src/machine/workers/lease.ts";
+import { KvLeases } from "../../src/deno/kv_leases.ts";
 import type { RunRecord } from "../../src/machine/service/status.ts";
 import type { MirrorService, RunResult } from "../../src/machine/service/service.ts";
 import type { Log, LogFields } from "../../src/machine/terminal/log.ts";
-import { MemoryStore } from "../../src/mirror/store/store.ts";
+import { MemoryStore } from "../../src/mirror/store/memory_store.ts";
 import { FakeClock } from "../fake_clock.ts";
 import { buildImage, pushImage } from "../images.ts";
 import { createRegistry, type RegistryOptions, type TestRegistry } from "../registry.ts";
@@ -109,9 +109,9 @@ Deno.test("run() refuses while a run is on here, and while one is on elsewhere",
     },
   });
   using kv = await Deno.openKv(":memory:");
-  const here = serviceOf(registry, APP, { leases: new Leases(kv) });
-  const leases = new Leases(kv, { lifetime: 30_000, clock: renewing(() => holder.renew()) });
-  const holder = new Leases(kv);
+  const here = serviceOf(registry, APP, { leases: new KvLeases(kv) });
+  const leases = new KvLeases(kv, { lifetime: 30_000, clock: renewing(() => holder.renew()) });
+  const holder = new KvLeases(kv);
   const elsewhere = serviceOf(registry, APP, { leases });
   const running = here.run("schedule");
   await reached.promise;
@@ -140,7 +140,7 @@ Deno.test("run() refuses when the database of the leases does not answer, or whe
   kv.close();
   const messages: string[] = [];
   const log = { write: (_level: string, message: string) => void messages.push(message), close: () => {} };
-  const result = await serviceOf(registryWith(1), APP, { leases: new Leases(kv), log }).run("schedule");
+  const result = await serviceOf(registryWith(1), APP, { leases: new KvLeases(kv), log }).run("schedule");
   assert(
     result.type === "refused" && result.why.startsWith("the database with the leases does not answer: "),
   );
@@ -163,7 +163,7 @@ Deno.test("run() is recorded when its config has become unreadable", async () =>
 
 Deno.test("run() ends and records nothing once its lease is somebody else's", async () => {
   using kv = await Deno.openKv(":memory:");
-  const leases = new Leases(kv, { clock: new FakeClock() });
+  const leases = new KvLeases(kv, { clock: new FakeClock() });
   const registry = registryWith(5, {
     intercept: async (request, { kind, count }) => {
       if (kind !== "manifest" || request.method !== "PUT" || count !== 1) return undefined;

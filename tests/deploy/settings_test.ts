@@ -4,7 +4,8 @@ import { assertEquals, assertRejects, assertStringIncludes, assertThrows } from 
 import { ConfigError } from "../../src/mirror/config/config.ts";
 import { readDeployConfig, readSettings, SettingsError } from "../../src/deno/deploy_settings.ts";
 import { ScheduleError } from "../../src/machine/service/schedule.ts";
-import { openStore, parseLocation, StoreLocationError } from "../../src/deno/store_location.ts";
+import { openKvLocation } from "../../src/deno/kv_location.ts";
+import { openStore, parseLocation, StoreLocationError } from "../../src/machine/store/store_location.ts";
 import { KvStoreError } from "../../src/deno/kv_store.ts";
 
 const environmentOf = (values: Record<string, string>) => (name: string): string | undefined => values[name];
@@ -98,17 +99,18 @@ Deno.test("parseLocation() knows files and databases", () => {
 Deno.test("openStore() opens what is named, and keeps it", async () => {
   const directory = await Deno.makeTempDir();
   try {
-    for (const location of [`file:${directory}/records`, `kv:${directory}/kv.db`]) {
-      const first = await openStore(location);
+    const places = ["file:records", "sqlite:records.db", "kv:kv.db"];
+    for (const location of places.map((place) => place.replace(":", `:${directory}/`))) {
+      const first = await openStore(location, { openKv: openKvLocation });
       await first.store.set(["a"], 1);
       await first.close();
-      const second = await openStore(location);
+      const second = await openStore(location, { openKv: openKvLocation });
       assertEquals(await second.store.get(["a"]), 1);
-      assertEquals(second.kv !== undefined, location.startsWith("kv"));
+      assertEquals(second.leases !== undefined, location.startsWith("kv"));
       await second.close();
     }
     await assertRejects(
-      () => openStore(`kv:${directory}/none/kv.db`),
+      () => openStore(`kv:${directory}/none/kv.db`, { openKv: openKvLocation }),
       KvStoreError,
       "Cannot open Deno KV store",
     );

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { openKvStore } from "../../src/deno/kv_store.ts";
-import { Leases } from "../../src/machine/workers/lease.ts";
+import { KvLeases } from "../../src/deno/kv_leases.ts";
 import { shareWork } from "../../src/machine/workers/shared_work.ts";
 import type { CopyTask } from "../../src/mirror/plan/plan.ts";
 import { type Store, tagKey } from "../../src/mirror/store/store.ts";
@@ -23,13 +23,13 @@ interface Parts {
   claim: ReturnType<typeof shareWork>;
   kv: Deno.Kv;
   store: Store;
-  leases: Leases;
+  leases: KvLeases;
 }
 
 async function withClaim(test: (parts: Parts) => Promise<void>): Promise<void> {
   using kv = await Deno.openKv(":memory:");
   const store = await openKvStore({ kv });
-  const leases = new Leases(kv);
+  const leases = new KvLeases(kv);
   await test({ claim: shareWork(leases, { store }), kv, store, leases });
   await store.close();
 }
@@ -97,7 +97,7 @@ Deno.test("claim() goes on alone when the database does not answer, and says so 
   const store = await openKvStore({ kv });
   kv.close();
   const warnings: string[] = [];
-  const claim = shareWork(new Leases(kv), { store, onWarning: (message) => warnings.push(message) });
+  const claim = shareWork(new KvLeases(kv), { store, onWarning: (message) => warnings.push(message) });
   for (let time = 0; time < 2; time++) await (await claim(TASK))?.();
   assertEquals(warnings.length, 1);
   assert(warnings[0]?.startsWith("Cannot share work: "), warnings[0]);

@@ -5,7 +5,7 @@ import { parseSchedule } from "../../src/machine/service/schedule.ts";
 import { MirrorService, type MirrorServiceOptions } from "../../src/machine/service/service.ts";
 import { createStatusSite, type StatusSiteOptions } from "../../src/machine/site/status_site.ts";
 import type { Config } from "../../src/mirror/config/config.ts";
-import { MemoryStore } from "../../src/mirror/store/store.ts";
+import { MemoryStore } from "../../src/mirror/store/memory_store.ts";
 import { FakeClock } from "../fake_clock.ts";
 import type { TestRegistry } from "../registry.ts";
 

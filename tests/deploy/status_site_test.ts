@@ -1,7 +1,7 @@
 /** The site of a scheduled mirror: who sees what, what a run on demand answers, and a site that is asked too often. */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { MemoryStore } from "../../src/mirror/store/store.ts";
+import { MemoryStore } from "../../src/mirror/store/memory_store.ts";
 import { createStatusSite } from "../../src/machine/site/status_site.ts";
 import { FakeClock } from "../fake_clock.ts";
 import { FakeTime } from "../fake_timers.ts";

@@ -9,7 +9,7 @@ import { renderPage } from "../../src/machine/site/status_page.ts";
 import { hideNames } from "../../src/machine/site/status_view.ts";
 import { Traffic } from "../../src/machine/service/traffic.ts";
 import { type Report, type ReportTask, startReport } from "../../src/mirror/report.ts";
-import { MemoryStore } from "../../src/mirror/store/store.ts";
+import { MemoryStore } from "../../src/mirror/store/memory_store.ts";
 import { manyRules, NOW, PROGRESS, sampleMemory, sampleRun, sampleView } from "../status_samples.ts";
 
 const OPERATOR = { isOperator: true, hasToken: true };

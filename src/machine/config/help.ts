@@ -14,7 +14,7 @@ export const HELP = `Copies container images between registries.
   --force                       copies what the destination has already
   --strict                      fails when a rule selects no tag
   --verify                      hashes every blob here too, not only at the destination
-  --records FILE, --store PLACE what was copied before (./records); file:PATH, kv, kv:PATH or kv:URL
+  --records FILE, --store PLACE what was copied before (./records); file:, sqlite: or kv:PATH, kv
   --trust-records               does not ask a destination for what the records say it has
   --shard I/N                   does the I-th of N parts of the work
   --log FILE, --log-format F    where the log goes; text or json

@@ -19,7 +19,7 @@ import {
 } from "../network/config_registries.ts";
 import { type Flags, parseFlags, UsageError } from "../config/flags.ts";
 import { onInterrupt } from "./interrupt.ts";
-import type { Leases } from "../workers/lease.ts";
+import type { Leases } from "../workers/leases.ts";
 import { lazyDigestOf } from "../network/lazy_digest.ts";
 import { LiveView } from "../terminal/live_view.ts";
 import {
@@ -33,25 +33,32 @@ import {
 } from "../terminal/log.ts";
 import { dryRunLines, linesOf, summaryLines } from "../terminal/printer.ts";
 import { Screen } from "../terminal/screen.ts";
-import { openStore, parseLocation, StoreLocationError } from "../../deno/store_location.ts";
+import { type OpenKv, openStore, parseLocation, StoreLocationError } from "../store/store_location.ts";
 import { VERSION } from "../version.ts";
 
 /** Exit codes; README, "Exit codes". */
 const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 
+/** What only some runtimes have, as their doors hand it in. */
+export interface Runtime {
+  /** Opens `kv` stores. */
+  openKv?: OpenKv;
+}
+
 /**
  * Runs the command line.
  *
  * @param args Arguments without the program's name.
+ * @param runtime What only some runtimes have.
  * @returns The exit code.
  */
-export async function runCommand(args: readonly string[]): Promise<number> {
+export async function runCommand(args: readonly string[], runtime: Runtime = {}): Promise<number> {
   const screen = new Screen({ environment: environmentOf });
   try {
     const command = parseFlags(args, environmentOf);
     if (command.type === "help") screen.text((await import("../config/help.ts")).HELP);
     else if (command.type === "version") screen.out(`image-syncer ${VERSION} (deno)`);
-    else return await runWithConfig(command, screen);
+    else return await runWithConfig(command, { screen, runtime });
     return EXIT.done;
   } catch (error) {
     const isUsage = error instanceof UsageError || error instanceof ShardError ||
@@ -74,18 +81,19 @@ function isSetupError(error: unknown): boolean {
     "ListenError",
     "ProxyError",
     "ScheduleError",
+    "SqliteStoreError",
   ];
   return error instanceof ConfigError || error instanceof Error && names.includes(error.name);
 }
 
 async function runWithConfig(
   { type, flags }: { type: "mirror" | "auth-check" | "serve"; flags: Flags },
-  screen: Screen,
+  { screen, runtime }: Pick<CommandParts, "screen" | "runtime">,
 ): Promise<number> {
   if (flags.shard !== undefined) parseShard(flags.shard);
   const log = openLog(flags.log, { format: flags.logFormat, print: (line) => screen.err(line) });
   const interrupt = onInterrupt();
-  const parts = { flags, screen, log, signal: interrupt.signal };
+  const parts = { flags, screen, log, runtime, signal: interrupt.signal };
   try {
     if (type === "serve") return await serve(parts);
     return await withRegistries(parts, type === "auth-check" ? authCheck : mirrorOnce);
@@ -100,6 +108,7 @@ interface CommandParts {
   flags: Flags;
   screen: Screen;
   log: Log;
+  runtime: Runtime;
   signal: AbortSignal;
 }
 
@@ -147,7 +156,7 @@ async function authCheck({ config, registries, screen, signal, flags }: RunParts
   return findings.every(({ isGood }) => isGood) ? EXIT.done : EXIT.failed;
 }
 
-async function serve({ flags, screen, log, signal }: CommandParts): Promise<number> {
+async function serve({ flags, screen, log, runtime, signal }: CommandParts): Promise<number> {
   const { runServe } = await import("./serve.ts");
   // What an operator must know is on standard error in any case; a file has all the rest too.
   const onScreen = openServiceLog({ format: flags.logFormat, print: (line) => screen.err(line) });
@@ -155,6 +164,7 @@ async function serve({ flags, screen, log, signal }: CommandParts): Promise<numb
     readConfig: () => readConfig(flags),
     openRegistries: (config) => openRegistries(config, log),
     store: storeText(flags.store),
+    openKv: runtime.openKv,
     schedule: flags.schedule,
     port: flags.port ?? 8080,
     concurrency: flags.proc,
@@ -173,16 +183,17 @@ async function serve({ flags, screen, log, signal }: CommandParts): Promise<numb
 
 /** A plain path is a records file. */
 function storeText(text: string): string {
-  return /^(?:file:|kv$|kv:)/.test(text) ? text : `file:${text}`;
+  return /^(?:file:|sqlite:|kv$|kv:)/.test(text) ? text : `file:${text}`;
 }
 
 async function mirrorOnce(parts: RunParts): Promise<number> {
-  const { flags, log } = parts;
+  const { flags, log, runtime } = parts;
   const text = storeText(flags.store);
   parseLocation(text);
-  const { store, kv, close } = await openStore(text, { onWarning: (message) => log.write("warn", message) });
+  const onWarning = (message: string) => log.write("warn", message);
+  const { store, leases: openLeases, close } = await openStore(text, { onWarning, ...runtime });
   try {
-    const leases = kv === undefined ? undefined : new (await import("../workers/lease.ts")).Leases(kv);
+    const leases = openLeases?.();
     const options = await mirrorOptions(parts, store, leases);
     if (flags.isDryRun) return await dryRun(parts, options);
     const code = await fullRun(parts, options);

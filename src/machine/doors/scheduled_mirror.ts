@@ -2,12 +2,11 @@
 
 import type { Config } from "../../mirror/config/config.ts";
 import type { OpenedRegistries } from "../network/config_registries.ts";
-import { Leases } from "../workers/lease.ts";
 import type { Schedule } from "../service/schedule.ts";
 import type { ReportShelf } from "../service/report_shelf.ts";
 import { MirrorService, type MirrorServiceOptions } from "../service/service.ts";
 import { createStatusSite } from "../site/status_site.ts";
-import { openStore } from "../../deno/store_location.ts";
+import { type OpenKv, openStore } from "../store/store_location.ts";
 
 /** Options of {@linkcode openScheduledMirror}. */
 export interface ScheduledMirrorOptions extends
@@ -21,6 +20,8 @@ export interface ScheduledMirrorOptions extends
   openRegistries: (config: Config) => OpenedRegistries | Promise<OpenedRegistries>;
   /** Where the memory between runs is kept, as `openStore` reads it. */
   store: string;
+  /** Opens `kv` stores, where the runtime has Deno KV. */
+  openKv?: OpenKv | undefined;
   /** When the mirror runs. */
   schedule?: Schedule | undefined;
   /** What lets see names and start runs. */
@@ -39,8 +40,6 @@ export interface ScheduledMirror {
   close(): Promise<void>;
 }
 
-/** A key that is never there: reading it tells whether the database answers. */
-const HEALTH_KEY = ["image-syncer", "health"];
 /** Milliseconds of silence after which a run counts as dead and another may begin. */
 const LEASE_LIFETIME = 15_000;
 
@@ -52,12 +51,10 @@ const LEASE_LIFETIME = 15_000;
  */
 export async function openScheduledMirror(options: ScheduledMirrorOptions): Promise<ScheduledMirror> {
   const onWarning = (message: string) => options.log?.write("warn", message);
-  const { store, kv, close } = await openStore(options.store, { onWarning });
-  const leases = kv === undefined ? {} : { leases: new Leases(kv, { lifetime: LEASE_LIFETIME }) };
+  const opened = await openStore(options.store, { onWarning, openKv: options.openKv });
+  const { store, close, checkHealth = () => Promise.resolve() } = opened;
+  const leases = opened.leases === undefined ? {} : { leases: opened.leases(LEASE_LIFETIME) };
   const service = new MirrorService({ ...options, ...leases, store });
-  const checkHealth = async () => {
-    await kv?.get(HEALTH_KEY);
-  };
   const { schedule, token, shelf } = options;
   const site = createStatusSite({ service, schedule, token, shelf, checkHealth });
   const closeAll = async () => {

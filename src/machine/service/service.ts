@@ -14,7 +14,7 @@ import type { Fetch } from "../../registry/fetch.ts";
 import { Registries } from "../../registry/registries.ts";
 import type { OpenedRegistries } from "../network/config_registries.ts";
 import { lazyDigestOf } from "../network/lazy_digest.ts";
-import type { Lease, Leases } from "../workers/lease.ts";
+import type { Lease, Leases } from "../workers/leases.ts";
 import { createSteadyClock } from "../workers/steady_clock.ts";
 import { type Log, sayProgress } from "../terminal/log.ts";
 import { RunJournal } from "./run_journal.ts";

@@ -1,7 +1,8 @@
 /** The store in one file: facts as lines, appended in the background, the last line of a key winning. */
 
+import type { Facts } from "../../mirror/store/memory_store.ts";
 import {
-  type Facts,
+  isExpected,
   makeFact,
   type Store,
   type StoreEntry,
@@ -10,9 +11,9 @@ import {
   type StoreValue,
   valueOf,
 } from "../../mirror/store/store.ts";
+import { compactRecords, type LoadedRecords, loadRecords, takeIn } from "./loaded_records.ts";
 import { formatFact, formatRecord } from "./record.ts";
-import { appendLines, openRecordFile } from "./record_file.ts";
-import { type LoadedRecords, loadRecords } from "./loaded_records.ts";
+import { lockRecordFile, openRecordFile, type RecordFile } from "./record_file.ts";
 
 /** Options of {@linkcode openFileStore}. */
 export interface FileStoreOptions {
@@ -29,14 +30,18 @@ const BATCH_LENGTH = 64 * 1024;
  * written as they come, the 11,000 facts of 1,000 tags took 0.4 s of CPU.
  */
 const BATCH_TIME = 50;
+/** How often a batch is written again because its file was replaced; where inode numbers are not stable none would ever do. */
+const MAX_ATTEMPTS = 3;
+/** Bytes below which a file is not rewritten while it is open. */
+const SMALL_FILE = 1024 * 1024;
+const encoder = new TextEncoder();
 
 /**
  * Opens the store in the file at `path`. A missing file is created at the first write, readable by its owner only.
  *
- * Several processes may have the same file open; each sees what stood there when it opened it, and its own facts. A
- * file that is mostly outdated lines is rewritten at opening, if no other process has it open. A file that cannot be
- * read or written is no error: the store then lives in memory and says so once. Records files of image-syncer 1.0.3
- * are read as hints (`hintKey`).
+ * Several processes may have the same file open; each sees what stood there when it opened it, its own facts, and at `update`
+ * what is there then. A file that is mostly outdated lines is rewritten, at opening and whenever it has doubled. A file that
+ * cannot be read or written is no error: the store then lives in memory and says so once.
  */
 export async function openFileStore(path: string, options: FileStoreOptions = {}): Promise<FileStore> {
   return new FileStore(path, await loadRecords(path, options.now ?? Date.now), options);
@@ -48,10 +53,13 @@ export class FileStore implements Store {
   #facts: Facts;
   #now: () => number;
   #onWarning: (message: string) => void;
-  #file: Deno.FsFile | undefined;
-  #size: number;
+  #file: RecordFile | undefined;
+  /** The size in bytes at which the file is rewritten; found out at the next append where it is not known. */
+  #compactAt: number | undefined;
   #lines: string[] = [];
   #writing: Promise<void> | undefined;
+  #turn: Promise<unknown> = Promise.resolve();
+  #update: Promise<unknown> = Promise.resolve();
   #hurry: () => void = () => {};
   #isHurried = false;
   #isMemoryOnly = false;
@@ -61,7 +69,6 @@ export class FileStore implements Store {
     this.#path = path;
     this.#facts = loaded.facts;
     this.#file = loaded.file;
-    this.#size = loaded.size;
     this.#now = options.now ?? Date.now;
     this.#onWarning = options.onWarning ?? (() => {});
     if (loaded.error !== undefined) this.#fail(loaded.error);
@@ -86,6 +93,25 @@ export class FileStore implements Store {
     return Promise.resolve();
   }
 
+  /** Sets the value at a key if what is there is what is expected, whoever has put it there. */
+  async update(
+    key: StoreKey,
+    expected: StoreValue | undefined,
+    value: StoreValue | undefined,
+    options: StoreSetOptions = {},
+  ): Promise<boolean> {
+    const update = this.#update.then(() =>
+      this.#alone(key, async () => {
+        if (!isExpected(this.#facts.get(key), expected)) return false;
+        await (value === undefined ? this.delete(key) : this.set(key, value, options));
+        await this.flush();
+        return true;
+      })
+    );
+    this.#update = update.catch(() => {});
+    return await update;
+  }
+
   /** Every entry whose key starts with `prefix`. */
   async *list(prefix: StoreKey): AsyncGenerator<StoreEntry> {
     for (const fact of this.#facts.list(prefix)) yield { key: fact.key, value: valueOf(fact) };
@@ -102,7 +128,7 @@ export class FileStore implements Store {
   /** Flushes and closes the file. */
   async close(): Promise<void> {
     await this.flush();
-    this.#stopWriting();
+    await this.#stopWriting();
   }
 
   #write(line: string): void {
@@ -114,16 +140,83 @@ export class FileStore implements Store {
   /** Writes until nothing is left; what is set meanwhile makes the next batch. */
   async #drain(): Promise<void> {
     try {
-      this.#file ??= await openRecordFile(this.#path, { create: true });
       while (this.#lines.length > 0) {
         await this.#gather();
-        this.#size = await appendLines(this.#file, takeBatch(this.#lines), this.#size);
+        await this.#inTurn(() => this.#append(takeBatch(this.#lines)));
       }
     } catch (error) {
       this.#fail(error);
     } finally {
       this.#writing = undefined;
     }
+  }
+
+  /** One thing is done with the file at a time. */
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const done = this.#turn.then(work);
+    this.#turn = done.catch(() => {});
+    return done;
+  }
+
+  async #append(lines: string): Promise<void> {
+    for (let attempt = 1; attempt <= MAX_ATTEMPTS; attempt++) {
+      const file = await this.#open();
+      const size = await file.append(lines);
+      if (!await file.isCurrent()) {
+        await this.#letGo();
+        continue;
+      }
+      this.#compactAt ??= Math.max(SMALL_FILE, 2 * size);
+      if (size >= this.#compactAt) await this.#compact();
+      return;
+    }
+  }
+
+  /** Without this the file of a service that is never opened again would grow for ever. */
+  async #compact(): Promise<void> {
+    await this.#letGo();
+    await compactRecords(this.#path, this.#now);
+    this.#compactAt = undefined;
+  }
+
+  async #open(): Promise<RecordFile> {
+    return this.#file ??= await openRecordFile(this.#path, true);
+  }
+
+  async #letGo(): Promise<void> {
+    const file = this.#file;
+    this.#file = undefined;
+    await file?.close();
+  }
+
+  /** Does something while no other process updates the file, and knowing what it says of a key. */
+  async #alone(key: StoreKey, work: () => Promise<boolean>): Promise<boolean> {
+    await this.flush();
+    let unlock: (() => Promise<void>) | undefined;
+    try {
+      if (!this.#isMemoryOnly) {
+        await this.#inTurn(async () => void await this.#open());
+        // Where no lock can be made, nobody else is kept out.
+        unlock = await lockRecordFile(this.#path, true).catch(() => undefined);
+        await this.#inTurn(() => this.#catchUp(key));
+      }
+      return await work();
+    } catch (error) {
+      this.#fail(error);
+      return false;
+    } finally {
+      await unlock?.();
+    }
+  }
+
+  /** Takes in what other processes have appended; what is not written yet goes before it. */
+  async #catchUp(key: StoreKey): Promise<void> {
+    if (this.#file !== undefined && !await this.#file.isCurrent()) await this.#letGo();
+    const file = await this.#open();
+    if (!await file.hasContent()) return;
+    if (file.readTo === 0) this.#facts.remove(key);
+    await file.readOn((line) => takeIn(this.#facts, line));
+    for (const line of this.#lines) takeIn(this.#facts, encoder.encode(line.trimEnd()));
   }
 
   /** Waits for more lines, unless somebody waits for these. */
@@ -137,16 +230,16 @@ export class FileStore implements Store {
   }
 
   #fail(error: unknown): void {
+    if (this.#isMemoryOnly) return;
     const why = error instanceof Error ? error.message : String(error);
-    this.#stopWriting();
+    this.#stopWriting().catch(() => {});
     this.#onWarning(`Cannot write store "${this.#path}": ${why}; new facts last for this run only`);
   }
 
-  #stopWriting(): void {
+  async #stopWriting(): Promise<void> {
     this.#isMemoryOnly = true;
     this.#lines = [];
-    this.#file?.close();
-    this.#file = undefined;
+    await this.#letGo();
   }
 }
 

@@ -1,7 +1,6 @@
 /** One line of a records file: how a fact is written, and what is understood of whatever stands there. */
 
-import { isDigest } from "../../oci/descriptor.ts";
-import { type Fact, hintKey, type StoreKey } from "../../mirror/store/store.ts";
+import type { Fact, StoreKey } from "../../mirror/store/store.ts";
 
 /** The longest line, in bytes, that is written or read; longer ones are passed over. */
 export const MAX_LINE_LENGTH = 1024 * 1024;
@@ -34,15 +33,15 @@ const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true });
 
 /**
- * Reads one line without its newline: this project's own form, or `registry,digest,size` as image-syncer 1.0.3
- * wrote it, which becomes a hint. A line of the old form that was cut off in its size cannot be told from a whole one.
+ * Reads one line without its newline.
  *
- * @returns `undefined` when the line is neither.
+ * @returns `undefined` when the line is none of this project's form, such as `registry,digest,size` of image-syncer 1.0.3: it says
+ * that a registry has a blob, but not in which repository, so nothing can be asked, or mounted, by it.
  */
 export function parseRecord(line: Uint8Array): StoreRecord | undefined {
   const text = decodeLine(line);
   if (text === undefined) return undefined;
-  return text.startsWith("{") ? parseOwnForm(text) : parseOldForm(text);
+  return text.startsWith("{") ? parseOwnForm(text) : undefined;
 }
 
 /** A fact as `Facts` takes it in where many are read. */
@@ -51,16 +50,16 @@ export interface PlainFact {
   group: string;
   /** The last part of its key. */
   last: string;
-  /** Its value as JSON text. */
-  text: string;
+  /** Its value as JSON text, and where it expires `@` and the time in milliseconds since 1970. */
+  kept: string;
 }
 
-/** Texts without escapes, a flat object of texts and whole numbers, no expiry. */
+/** Texts without escapes, a flat object of texts and whole numbers, an expiry perhaps. */
 const PLAIN_FACT = (() => {
   const text = String.raw`[ !#-[\]-~]+`;
   const member = `"${text}":(?:"${text}"|0|[1-9]\\d{0,14})`;
   return new RegExp(
-    `^\\{"k":(\\["${text}"(?:,"${text}")*),"(${text})"\\],"v":(\\{${member}(?:,${member})*\\})\\}$`,
+    `^\\{"k":(\\["${text}"(?:,"${text}")*),"(${text})"\\],"v":(\\{${member}(?:,${member})*\\})(?:,"e":([1-9]\\d{0,14}))?\\}$`,
   );
 })();
 
@@ -71,15 +70,16 @@ const PLAIN_FACT = (() => {
  */
 export function parsePlainFact(line: Uint8Array): PlainFact | undefined {
   const whole = latin1.decode(line);
-  const [, parts, last, text] = PLAIN_FACT.exec(whole) ?? [];
+  const [, parts, last, text, expiry] = PLAIN_FACT.exec(whole) ?? [];
   if (parts === undefined || last === undefined || text === undefined) return undefined;
   // Parts of a text keep all of it in memory, so what stays is read once more.
   const copy = (from: number, length: number) => latin1.decode(line.subarray(from, from + length));
   const start = '{"k":'.length + parts.length + ',"'.length;
+  const value = copy(start + last.length + '"],"v":'.length, text.length);
   return {
     group: `${parts}]`,
     last: copy(start, last.length),
-    text: copy(start + last.length + '"],"v":'.length, text.length),
+    kept: expiry === undefined ? value : `${value}@${expiry}`,
   };
 }
 
@@ -116,10 +116,4 @@ function parseObject(text: string): { k?: unknown; v?: unknown; e?: unknown } {
 
 function isKey(value: unknown): value is StoreKey {
   return Array.isArray(value) && value.length > 0 && value.every((part) => typeof part === "string");
-}
-
-function parseOldForm(text: string): StoreRecord | undefined {
-  const [registry = "", digest = "", size = "", ...rest] = text.split(",");
-  if (registry === "" || !isDigest(digest) || !/^\d{1,15}$/.test(size) || rest.length > 0) return undefined;
-  return { key: hintKey(registry, digest), text: `{"size":${Number(size)}}` };
 }

@@ -1,214 +1,223 @@
-/** The file below a file store: opened under a lock, read line by line, appended to, and replaced as a whole. */
+/** The file below a file store: appended to, read on from where it was read to, and replaced as a whole by one process at a time. */
 
+import { constants, type Stats } from "node:fs";
+import { type FileHandle, mkdir, open, realpath, rename, rm, stat } from "node:fs/promises";
 import { dirname } from "node:path";
-import { MAX_LINE_LENGTH } from "./record.ts";
-
-/** A line of a file, without its newline. */
-export interface Line {
-  /** The bytes of the line; they are only good until the next line is asked for. */
-  bytes: Uint8Array;
-  /** Whether a newline followed; only the last line of a file may lack it. */
-  isWhole: boolean;
-}
-
-/** Options of {@linkcode openRecordFile}. */
-export interface OpenRecordFileOptions {
-  /** Whether a missing file is created, readable by its owner only, with the directories above it. */
-  create?: boolean;
-}
+import { platform } from "node:process";
+import { setTimeout as delay } from "node:timers/promises";
+import { LineSplitter, type VisitLine } from "./line_splitter.ts";
 
 const BUFFER_SIZE = 64 * 1024;
-const NEWLINE = 0x0a;
-const MAX_ATTEMPTS = 10;
 const OWNER_ONLY = 0o600;
+/** Milliseconds after which a lock counts as left behind by a process that was killed. */
+const LOCK_LIFETIME = 5000;
+const LOCK_INTERVAL = 5;
 const encoder = new TextEncoder();
 
+/** Whether an error of the system has a code, such as `ENOENT`. */
+export function hasCode(error: unknown, code: string): boolean {
+  return error instanceof Error && "code" in error && error.code === code;
+}
+
 /**
- * Opens a file for reading and appending and holds a shared lock on it until it is closed, so that nobody replaces
- * it meanwhile.
+ * Opens a file for reading and appending.
  *
- * @throws {Deno.errors.NotFound} when the file is missing and not to be created; other errors of the system likewise.
+ * @param canCreate Whether a missing file is created, readable by its owner only, with the directories above it.
+ * @throws {Error} what the system says; of code `ENOENT` when the file is missing and not to be created.
  */
-export async function openRecordFile(
-  path: string,
-  options: OpenRecordFileOptions = {},
-): Promise<Deno.FsFile> {
-  for (let attempt = 1;; attempt++) {
-    const file = await openForAppend(path, options.create ?? false);
+export async function openRecordFile(path: string, canCreate = false): Promise<RecordFile> {
+  const flags = constants.O_RDWR | constants.O_APPEND | (canCreate ? constants.O_CREAT : 0);
+  try {
+    return new RecordFile(path, await open(path, flags, OWNER_ONLY));
+  } catch (error) {
+    if (!canCreate || !hasCode(error, "ENOENT")) throw error;
+    await mkdir(dirname(path), { recursive: true, mode: 0o700 });
+    return new RecordFile(path, await open(path, flags, OWNER_ONLY));
+  }
+}
+
+/** Opens a file that cannot be written, for what it tells. */
+export async function openReadOnly(path: string): Promise<RecordFile> {
+  return new RecordFile(path, await open(path, constants.O_RDONLY));
+}
+
+/** An open records file. */
+export class RecordFile {
+  #path: string;
+  #file: FileHandle;
+  #readTo = 0;
+  /** The size in bytes at which the file is known to end with a newline; -1 when its last line may be torn. */
+  #endsAt = 0;
+
+  /** A file that is open at a path. */
+  constructor(path: string, file: FileHandle) {
+    this.#path = path;
+    this.#file = file;
+  }
+
+  /** Where in the file reading goes on, in bytes. */
+  get readTo(): number {
+    return this.#readTo;
+  }
+
+  /** Closes the file. */
+  async close(): Promise<void> {
+    await this.#file.close();
+  }
+
+  /** Whether there is something to read: a device takes what is written but tells nothing, or never ends. */
+  async hasContent(): Promise<boolean> {
+    const info = await this.#file.stat();
+    if (info.isFile() || info.isCharacterDevice()) return info.isFile();
+    throw new Error(info.isDirectory() ? "it is a directory" : "it is not a regular file");
+  }
+
+  /**
+   * Reads on to the end. Lines too long to be a record are passed over, unread.
+   *
+   * @param visit Called with each line: an iterator would wait at each of some hundred thousand.
+   */
+  async readOn(visit: VisitLine): Promise<void> {
+    const splitter = new LineSplitter();
+    const buffer = new Uint8Array(BUFFER_SIZE);
+    for (;;) {
+      const { bytesRead } = await this.#file.read(buffer, 0, BUFFER_SIZE, this.#readTo);
+      if (bytesRead === 0) break;
+      this.#readTo += bytesRead;
+      for (const line of splitter.push(buffer.subarray(0, bytesRead))) visit(line);
+    }
+    this.#endsAt = splitter.length > 0 ? -1 : this.#readTo;
+    if (splitter.length > 0) visit(splitter.rest());
+  }
+
+  /**
+   * Appends whole lines with one write, so that processes that append at the same time never mix their lines.
+   *
+   * @returns The size of the file in bytes.
+   * @throws {Error} what the system says when the lines cannot be written.
+   */
+  async append(lines: string): Promise<number> {
+    for (let attempt = 1; attempt <= 2; attempt++) {
+      const found = (await this.#file.stat()).size;
+      // At any other size the last line may be torn, by another process or by a disk that was full.
+      const bytes = encoder.encode(found === this.#endsAt ? lines : `\n${lines}`);
+      const { bytesWritten } = await this.#file.write(bytes, 0, bytes.length, null);
+      this.#endsAt = bytesWritten === bytes.length ? found + bytes.length : -1;
+      if (this.#endsAt < 0) continue;
+      // What only this process has appended it knows already.
+      const isAlone = this.#readTo === found && (await this.#file.stat()).size === this.#endsAt;
+      if (isAlone) this.#readTo = this.#endsAt;
+      return this.#endsAt;
+    }
+    throw new Error("only a part could be written");
+  }
+
+  /**
+   * Whether the path still leads to this file. While another process may be replacing it, this waits: lines that were appended
+   * before and are in the file that is there afterwards are safe.
+   */
+  async isCurrent(): Promise<boolean> {
+    while (await isFresh(await besides(this.#path, "compact"))) await delay(LOCK_INTERVAL);
     try {
-      await lockShared(file);
-      // Where inode numbers are not stable no attempt would ever do; going on risks no more than lost facts.
-      if (attempt === MAX_ATTEMPTS || await isStillAt(file, path)) return file;
+      const [mine, found] = await Promise.all([this.#file.stat(), stat(this.#path)]);
+      return mine.ino === found.ino && mine.dev === found.dev;
     } catch (error) {
-      file.close();
+      if (hasCode(error, "ENOENT")) return false;
       throw error;
     }
-    file.close();
   }
 }
 
-async function openForAppend(path: string, create: boolean): Promise<Deno.FsFile> {
-  const options = { read: true, append: true, create, mode: OWNER_ONLY };
-  try {
-    return await Deno.open(path, options);
-  } catch (error) {
-    if (!create || !(error instanceof Deno.errors.NotFound)) throw error;
-    await Deno.mkdir(dirname(path), { recursive: true, mode: 0o700 });
-    return await Deno.open(path, options);
-  }
-}
-
-async function lockShared(file: Deno.FsFile): Promise<void> {
-  // Locks are mandatory on Windows: a shared one would keep this very process from writing.
-  if (Deno.build.os === "windows") return;
-  await file.lock(false).catch(ignoreMissingLocks);
-}
-
-async function lockAlone(file: Deno.FsFile): Promise<boolean> {
-  if (Deno.build.os === "windows") return false;
-  return await file.tryLock(true);
-}
-
-/** Some network file systems have no locks; the store then goes on without, and never replaces its file. */
-function ignoreMissingLocks(): undefined {}
-
-/** Whether the path still leads to the open file: another process may have replaced it before the lock was held. */
-async function isStillAt(file: Deno.FsFile, path: string): Promise<boolean> {
-  try {
-    const [open, found] = await Promise.all([file.stat(), Deno.stat(path)]);
-    return open.ino === found.ino && open.dev === found.dev;
-  } catch (error) {
-    if (error instanceof Deno.errors.NotFound) return false;
-    throw error;
-  }
-}
+/** What lets go of a lock. */
+export type Unlock = () => Promise<void>;
 
 /**
- * Reads a file from where it stands to its end. Lines too long to be a record are passed over, unread.
+ * Takes the lock of a file: a file beside it that only one can create. A lock of a process that was killed holds for five seconds.
  *
- * @param visit Called with each line: an iterator would wait at each of some hundred thousand.
+ * @param canWait Whether to wait for whoever has it.
+ * @returns `undefined` when somebody else has it.
+ * @throws {Error} what the system says where no file can be made beside it.
  */
-export async function visitLines(file: Deno.FsFile, visit: (line: Line) => void): Promise<void> {
-  const splitter = new LineSplitter();
-  const buffer = new Uint8Array(BUFFER_SIZE);
-  for (let count = await file.read(buffer); count !== null; count = await file.read(buffer)) {
-    for (const line of splitter.push(buffer.subarray(0, count))) visit(line);
-  }
-  if (splitter.length > 0) visit({ bytes: splitter.rest(), isWhole: false });
-}
-
-/** Cuts chunks at newlines and holds at most one line of the longest allowed length. */
-class LineSplitter {
-  #parts: Uint8Array[] = [];
-  #length = 0;
-
-  /** How many bytes came since the last newline. */
-  get length(): number {
-    return this.#length;
-  }
-
-  /** The lines that end in this chunk. */
-  *push(chunk: Uint8Array): Generator<Line> {
-    let start = 0;
-    for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {
-      this.#hold(chunk.subarray(start, end));
-      yield { bytes: this.rest(), isWhole: true };
-      start = end + 1;
+export async function lockRecordFile(path: string, canWait: boolean): Promise<Unlock | undefined> {
+  const name = await besides(path, "lock");
+  for (;;) {
+    try {
+      await (await open(name, "wx", OWNER_ONLY)).close();
+      return () => rm(name, { force: true });
+    } catch (error) {
+      if (!hasCode(error, "EEXIST")) throw error;
     }
-    this.#hold(chunk.slice(start));
-  }
-
-  /** What is held, which is then let go of; a line that is too long comes out empty. */
-  rest(): Uint8Array {
-    const [first, ...others] = this.#parts;
-    const bytes = first === undefined || others.length === 0 ? first : concatenate(this.#parts, this.#length);
-    this.#parts = [];
-    this.#length = 0;
-    return bytes ?? new Uint8Array();
-  }
-
-  #hold(part: Uint8Array): void {
-    if (part.length === 0) return;
-    this.#length += part.length;
-    if (this.#length > MAX_LINE_LENGTH) this.#parts = [];
-    else this.#parts.push(part);
+    if (!await isFresh(name)) await rm(name, { force: true });
+    else if (!canWait) return undefined;
+    else await delay(LOCK_INTERVAL);
   }
 }
 
-function concatenate(parts: Uint8Array[], length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  let offset = 0;
-  for (const part of parts) {
-    bytes.set(part, offset);
-    offset += part.length;
-  }
-  return bytes;
+/** A file beside another; links lead to one file, so they share what is beside it. */
+async function besides(path: string, ending: "lock" | "compact"): Promise<string> {
+  const target = await realpath(path).catch(() => path);
+  return `${target}.${ending}`;
 }
 
-/**
- * Appends whole lines with one write, so that processes that append at the same time never mix their lines.
- *
- * @param size The size in bytes at which the file is known to end with a newline.
- * @returns The size at which it does so now.
- * @throws {Error} what the system says when the lines cannot be written.
- */
-export async function appendLines(file: Deno.FsFile, lines: string, size: number): Promise<number> {
-  for (let known = size, attempt = 1; attempt <= 2; attempt++, known = -1) {
-    const found = (await file.stat()).size;
-    // At any other size the last line may be torn, by another process or by a disk that was full.
-    const bytes = encoder.encode(found === known ? lines : `\n${lines}`);
-    if (await file.write(bytes) === bytes.length) return found + bytes.length;
+/** Whether a file is there that was not left behind by a process that was killed. */
+async function isFresh(path: string): Promise<boolean> {
+  try {
+    return Math.abs(Date.now() - (await stat(path)).mtimeMs) < LOCK_LIFETIME;
+  } catch {
+    // Where there is no right to ask, there was none to make one.
+    return false;
   }
-  throw new Error("only a part could be written");
 }
 
 /** Makes the lines that are to replace a file's content; `undefined` when it had better stay as it is. */
-export type MakeLines = (file: Deno.FsFile) => Promise<string[] | undefined>;
+export type MakeLines = (file: RecordFile) => Promise<string[] | undefined>;
 
 /**
- * Replaces a file in one step, and only while no other process has it open: whoever looks, and whenever this process
- * is killed, finds the old file or the new one. Nothing happens when the file is in use.
+ * Replaces a file in one step: whoever opens it, and whenever this process is killed, finds the old file or the new one. Who has
+ * the old one open sees so after appending, and appends again. Nothing happens while somebody else has its lock.
  *
  * @throws {Error} what the system says when the file cannot be locked or the new one cannot be written; the old one is
  * then still there.
  */
 export async function replaceRecordFile(path: string, makeLines: MakeLines): Promise<void> {
-  const target = await Deno.realPath(path);
-  using file = await Deno.open(target, { read: true, write: true });
-  if (!await lockAlone(file) || !await isStillAt(file, target)) return;
-  const lines = await makeLines(file);
-  if (lines === undefined) return;
-  const copy = `${target}.compact`;
+  // Windows keeps a file that somebody has open from being replaced.
+  if (platform === "win32") return;
+  const target = await realpath(path);
+  const unlock = await lockRecordFile(target, false);
+  if (unlock === undefined) return;
+  const startedAt = Date.now();
+  const name = await besides(target, "compact");
   try {
-    await writeCopy(copy, lines, await file.stat());
-    await Deno.rename(copy, target);
-  } catch (error) {
-    await removeIfThere(copy);
-    throw error;
+    // Made before the old file is read, so that who appends meanwhile knows to wait.
+    if (!await writeCopy(name, target, makeLines)) return;
+    // After this time others may have taken it for one that was left behind.
+    if (Date.now() - startedAt < LOCK_LIFETIME) await rename(name, target);
+  } finally {
+    await rm(name, { force: true });
+    await unlock();
   }
 }
 
-/** Writes the new file beside the old one, for the same owner and with the same mode. */
-async function writeCopy(path: string, lines: string[], old: Deno.FileInfo): Promise<void> {
-  await removeIfThere(path);
-  using copy = await Deno.open(path, { write: true, createNew: true, mode: OWNER_ONLY });
-  const info = await copy.stat();
-  const isReplaceable = info.uid === old.uid && info.gid === old.gid && (old.nlink ?? 1) === 1;
+/** Writes the new file beside the old one, for the same owner and with the same mode; `false` when nothing was to be written. */
+async function writeCopy(name: string, target: string, makeLines: MakeLines): Promise<boolean> {
+  await rm(name, { force: true });
+  await using copy = await open(name, "wx", OWNER_ONLY);
+  const file = await openReadOnly(target);
+  try {
+    checkReplaceable(await copy.stat(), await stat(target));
+    const lines = await makeLines(file);
+    if (lines === undefined) return false;
+    await copy.chmod((await stat(target)).mode & 0o777);
+    await copy.writeFile(lines.join(""));
+    // Without this a power cut after the rename could leave an empty file.
+    await copy.sync();
+    return true;
+  } finally {
+    await file.close();
+  }
+}
+
+function checkReplaceable(copy: Stats, old: Stats): void {
+  const isReplaceable = copy.uid === old.uid && copy.gid === old.gid && old.nlink === 1;
   if (!isReplaceable) throw new Error("it has another owner or another name");
-  if (old.mode !== null && old.mode !== info.mode) await Deno.chmod(path, old.mode & 0o777);
-  await writeAll(copy, encoder.encode(lines.join("")));
-  // Without this a power cut after the rename could leave an empty file.
-  await copy.sync();
-}
-
-async function writeAll(file: Deno.FsFile, bytes: Uint8Array): Promise<void> {
-  for (let offset = 0; offset < bytes.length;) offset += await file.write(bytes.subarray(offset));
-}
-
-async function removeIfThere(path: string): Promise<void> {
-  try {
-    await Deno.remove(path);
-  } catch (error) {
-    if (!(error instanceof Deno.errors.NotFound)) throw error;
-  }
 }

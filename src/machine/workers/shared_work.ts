@@ -4,7 +4,7 @@ import { messageOf } from "../../mirror/plan/failure.ts";
 import type { CopyTask } from "../../mirror/plan/plan.ts";
 import type { MirrorOptions } from "../../mirror/run_context.ts";
 import { type Store, tagKey } from "../../mirror/store/store.ts";
-import type { Lease, Leases } from "./lease.ts";
+import type { Lease, Leases } from "./leases.ts";
 
 /** Options of {@linkcode shareWork}. */
 export interface ShareWorkOptions {

@@ -1,25 +1,18 @@
-/** Who may do what now: leases in Deno KV, which one holder at a time has and which fall to others when it falls silent. */
+/** Leases in Deno KV, in the database that workers share. */
 
-import type { Clock } from "../../registry/clock.ts";
+import type { Lease, Leases } from "../machine/workers/leases.ts";
+import { createSteadyClock } from "../machine/workers/steady_clock.ts";
+import type { Clock } from "../registry/clock.ts";
 import { whenFree } from "./kv_busy.ts";
-import { createSteadyClock } from "./steady_clock.ts";
 
-/** Options of {@linkcode Leases}. */
-export interface LeasesOptions {
+/** Options of {@linkcode KvLeases}. */
+export interface KvLeasesOptions {
   /** First parts of every key in the database; `["image-syncer", "lease"]` unless told. */
   prefix?: readonly string[];
   /** Milliseconds of silence after which a holder counts as dead; 30 seconds unless told. */
   lifetime?: number;
   /** A clock; it need not tell the time, but it must not jump. */
   clock?: Pick<Clock, "now" | "delay">;
-}
-
-/** Something this process alone may do until it lets go. */
-export interface Lease {
-  /** Aborted when somebody else has it, or when it can no longer be told. */
-  readonly signal: AbortSignal;
-  /** Lets go; only the first call counts, and it never fails. */
-  release(): Promise<void>;
 }
 
 /** A lease was lost. */
@@ -52,7 +45,7 @@ interface Held {
  * No two clocks are compared: a holder writes again and again, and is dead when somebody has watched for a whole lifetime
  * and seen no write. So a clock that jumps, here or there, takes a lease from nobody.
  */
-export class Leases {
+export class KvLeases implements Leases {
   #kv: Deno.Kv;
   #prefix: readonly string[];
   #lifetime: number;
@@ -63,7 +56,7 @@ export class Leases {
   #timer: ReturnType<typeof setInterval> | undefined;
 
   /** Leases in an open database. */
-  constructor(kv: Deno.Kv, options: LeasesOptions = {}) {
+  constructor(kv: Deno.Kv, options: KvLeasesOptions = {}) {
     this.#kv = kv;
     this.#prefix = options.prefix ?? ["image-syncer", "lease"];
     this.#lifetime = options.lifetime ?? 30_000;
