@@ -1,6 +1,6 @@
 /** The machine's credentials: files, keys, helpers, and what is wrong with them. */
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { CredentialError, normalKey } from "../src/machine/login/auth_file.ts";
 import { type MachineCredentialsOptions, openMachineCredentials } from "../src/machine/login/credentials.ts";
 import { HelperLimitError, helperRunner } from "../src/machine/login/helper_process.ts";
@@ -322,3 +322,41 @@ Deno.test(
       await assertRejects(() => runHelper("shell", "reg.test"), HelperLimitError, "more than 1048576 bytes");
     }),
 );
+
+for (const auth of ["!!!!", btoa("token"), 5, { nested: true }]) {
+  Deno.test(`fault 60: an entry that cannot be read (${JSON.stringify(auth)}) keeps no other registry from its own`, async () => {
+    const warnings: string[] = [];
+    const value = typeof auth === "object" ? auth : { auth };
+    const text = JSON.stringify({
+      auths: { "other.test": typeof auth === "number" ? auth : value, "r.test": { auth: btoa("u:p") } },
+    });
+    const credentials = openMachineCredentials({
+      env: (name) => name === "DOCKER_CONFIG" ? "/d" : undefined,
+      readTextFile: (path) =>
+        path === "/d/config.json" ? Promise.resolve(text) : Promise.reject(new Deno.errors.NotFound()),
+      onWarning: (message) => warnings.push(message),
+    });
+    assertEquals((await credentials.find("r.test", "a"))?.credential, { username: "u", password: "p" });
+    if (typeof auth === "object") return;
+    assertEquals(warnings.length, 1);
+    assertStringIncludes(warnings[0] ?? "", '"other.test"');
+    assert(!warnings[0]?.includes(String(btoa("u:p"))));
+    await assertRejects(() => credentials.find("other.test", "a"), CredentialError, '"other.test"');
+  });
+}
+
+Deno.test("fault 60: a credsStore that is not installed is passed over where auths has the credential", async () => {
+  const warnings: string[] = [];
+  const text = JSON.stringify({ auths: { "r.test": { auth: btoa("u:p") } }, credsStore: "desktop" });
+  const credentials = openMachineCredentials({
+    env: (name) => name === "DOCKER_CONFIG" ? "/d" : undefined,
+    readTextFile: (path) =>
+      path === "/d/config.json" ? Promise.resolve(text) : Promise.reject(new Deno.errors.NotFound()),
+    runHelper: () =>
+      Promise.reject(new CredentialError('Cannot run "docker-credential-desktop": it is not installed')),
+    onWarning: (message) => warnings.push(message),
+  });
+  assertEquals((await credentials.find("r.test", "a"))?.credential, { username: "u", password: "p" });
+  assertStringIncludes(warnings.join(), 'using what "auths" has of "r.test"');
+  await assertRejects(() => credentials.find("q.test", "a"), CredentialError, "cannot be run");
+});

@@ -101,6 +101,12 @@ export function splitReference(text: string): SplitReference {
 
 function checkRepository(text: string, name: string): void {
   if (name === "") throw new InvalidReferenceError(text, "repository is empty");
+  if (name.includes("$")) {
+    throw new InvalidReferenceError(
+      text,
+      `"${name}" is not a repository name; variables count in destinations and credentials alone`,
+    );
+  }
   if (name !== name.toLowerCase()) throw new InvalidReferenceError(text, "repository must be lowercase");
   if (name.length > 255) throw new InvalidReferenceError(text, "repository is longer than 255 characters");
   if (!REPOSITORY.test(name)) throw new InvalidReferenceError(text, `"${name}" is not a repository name`);
@@ -127,8 +133,15 @@ export function parseReference(text: string): Reference {
 
 /** Returns `tag` or throws a {@linkcode InvalidReferenceError} that quotes `text`. */
 export function checkTag(text: string, tag: string): string {
-  if (!isTag(tag)) throw new InvalidReferenceError(text, `"${tag}" is not a tag`);
+  if (!isTag(tag)) throw new InvalidReferenceError(text, `"${tag}" is not a tag${tagHint(tag)}`);
   return tag;
+}
+
+function tagHint(tag: string): string {
+  if (tag.includes("*")) {
+    return '; several tags are chosen by a pattern between slashes, for example ":/^v1/"';
+  }
+  return tag.includes("$") ? "; variables count in destinations and credentials alone" : "";
 }
 
 /** Returns `digest` or throws a {@linkcode InvalidReferenceError} that quotes `text`. */

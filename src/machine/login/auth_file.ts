@@ -18,6 +18,8 @@ export interface AuthFileEntry {
   key: string;
   /** What it holds; `undefined` for `{}`, which says that the `credsStore` has it. */
   credential: Credential | undefined;
+  /** Why it cannot be used, where it cannot: that is the matter of its registry alone. */
+  error?: CredentialError;
 }
 
 /** A file of credentials; keys are normal ones ({@linkcode normalKey}). */
@@ -46,16 +48,18 @@ export function normalKey(key: string): string {
  *
  * @param text Content of the file.
  * @param name Name of the file, for messages.
- * @throws {CredentialError} when it is not such a file; nothing of its content is in the message, except a key.
+ * @throws {CredentialError} when it is not such a file; nothing of its content is in the message, except a key. An entry that
+ * cannot be read holds its error.
  */
 export function parseAuthFile(text: string, name: string): AuthFile {
   const file = fieldsOf(parseJson(text, name), name, "the file");
   const credsStore = file.credsStore;
   const auths: AuthFile["auths"] = new Map();
   for (const [key, value] of Object.entries(fieldsOf(file.auths ?? {}, name, `"auths"`))) {
-    const credential = readEntry(fieldsOf(value ?? {}, name, `"auths" at "${key}"`), name, key);
     // Several spellings of one registry: the first that holds something counts.
-    if (auths.get(normalKey(key))?.credential === undefined) auths.set(normalKey(key), { key, credential });
+    if (auths.get(normalKey(key))?.credential === undefined) {
+      auths.set(normalKey(key), entryOf(value, name, key));
+    }
   }
   const credHelpers: AuthFile["credHelpers"] = new Map();
   for (const [key, helper] of Object.entries(fieldsOf(file.credHelpers ?? {}, name, `"credHelpers"`))) {
@@ -79,6 +83,16 @@ function fieldsOf(value: unknown, name: string, what: string): Record<string, un
     return value as Record<string, unknown>;
   }
   throw new CredentialError(`Cannot read credentials "${name}": ${what} must be an object`);
+}
+
+/** One entry that cannot be read must not keep the others from being used. */
+function entryOf(value: unknown, name: string, key: string): AuthFileEntry {
+  try {
+    return { key, credential: readEntry(fieldsOf(value ?? {}, name, `"auths" at "${key}"`), name, key) };
+  } catch (error) {
+    if (!(error instanceof CredentialError)) throw error;
+    return { key, credential: undefined, error };
+  }
 }
 
 /** Tokens go before a name and a password: where Docker writes both, the name is a filler. */

@@ -2,7 +2,7 @@
 
 import { canonicalRegistry } from "../../oci/reference.ts";
 import type { Credential } from "../../registry/login/credential.ts";
-import { type AuthFile, CredentialError, parseAuthFile } from "./auth_file.ts";
+import { type AuthFile, type AuthFileEntry, CredentialError, parseAuthFile } from "./auth_file.ts";
 import { CredentialHelpers, helperServer } from "./credential_helper.ts";
 import { helperRunner, type RunHelper } from "./helper_process.ts";
 
@@ -68,7 +68,7 @@ export function openMachineCredentials(options: MachineCredentialsOptions): Mach
     find: async (registry, repository) => {
       for (const { name, load } of files) {
         const file = await load();
-        const found = file && await findIn(file, keysFor(registry, repository), helpers);
+        const found = file && await findIn(file, keysFor(registry, repository), { helpers, onWarning });
         if (found) return { credential: found.credential, origin: `${name} (${found.origin})` };
       }
       return undefined;
@@ -121,7 +121,12 @@ async function readAuthFile(
     return undefined;
   }
   // An empty file is what `touch` and some installers leave.
-  return text.trim() === "" ? undefined : parseAuthFile(text, name);
+  if (text.trim() === "") return undefined;
+  const file = parseAuthFile(text, name);
+  for (const { error } of file.auths.values()) {
+    if (error !== undefined) onWarning?.(`${error.message}; the other entries are used`);
+  }
+  return file;
 }
 
 /** Why a file is passed over; `undefined` when it must not be. */
@@ -145,7 +150,7 @@ function keysFor(registry: string, repository: string): string[] {
 async function findIn(
   file: AuthFile,
   keys: string[],
-  helpers: CredentialHelpers,
+  { helpers, onWarning }: { helpers: CredentialHelpers; onWarning: (message: string) => void },
 ): Promise<FoundCredential | undefined> {
   for (const key of keys) {
     const entry = file.auths.get(key);
@@ -153,10 +158,26 @@ async function findIn(
     const isRegistry = !key.includes("/");
     const isStored = isRegistry || entry !== undefined && entry.credential === undefined;
     const store = helper ?? (isStored ? file.credsStore : undefined);
-    const kept = store && await helpers.get(store, helperServer(key));
+    const kept = store && await askHelper(() => helpers.get(store, helperServer(key)), entry, onWarning);
+    if (!kept && entry?.error !== undefined) throw entry.error;
     const origin = `${helper === undefined ? "credsStore" : "credHelpers"}: ${store}`;
     if (kept) return { credential: kept, origin };
     if (entry?.credential) return { credential: entry.credential, origin: `auths: ${entry.key}` };
   }
   return undefined;
+}
+
+/** A helper that cannot be asked (a `credsStore` of another machine) is passed over where the file has the credential itself. */
+async function askHelper(
+  ask: () => Promise<Credential | undefined>,
+  entry: AuthFileEntry | undefined,
+  onWarning: (message: string) => void,
+): Promise<Credential | undefined> {
+  try {
+    return await ask();
+  } catch (error) {
+    if (entry?.credential === undefined || !(error instanceof CredentialError)) throw error;
+    onWarning(`${error.message}; using what "auths" has of "${entry.key}"`);
+    return undefined;
+  }
 }

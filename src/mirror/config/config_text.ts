@@ -42,6 +42,8 @@ const TEXT_KEYS = [
 ] as const;
 /** Keys of an entry of `auth`. */
 export const AUTH_KEYS: readonly string[] = [...TEXT_KEYS, "insecure"];
+/** Keys whose values are true or false. */
+export const BOOLEAN_KEYS: readonly string[] = ["insecure", "attestations"];
 /** Keys of a destination that is an object. */
 export const DESTINATION_KEYS: readonly string[] = ["to", "platforms", "attestations"];
 
@@ -98,7 +100,9 @@ export function readConfig(source: ConfigSource, options: ParseConfigOptions = {
   const top = reader.object([], source.value);
   reader.warnUnknown([], top, TOP_KEYS);
   const auth = reader.auth(["auth"], top.auth ?? {});
-  if (top.images === undefined) throw reader.error([], `there are no "images", so there is nothing to copy`);
+  if (top.images === undefined) {
+    throw reader.error([], `there are no "images", so there is nothing to copy${foreignForm(top)}`);
+  }
   const config: Config = { auth, rules: reader.rules(["images"], top.images), warnings: reader.warnings };
   if (top.notify !== undefined) config.notify = reader.notify(["notify"], top.notify);
   return config;
@@ -322,4 +326,28 @@ function nameType(value: unknown): string {
 function hintOf(key: string, known: readonly string[]): string {
   const nearest = nearestName(key, known);
   return nearest === undefined ? "" : `; did you mean "${nearest}"?`;
+}
+
+/** Forms of other tools' files, by keys that stand at their top. */
+const FOREIGN_FORMS: readonly (readonly [string, readonly string[]])[] = [
+  ["regsync", ["sync", "creds"]],
+  ["dregsy", ["tasks", "relay"]],
+  ["ocync", ["mappings", "registries"]],
+  ["docker", ["auths", "credHelpers", "credsStore"]],
+];
+
+/** Names the tool whose file it is, where its keys tell. */
+function foreignForm(top: Fields): string {
+  const keys = Object.keys(top);
+  const isSkopeo = keys.length > 0 &&
+    Object.values(top).every((value) =>
+      isFields(value) && ["images", "images-by-tag-regex", "images-by-semver"].some((key) => key in value)
+    );
+  const known = FOREIGN_FORMS.find(([, named]) => named.some((key) => keys.includes(key)))?.[0];
+  const tool = isSkopeo ? "skopeo" : known;
+  if (tool === undefined) return "";
+  const what = tool === "docker"
+    ? `docker's own credentials, which are found without being named`
+    : `a file of ${tool}`;
+  return `; it looks like ${what}: here "images" maps a source to its destination`;
 }

@@ -14,6 +14,9 @@ export interface Lines {
 // Everything that matters here: strings, structure and line ends; comments are matched so that what is in them is not.
 const TOKEN = /"(?:[^"\\\n]|\\.)*"|[{}[\],:]|\n|\/\/[^\n]*|\/\*[^]*?\*\//g;
 
+/** How deep a key may stand to have a line: no config is deeper, and each level more makes each key dearer. */
+const DEPTH_LIMIT = 32;
+
 /** A container being read: an object waits for a key where an array counts. */
 interface Level {
   isArray: boolean;
@@ -35,6 +38,7 @@ export function findLines(text: string): Lines {
       note(lines, levels, line);
       levels.push({ isArray: token === "[", index: 0, key: undefined });
     } else if (token === "}" || token === "]") levels.pop();
+    else if (levels.length > DEPTH_LIMIT) continue;
     else if (token === ",") advance(level);
     else if (token.startsWith('"') && level !== undefined && !level.isArray && level.key === undefined) {
       level.key = decode(token);
@@ -48,7 +52,7 @@ export function findLines(text: string): Lines {
 }
 
 function note(lines: Map<string, number>, levels: Level[], line: number): void {
-  if (levels.at(-1)?.isArray) lines.set(JSON.stringify(pathOf(levels)), line);
+  if (levels.length <= DEPTH_LIMIT && levels.at(-1)?.isArray) lines.set(JSON.stringify(pathOf(levels)), line);
 }
 
 function advance(level: Level | undefined): void {
