@@ -144,6 +144,17 @@ Deno.test("mirror() uploads blobs that the store says are in another repository,
   assertEquals(mountsAt(setup.destination), []);
 });
 
+Deno.test("fault 87: mirror() deletes what the store says of blobs that could not be mounted from there", async () => {
+  const setup = withImage();
+  for (const digest of blobsOf(IMAGE).keys()) {
+    await setup.store.set(blobKey(DESTINATION, "not/there", digest), { size: 1, seenAt: 1 });
+  }
+  assertEquals((await setup.run(RULE)).totals.copied, 1);
+  assertEquals(await Array.fromAsync(setup.store.list(["blob", DESTINATION, "not/there"])), []);
+  const kept = await Array.fromAsync(setup.store.list(["blob", DESTINATION, "to/image"]));
+  assertEquals(kept.length, blobsOf(IMAGE).size);
+});
+
 Deno.test("mirror() mounts blobs that the store rightly says are in another repository", async () => {
   const setup = withImage();
   pushImage(setup.destination, "other/image", "v1", IMAGE);
@@ -209,6 +220,18 @@ Deno.test("copyImage() pushes blobs once more when the registry says they are mi
   assertEquals(report.totals.copied, 1, JSON.stringify(report.tasks));
   assertHolds(setup.destination, "to/image", "v1", buildImage({ layers: 3 }));
   assertEquals(setup.destination.count({ method: "PUT", kind: "manifest" }), 2);
+});
+
+Deno.test("fault 87: copyImage() deletes what the store says of a repository that says something is missing", async () => {
+  const setup = losing(1);
+  const gone = `sha256:${"0".repeat(64)}`;
+  const image = buildImage({ layers: 3 });
+  for (const digest of [gone, ...blobsOf(image).keys()]) {
+    await setup.store.set(blobKey(DESTINATION, "to/image", digest), { size: 1, seenAt: 1 });
+  }
+  assertEquals((await setup.run(RULE, { retries: 0 })).totals.copied, 1);
+  const kept = await Array.fromAsync(setup.store.list(["blob", DESTINATION, "to/image"]));
+  assertEquals(kept.map(({ key }) => key[3]).sort(), [...blobsOf(image).keys()].sort());
 });
 
 Deno.test("copyImage() gives up when the registry says so again", async () => {

@@ -7,13 +7,13 @@ import { retry, RetryError } from "@std/async/retry";
 const WAITS = { minTimeout: 10, maxTimeout: 1000, maxAttempts: 60 };
 
 /** Milliseconds an operation may take; Deno tries a remote database that is gone for ever. */
-const DEADLINE = 10_000;
+const DEADLINE = 15_000;
 
 /**
  * Does something with a database, again and again while another process has locked it: SQLite says so at once, and Deno KV
  * hands that on.
  *
- * @param limit Milliseconds each attempt may take; 10 seconds unless told.
+ * @param limit Milliseconds each attempt may take; 15 seconds unless told.
  * @throws {unknown} what the database says, when it is something else or does not end, or that it does not answer.
  */
 export async function whenFree<Value>(use: () => Promise<Value>, limit = DEADLINE): Promise<Value> {

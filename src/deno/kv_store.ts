@@ -41,6 +41,8 @@ export interface KvStoreOptions {
   onWarning?: (message: string) => void;
   /** The clock that expiry is measured by, in milliseconds since 1970; `Date.now` unless told. */
   now?: () => number;
+  /** Milliseconds an operation may take; 15 seconds unless told. */
+  deadline?: number | undefined;
 }
 
 /** A Deno KV database could not be opened. */
@@ -93,6 +95,7 @@ export class KvStore implements Store {
   #isOwner: boolean;
   #prefix: readonly string[];
   #now: () => number;
+  #deadline: number | undefined;
   #onWarning: (message: string) => void;
   /** What the database does not hold yet, or cannot hold: it goes before what the database says. */
   #unwritten = new Map<string, KvChange>();
@@ -109,6 +112,7 @@ export class KvStore implements Store {
     this.#isOwner = options.kv === undefined;
     this.#prefix = options.prefix ?? ["image-syncer"];
     this.#now = options.now ?? Date.now;
+    this.#deadline = options.deadline;
     this.#onWarning = options.onWarning ?? (() => {});
   }
 
@@ -144,7 +148,7 @@ export class KvStore implements Store {
     if (!isStorableKey(full) || this.#unwritten.has(encodeKey(full))) return false;
     const fact = value === undefined ? undefined : makeFact({ key, value }, this.#now(), options);
     try {
-      return await whenFree(() => this.#swap(expected, makeChange(full, fact)));
+      return await whenFree(() => this.#swap(expected, makeChange(full, fact)), this.#deadline);
     } catch (error) {
       this.#warn("write", error);
       return false;
@@ -194,7 +198,7 @@ export class KvStore implements Store {
     const full = this.#fullKey(key);
     if (!isStorableKey(full)) return undefined;
     try {
-      return decodeFact([...key], (await whenFree(() => this.#kv.get(full))).value);
+      return decodeFact([...key], (await whenFree(() => this.#kv.get(full), this.#deadline)).value);
     } catch (error) {
       this.#warn("read", error);
       return undefined;
@@ -249,7 +253,7 @@ export class KvStore implements Store {
   }
 
   async #writeBatch(batch: Map<string, KvChange>): Promise<void> {
-    await whenFree(() => writeChanges(this.#kv, [...batch.values()], this.#now()));
+    await whenFree(() => writeChanges(this.#kv, [...batch.values()], this.#now()), this.#deadline);
     for (const [key, change] of batch) {
       const isWritten = change.fact === undefined || change.bytes !== undefined;
       if (isWritten && this.#unwritten.get(key) === change) this.#unwritten.delete(key);

@@ -68,7 +68,7 @@ export function createContext(
     registries,
     known: new KnownBlobs(),
     slots: new TransferSlots(concurrency),
-    store: guard(options.store ?? new MemoryStore()),
+    store: guard(options.store),
     now: () => registries.clock.now(),
     force: options.force ?? false,
     pass: 0,
@@ -83,7 +83,8 @@ export function createContext(
   };
 }
 
-/** A store may fail or hang; the one in memory does neither. */
-function guard(store: Store): Store {
-  return store instanceof GuardedStore || store instanceof MemoryStore ? store : new GuardedStore(store);
+/** A store may fail or hang; the one that lasts as long as the run does neither. */
+function guard(store: Store | undefined): Store {
+  if (store === undefined || store instanceof GuardedStore) return store ?? new MemoryStore();
+  return new GuardedStore(store);
 }

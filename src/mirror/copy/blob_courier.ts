@@ -140,10 +140,24 @@ export class BlobCourier {
     const isKeepable = await this.#isKeepable(order);
     if (kept !== undefined) return { ...kept, isKeepable };
     const opening = await this.#openUpload(order, mountFrom);
-    if (opening.type === "opened") return { session: opening.session, offset: 0, isKeepable };
+    if (opening.type === "opened") {
+      await this.#forgetHint(order, mountFrom);
+      return { session: opening.session, offset: 0, isKeepable };
+    }
     await this.#note(order);
     this.#skip(order, "mounted");
     return undefined;
+  }
+
+  /** What a store says of a blob at another repository is deleted when the registry could not mount it from there. */
+  async #forgetHint(
+    { destination: { repository }, blob }: BlobOrder,
+    from: string | undefined,
+  ): Promise<void> {
+    const { known, store } = this.#context;
+    const { registry } = repository;
+    if (from === undefined || known.has({ registry, name: from }, blob.digest)) return;
+    await store.delete(blobKey(registry.host, from, blob.digest));
   }
 
   /** Some registries refuse a HEAD on what is not there (ACR, Artifactory); the push then tells whether it is a real refusal. */

@@ -7,7 +7,7 @@ import { formatReference, type Reference } from "../../oci/reference.ts";
 import type { Once } from "../../registry/once.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
 import type { Repository } from "../../registry/repository.ts";
-import { tagKey } from "../store/store.ts";
+import { forgetBlobs, tagKey } from "../store/store.ts";
 import type { BlobCourier } from "./blob_courier.ts";
 import type { CopyContext, Destination } from "./copy_context.ts";
 import type { ManifestReader } from "./manifest_reader.ts";
@@ -172,13 +172,14 @@ export class DestinationWalk {
    * everything below the manifest is looked at again and sent, and the manifest put once more.
    */
   async #put(node: Node, reference: string): Promise<void> {
-    const { known, signal, emit } = this.#context;
+    const { known, store, signal, emit } = this.#context;
     const { digest } = node.content.descriptor;
     try {
       await this.#repository.putManifest(reference, node.content, { signal });
     } catch (error) {
       if (!isIncomplete(error)) throw error;
       known.forget(this.#repository);
+      await forgetBlobs(store, this.#repository.registry.host, this.#repository.name);
       await this.#bringChildren(node);
       await this.#repository.putManifest(reference, node.content, { signal });
     }

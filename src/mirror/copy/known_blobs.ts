@@ -71,6 +71,7 @@ export class KnownBlobs {
   /** Forgets everything about a repository, and doubts it from now on: it has shown that what was known is wrong. */
   forget(place: Place): void {
     this.#seen.forget(place);
+    this.#hinted.forget(place);
     this.#empty.delete(nameOf(place));
     this.#doubted.add(nameOf(place));
   }

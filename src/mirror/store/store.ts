@@ -137,6 +137,11 @@ export function blobKey(registry: string, repository: string, digest: Digest): S
   return ["blob", registry, repository, digest];
 }
 
+/** Deletes what a store says of the blobs of a repository that has shown it to be wrong. */
+export async function forgetBlobs(store: Store, registry: string, repository: string): Promise<void> {
+  for await (const { key } of store.list(["blob", registry, repository])) await store.delete(key);
+}
+
 /**
  * Key of "an upload of this blob was left in the middle"; the value is `{ location, chunkMinimum }`: where it goes on, and
  * the bytes a chunk must at least have, or `null`.
