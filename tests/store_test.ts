@@ -237,7 +237,10 @@ const SUITE: Record<string, Test> = {
     clock.time += 1;
     assertEquals(await store.get(["a"]), undefined);
     assertEquals((await listOf(store, [])).map(({ key }) => key), [["b"], ["c"]]);
+    const [b] = await listOf(store, ["b"]);
+    assertEquals(b?.expiresAt, clock.time + 5000 - 1001);
     await store.set(["b"], 1);
+    assertEquals((await listOf(store, ["b"]))[0], { key: ["b"], value: 1 });
     clock.time += 1e12;
     assertEquals((await listOf(store, [])).map(({ key }) => key), [["b"], ["c"]]);
     await store.close();

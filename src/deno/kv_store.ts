@@ -2,6 +2,7 @@
 
 import {
   encodeKey,
+  entryOf,
   type Fact,
   hasPrefix,
   isExpected,
@@ -159,11 +160,11 @@ export class KvStore implements Store {
   async *list(prefix: StoreKey): AsyncGenerator<StoreEntry> {
     const unwritten = new Map(this.#unwritten);
     for await (const fact of this.#listWritten(prefix)) {
-      if (!unwritten.has(encodeKey(this.#fullKey(fact.key)))) yield { key: fact.key, value: valueOf(fact) };
+      if (!unwritten.has(encodeKey(this.#fullKey(fact.key)))) yield entryOf(fact);
     }
     for (const { fact } of unwritten.values()) {
       const isListed = fact !== undefined && hasPrefix(fact.key, prefix) && !isExpired(fact, this.#now());
-      if (isListed) yield { key: fact.key, value: valueOf(fact) };
+      if (isListed) yield entryOf(fact);
     }
   }
 

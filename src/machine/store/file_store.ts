@@ -2,6 +2,7 @@
 
 import type { Facts } from "../../mirror/store/memory_store.ts";
 import {
+  entryOf,
   isExpected,
   makeFact,
   type Store,
@@ -114,7 +115,7 @@ export class FileStore implements Store {
 
   /** Every entry whose key starts with `prefix`. */
   async *list(prefix: StoreKey): AsyncGenerator<StoreEntry> {
-    for (const fact of this.#facts.list(prefix)) yield { key: fact.key, value: valueOf(fact) };
+    for (const fact of this.#facts.list(prefix)) yield entryOf(fact);
   }
 
   /** Waits until everything set so far is handed to the system. */

@@ -5,6 +5,7 @@ import { dirname } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import {
   encodeKey,
+  entryOf,
   type Fact,
   hasPrefix,
   isExpected,
@@ -136,12 +137,12 @@ export class SqliteStore implements Store {
     for (const row of this.#rowsOf(prefix)) {
       const fact = factOf(JSON.parse(String(row.key)), row);
       if (!unwritten.has(String(row.key)) && !isExpired(fact, now)) {
-        yield { key: fact.key, value: valueOf(fact) };
+        yield entryOf(fact);
       }
     }
     for (const { fact } of unwritten.values()) {
       const isListed = fact !== undefined && hasPrefix(fact.key, prefix) && !isExpired(fact, now);
-      if (isListed) yield { key: fact.key, value: valueOf(fact) };
+      if (isListed) yield entryOf(fact);
     }
   }
 

@@ -66,15 +66,19 @@ export class StoreLocationError extends Error {
  * @throws {KvStoreError} when the database cannot be opened.
  */
 export async function openStore(text: string, options: OpenStoreOptions = {}): Promise<OpenedStore> {
-  const opened = await openLocation(text, parseLocation(text), options);
+  const opened = await openBareStore(text, options);
   return { ...opened, store: new GuardedStore(opened.store, { onWarning: options.onWarning }) };
 }
 
-async function openLocation(
-  text: string,
-  { kind, rest }: StoreLocation,
-  options: OpenStoreOptions,
-): Promise<OpenedStore> {
+/**
+ * Opens a store as {@linkcode openStore} does, but one that throws what goes wrong, for who must not miss a fact.
+ *
+ * @throws {StoreLocationError} when the text is none of these, or names what this runtime lacks.
+ * @throws {SqliteStoreError} when the database cannot be opened.
+ * @throws {KvStoreError} when the database cannot be opened.
+ */
+export async function openBareStore(text: string, options: OpenStoreOptions = {}): Promise<OpenedStore> {
+  const { kind, rest } = parseLocation(text);
   if (kind === "kv") {
     if (options.openKv !== undefined) return await options.openKv(rest === "" ? undefined : rest, options);
     throw new StoreLocationError(text, "this runtime has no Deno KV; use sqlite:PATH or file:PATH");

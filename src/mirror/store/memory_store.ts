@@ -2,6 +2,7 @@
 
 import {
   encodeKey,
+  entryOf,
   type Fact,
   hasPrefix,
   isExpected,
@@ -168,7 +169,7 @@ export class MemoryStore implements Store {
 
   /** Every entry whose key starts with `prefix`. */
   async *list(prefix: StoreKey): AsyncGenerator<StoreEntry> {
-    for (const fact of this.#facts.list(prefix)) yield { key: fact.key, value: valueOf(fact) };
+    for (const fact of this.#facts.list(prefix)) yield entryOf(fact);
   }
 
   /** Does nothing: memory is as durable as it gets. */

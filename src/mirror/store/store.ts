@@ -14,6 +14,8 @@ export interface StoreEntry {
   key: StoreKey;
   /** The fact. */
   value: StoreValue;
+  /** When the fact is gone, in milliseconds since 1970; without it the fact stays. */
+  expiresAt?: number;
 }
 
 /** How a fact is set. */
@@ -112,6 +114,13 @@ export function isExpected(fact: Fact | undefined, expected: StoreValue | undefi
 /** The value of a fact, fresh at every call. */
 export function valueOf(fact: Fact): StoreValue {
   return JSON.parse(fact.text);
+}
+
+/** A fact as a store lists it. */
+export function entryOf({ key, text, expiresAt }: Fact): StoreEntry {
+  const entry: StoreEntry = { key, value: JSON.parse(text) };
+  if (expiresAt !== undefined) entry.expiresAt = expiresAt;
+  return entry;
 }
 
 /** Whether a fact is gone at `now`, in milliseconds since 1970. */
