@@ -12,7 +12,7 @@ import {
   type StoreValue,
   valueOf,
 } from "../../mirror/store/store.ts";
-import { compactRecords, type LoadedRecords, loadRecords, takeIn } from "./loaded_records.ts";
+import { compactRecords, type LoadedRecords, loadRecords, SMALL_FILE, takeIn } from "./loaded_records.ts";
 import { formatFact, formatRecord } from "./record.ts";
 import { lockRecordFile, openRecordFile, type RecordFile } from "./record_file.ts";
 
@@ -33,15 +33,15 @@ const BATCH_LENGTH = 64 * 1024;
 const BATCH_TIME = 50;
 /** How often a batch is written again because its file was replaced; where inode numbers are not stable none would ever do. */
 const MAX_ATTEMPTS = 3;
-/** Bytes below which a file is not rewritten while it is open. */
-const SMALL_FILE = 1024 * 1024;
+/** By how much a file may grow before it is looked at whether it is worth rewriting. */
+const GROWTH = 1.5;
 const encoder = new TextEncoder();
 
 /**
  * Opens the store in the file at `path`. A missing file is created at the first write, readable by its owner only.
  *
  * Several processes may have the same file open; each sees what stood there when it opened it, its own facts, and at `update`
- * what is there then. A file that is mostly outdated lines is rewritten, at opening and whenever it has doubled. A file that
+ * what is there then. A file that is mostly outdated lines is rewritten, at opening and whenever it has grown by half. A file that
  * cannot be read or written is no error: the store then lives in memory and says so once.
  */
 export async function openFileStore(path: string, options: FileStoreOptions = {}): Promise<FileStore> {
@@ -167,7 +167,7 @@ export class FileStore implements Store {
         await this.#letGo();
         continue;
       }
-      this.#compactAt ??= Math.max(SMALL_FILE, 2 * size);
+      this.#compactAt ??= GROWTH * Math.max(SMALL_FILE, size);
       if (size >= this.#compactAt) await this.#compact();
       return;
     }

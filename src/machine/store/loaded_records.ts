@@ -11,6 +11,8 @@ export interface LoadedRecords {
   facts: Facts;
   /** The open file, when it can be appended to. */
   file?: RecordFile;
+  /** Bytes read. */
+  size: number;
   /** How many lines there are, empty ones aside. */
   lines: number;
   /** How many of the lines tell of a fact that a later line or its expiry has made outdated. */
@@ -19,8 +21,10 @@ export interface LoadedRecords {
   error?: unknown;
 }
 
-/** How many lines may be outdated before a file is worth rewriting. */
+/** How many lines may be outdated, in a file of few bytes, before it is worth rewriting. */
 const MAX_DEAD_LINES = 1000;
+/** Bytes below which a file is small. */
+export const SMALL_FILE = 1024 * 1024;
 
 /**
  * Opens and reads the records file at `path`, after rewriting it when that is worth it. Nothing is thrown.
@@ -58,8 +62,8 @@ export function takeIn(facts: Facts, line: Uint8Array): boolean {
   return record !== undefined;
 }
 
-function isWasteful(loaded: LoadedRecords): boolean {
-  return loaded.deadLines > MAX_DEAD_LINES && loaded.deadLines * 2 > loaded.lines;
+function isWasteful({ lines, deadLines, size }: LoadedRecords): boolean {
+  return (deadLines > MAX_DEAD_LINES || size > SMALL_FILE) && deadLines * 3 > lines;
 }
 
 /** Opens and reads a file; every error but that of a missing file is kept for the warning. */
@@ -105,8 +109,9 @@ async function readInto(loaded: LoadedRecords, file: RecordFile): Promise<void> 
   });
   // Lines that are not understood are not counted: a file full of them is somebody else's and stays as it is.
   loaded.deadLines = told - loaded.facts.size;
+  loaded.size = file.readTo;
 }
 
 function emptyRecords(now: () => number): LoadedRecords {
-  return { facts: new Facts(now), lines: 0, deadLines: 0 };
+  return { facts: new Facts(now), size: 0, lines: 0, deadLines: 0 };
 }

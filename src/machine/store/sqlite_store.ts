@@ -31,7 +31,7 @@ export interface SqliteStoreOptions {
 /** Milliseconds for which facts gather before they are written. */
 const BATCH_TIME = 50;
 /** Milliseconds between two times that what has expired is deleted. */
-const CLEANING_INTERVAL = 60 * 60 * 1000;
+const CLEANING_INTERVAL = 24 * 60 * 60 * 1000;
 const UPSERT = `INSERT INTO facts (key, value, expires) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE
   SET value = excluded.value, expires = excluded.expires
   WHERE value <> excluded.value OR expires IS NOT excluded.expires`;
@@ -66,6 +66,8 @@ interface Change {
 export class SqliteStore implements Store {
   #database: DatabaseSync;
   #read: StatementSync;
+  #upsert: StatementSync;
+  #remove: StatementSync;
   #path: string;
   #now: () => number;
   #onWarning: (message: string) => void;
@@ -81,6 +83,8 @@ export class SqliteStore implements Store {
   constructor(database: DatabaseSync, options: SqliteStoreOptions & { path: string }) {
     this.#database = database;
     this.#read = database.prepare("SELECT value, expires FROM facts WHERE key = ?");
+    this.#upsert = database.prepare(UPSERT);
+    this.#remove = database.prepare("DELETE FROM facts WHERE key = ?");
     this.#path = options.path;
     this.#now = options.now ?? Date.now;
     this.#onWarning = options.onWarning ?? (() => {});
@@ -194,8 +198,8 @@ export class SqliteStore implements Store {
   }
 
   #put({ key, fact }: Change): void {
-    if (fact === undefined) this.#database.prepare("DELETE FROM facts WHERE key = ?").run(encodeKey(key));
-    else this.#database.prepare(UPSERT).run(encodeKey(key), fact.text, fact.expiresAt ?? null);
+    if (fact === undefined) this.#remove.run(encodeKey(key));
+    else this.#upsert.run(encodeKey(key), fact.text, fact.expiresAt ?? null);
   }
 
   #inTransaction<Value>(work: () => Value): Value {

@@ -79,7 +79,7 @@ const DAY = 24 * 60 * 60 * 1000;
  */
 export const LIFETIMES: Readonly<Record<string, number>> = {
   blob: 30 * DAY,
-  tag: 90 * DAY,
+  tag: 60 * DAY,
   challenge: 90 * DAY,
   filtered: 30 * DAY,
   upload: DAY,
