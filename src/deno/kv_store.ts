@@ -1,5 +1,6 @@
 /** The store in Deno KV, on a machine or on Deno Deploy: facts as JSON bytes, written in the background in batches. */
 
+import { SetupError } from "../mirror/config/config.ts";
 import {
   encodeKey,
   entryOf,
@@ -47,7 +48,7 @@ export interface KvStoreOptions {
 }
 
 /** A Deno KV database could not be opened. */
-export class KvStoreError extends Error {
+export class KvStoreError extends SetupError {
   /** Name of the class, as messages show it. */
   override name = "KvStoreError";
 }

@@ -1,210 +1,247 @@
-/** The command line: which flags there are, and what was given. */
+/** The command line: which flags there are, what each one's value is, and what was given. */
 
 import { parseArgs } from "@std/cli/parse-args";
+import { SetupError } from "../../mirror/config/config.ts";
 import { nearestName } from "../../mirror/config/nearest.ts";
-import { platformsOf } from "../../oci/platform.ts";
+import { parseShard, type Shard } from "../../mirror/plan/shard.ts";
 
-/** What was asked for on the command line. */
+/** Values of the flags that were given, by name. */
 export interface Flags {
   /** Path of the config with `auth` and `images`, `-` for standard input. */
-  config: string | undefined;
+  "config"?: string;
   /** Path of the credentials, where they are in a file of their own. */
-  auth: string | undefined;
+  "auth"?: string;
   /** Path of the rules, where they are in a file of their own. */
-  images: string | undefined;
-  /** A source and a destination, instead of rules. */
-  pair: readonly [string, string] | undefined;
-  /** File the log goes to; standard error unless told. */
-  log: string | undefined;
-  /** What the lines of the log look like. */
-  logFormat: "text" | "json";
-  /** Where what was copied is remembered: a file, or `kv…`. */
-  store: string;
-  /** Registry of empty destinations. */
-  registry: string | undefined;
-  /** Namespace of empty destinations. */
-  namespace: string | undefined;
+  "images"?: string;
   /** Blobs under way at once. */
-  proc: number;
+  "proc"?: number;
   /** Passes over what failed. */
-  retries: number;
-  /** Platforms of rules that name none. */
-  platforms: string[];
-  /** Part of the work that is this process's, for example `3/8`. */
-  shard: string | undefined;
-  /** File the JSON report goes to. */
-  report: string | undefined;
-  /** Directory the reports of the last runs of `serve` go to. */
-  reports: string | undefined;
-  /** File the images that are at their destinations go to. */
-  outputSuccess: string | undefined;
-  /** What that file looks like. */
-  outputFormat: "yaml" | "json";
+  "retries"?: number;
+  /** Operating systems of rules that name no platforms. */
+  "os"?: string[];
+  /** Architectures of rules that name no platforms, with variants. */
+  "arch"?: string[];
+  /** Whether what BuildKit attests comes along even where `os` or `arch` is given. */
+  "attestations"?: boolean;
+  /** Whether what BuildKit attests stays where it is. */
+  "no-attestations"?: boolean;
+  /** Registry of empty destinations. */
+  "registry"?: string;
+  /** Namespace of empty destinations. */
+  "namespace"?: string;
   /** Whether to stop at the plan. */
-  isDryRun: boolean;
+  "dry-run"?: boolean;
   /** Whether to copy what is there already. */
-  force: boolean;
-  /** Whether a rule that selects nothing is a failure. */
-  strict: boolean;
+  "force"?: boolean;
+  /** Whether what a rule or a platform selects nothing of is a failure, and so is whatever is warned of. */
+  "strict"?: boolean;
   /** Whether every blob is hashed here. */
-  verify: boolean;
+  "verify"?: boolean;
+  /** File that what was copied is remembered in. */
+  "records"?: string;
+  /** Where what was copied is remembered: a file, or `kv…`. */
+  "store"?: string;
   /** Whether destinations are believed to have what the records say. */
-  trustRecords: boolean;
-  /** Whether a live view may be drawn. */
-  progress: boolean;
-  /** Time limits in milliseconds, and the least rate in bytes a second, that differ from the usual ones. */
-  limits: { connect?: number; headers?: number; commit?: number; stall?: number; rate?: number };
+  "trust-records"?: boolean;
+  /** Part of the work that is this process's, for example `3/8`. */
+  "shard"?: Shard;
+  /** File the log goes to; standard error unless told. */
+  "log"?: string;
+  /** What the lines of the log look like. */
+  "log-format"?: "text" | "json";
+  /** File the JSON report goes to. */
+  "report"?: string;
+  /** Directory the reports of the last runs of `serve` go to. */
+  "reports"?: string;
+  /** File the images that are at their destinations go to. */
+  "output-success-images"?: string;
+  /** What that file looks like. */
+  "output-images-format"?: "yaml" | "json";
+  /** Milliseconds until a registry answers at all. */
+  "connect-timeout"?: number;
+  /** Milliseconds that the first contact with a registry may take, tries and waits together. */
+  "contact-timeout"?: number;
+  /** Milliseconds until an answer begins. */
+  "header-timeout"?: number;
+  /** Milliseconds until an upload is committed. */
+  "commit-timeout"?: number;
+  /** Milliseconds without a byte moving. */
+  "stall-timeout"?: number;
+  /** Bytes a second that a registry must give. */
+  "minimum-rate"?: number;
   /** When `serve` runs, as a cron expression. */
-  schedule: string | undefined;
+  "schedule"?: string;
   /** Where `serve` listens. */
-  port: number | undefined;
+  "port"?: number;
+  /** Whether no live view is drawn. */
+  "no-progress"?: boolean;
 }
 
-/** What the command line asks for. */
-export type Command = { type: "help" } | { type: "version" } | {
-  type: "mirror" | "auth-check" | "serve";
+/** Name of a flag, without its dashes. */
+export type FlagName = keyof Flags;
+
+/** What was understood of a command line. */
+export interface ParsedFlags {
+  /** Values of the flags that were given. */
   flags: Flags;
+  /** The flags that were given more than once although they have one value, of which the last counts. */
+  repeated: FlagName[];
+  /** Everything that is no flag. */
+  words: string[];
+  /** Whether it asks what there is. */
+  asksHelp: boolean;
+  /** Whether it asks which version this is. */
+  asksVersion: boolean;
+}
+
+/** The command line cannot be understood, or asks for what does not go together. */
+export class UsageError extends SetupError {
+  /** Name of the class, as messages show it. */
+  override name = "UsageError";
+}
+
+/** Turns the text of a flag into its value; throws the sentence's end: what it needs. */
+type Read<Value> = (text: string) => Value;
+
+/** What there is to know of one flag. */
+interface FlagKind<Value> {
+  /** What stands for its value in a list of flags; nothing for a switch. */
+  value: string;
+  /** What it does, in a few words. */
+  help: string;
+  /** Reads its value. */
+  read: Read<Value extends (infer One)[] ? One : Value>;
+  /** Whether it may be given several times. */
+  isList?: boolean;
+}
+
+const FLAGS: { readonly [Name in FlagName]-?: FlagKind<NonNullable<Flags[Name]>> } = {
+  "config": text("FILE", `"auth" and "images" as JSON or YAML; - is standard input (./image-syncer.json)`),
+  "auth": text("FILE", "the credentials, where they are in a file of their own"),
+  "images": text("FILE", "the rules, where they are in a file of their own"),
+  "proc": whole({ least: 1 }, "blobs under way at once (5)"),
+  "retries": whole({ least: 0 }, "passes over what failed (2)"),
+  "os": list("NAME", "only images of this system; may be given several times"),
+  "arch": list("NAME[:VARIANT]", "only images of this architecture; may be given several times"),
+  "attestations": toggle("keeps provenance and SBOMs inside indexes, where --os or --arch leaves them out"),
+  "no-attestations": toggle("leaves out provenance and SBOMs inside indexes, for registries that refuse them"),
+  "registry": text("HOST", "registry of empty destinations (DEFAULT_REGISTRY)"),
+  "namespace": text("NAME", "namespace of empty destinations (DEFAULT_NAMESPACE)"),
+  "dry-run": toggle("prints what would be copied"),
+  "force": toggle("looks at everything again and puts every manifest again"),
+  "strict": toggle("fails when a rule selects nothing, no platform fits, or something is warned of"),
+  "verify": toggle("hashes every blob here too, not only at the destination"),
+  "records": text("FILE", "what was copied before (./records)"),
+  "store": text("PLACE", "the same as file:PATH, kv, kv:PATH or kv:URL"),
+  "trust-records": toggle("does not ask a destination for what the records say it has"),
+  "shard": { value: "I/N", help: "does the I-th of N parts of the work", read: parseShard },
+  "log": text("FILE", "where the log goes (standard error)"),
+  "log-format": choice(["text", "json"], "what its lines look like"),
+  "report": outputFile("what became of every image, as JSON"),
+  "reports": text("DIR", "keeps the reports of the last 30 runs, for the page to link to"),
+  "output-success-images": outputFile("the images that are at their destinations"),
+  "output-images-format": choice(["yaml", "json"], "what that file looks like"),
+  "connect-timeout": duration("until a registry answers at all (10)"),
+  "contact-timeout": duration("for the first contact with a registry, tries and waits together (30)"),
+  "header-timeout": duration("until an answer begins (30)"),
+  "commit-timeout": duration("until an upload is committed (300)"),
+  "stall-timeout": duration("without a byte moving (30)"),
+  "minimum-rate": { ...whole({ least: 0 }, "bytes a second that a registry must give (1024)"), value: "BYTES" },
+  "schedule": text("CRON", `when to run, in UTC, for example "0 * * * *"`),
+  "port": whole({ least: 1, most: 65_535 }, "port of the status page (8080)"),
+  "no-progress": toggle("draws no live view"),
 };
 
-/** The command line cannot be understood. */
-export class UsageError extends Error {
-  /** Says what is wrong with it. */
-  constructor(why: string) {
-    super(why);
-    this.name = "UsageError";
-  }
-}
-
-const TEXTS = [
+/** The flags of image-syncer's Go versions: scripts give them whether they do anything or not. */
+export const LEGACY_FLAGS: readonly FlagName[] = [
   "config",
   "auth",
   "images",
   "log",
-  "log-format",
   "records",
-  "store",
   "registry",
   "namespace",
   "proc",
   "retries",
   "os",
   "arch",
-  "shard",
-  "report",
-  "reports",
+  "force",
   "output-success-images",
   "output-images-format",
-  "connect-timeout",
-  "header-timeout",
-  "commit-timeout",
-  "stall-timeout",
-  "minimum-rate",
-  "schedule",
-  "port",
-] as const;
-const SWITCHES = [
-  "dry-run",
-  "force",
-  "strict",
-  "verify",
-  "trust-records",
-  "progress",
-  "help",
-  "version",
-] as const;
-const ALIASES = { p: "proc", r: "retries", h: "help" };
+];
 
-type Values = Record<string, unknown>;
+const ALIASES = { p: "proc", r: "retries", h: "help" };
+const NAMES = Object.keys(FLAGS) as FlagName[];
+const SWITCHES: readonly string[] = [...NAMES.filter((name) => FLAGS[name].value === ""), "help", "version"];
+/** Switches that may be given as `--NAME` and `--no-NAME` by habit, where only one of the two changes anything. */
+const NO_CHANGE: readonly string[] = ["progress"];
 
 /**
- * Understands a command line.
+ * Understands a command line: what is a flag, what its value is, and what is none.
  *
- * @param environment Looks up an environment variable.
  * @throws {UsageError} naming the flag, and the nearest known one.
  */
-export function parseFlags(
-  args: readonly string[],
-  environment: (name: string) => string | undefined,
-): Command {
-  const parsed: Values = parseArgs(joinDash(args), {
-    string: TEXTS,
+export function parseFlags(args: readonly string[]): ParsedFlags {
+  const parsed: Record<string, unknown> = parseArgs(joinDash(args.flatMap(plainSwitch)), {
+    string: NAMES.filter((name) => !SWITCHES.includes(name)),
     boolean: SWITCHES,
-    collect: ["os", "arch"],
-    negatable: ["progress"],
+    collect: NAMES.filter((name) => !SWITCHES.includes(name)),
     alias: ALIASES,
-    default: { progress: true },
     unknown: (arg: string, key?: string) => refuseUnknown(arg, key),
   });
-  if (parsed.help) return { type: "help" };
-  if (parsed.version) return { type: "version" };
-  const { type, pair } = readPositional(parsed._);
-  return { type, flags: readFlags(parsed, pair, environment) };
+  const flags: Record<string, unknown> = {};
+  const repeated: FlagName[] = [];
+  for (const name of NAMES) {
+    const given = SWITCHES.includes(name) ? [parsed[name]].filter((value) => value === true) : parsed[name];
+    if (!Array.isArray(given) || given.length === 0) continue;
+    const values = given.map((value) => value === true || readValue(name, String(value)));
+    const isList = FLAGS[name].isList === true;
+    if (!isList && values.length > 1) repeated.push(name);
+    flags[name] = isList ? values.filter((value) => value !== "") : values.at(-1);
+  }
+  // The value of `--arch ""` ends up among the words.
+  const words = (Array.isArray(parsed._) ? parsed._.map(String) : []).filter((word) => word !== "");
+  return { flags, repeated, words, asksHelp: parsed.help === true, asksVersion: parsed.version === true };
 }
 
-function readFlags(
-  parsed: Values,
-  pair: readonly [string, string] | undefined,
-  environment: (name: string) => string | undefined,
-): Flags {
-  const text = (name: string) => textOf(name, parsed[name]);
-  return {
-    ...readOutputs(parsed),
-    config: text("config"),
-    auth: text("auth"),
-    images: text("images"),
-    pair,
-    store: text("store") ?? text("records") ?? "./records",
-    registry: text("registry") ?? (environment("DEFAULT_REGISTRY") || undefined),
-    namespace: text("namespace") ?? (environment("DEFAULT_NAMESPACE") || undefined),
-    proc: numberOf("proc", parsed.proc, { least: 1 }) ?? 5,
-    retries: numberOf("retries", parsed.retries, { least: 0 }) ?? 2,
-    platforms: readPlatforms(parsed),
-    shard: text("shard"),
-    isDryRun: parsed["dry-run"] === true,
-    force: parsed.force === true,
-    strict: parsed.strict === true,
-    verify: parsed.verify === true,
-    trustRecords: parsed["trust-records"] === true,
-    progress: parsed.progress !== false,
-    limits: readLimits(parsed),
-    schedule: text("schedule"),
-    port: numberOf("port", parsed.port, { least: 1, most: 65_535 }),
-  };
+/** A line for each of some flags: how it is written, and what it does. */
+export function describeFlags(names: readonly FlagName[]): string[] {
+  const rows = names.map((name) => {
+    const short = Object.entries(ALIASES).find(([, long]) => long === name)?.[0];
+    const { value, help } = FLAGS[name];
+    return [`${short === undefined ? "    " : `-${short}, `}--${name} ${value}`.trimEnd(), help] as const;
+  });
+  const width = Math.max(...rows.map(([left]) => left.length));
+  return rows.map(([left, help]) => `  ${left.padEnd(width)}  ${help}`);
 }
 
-function readOutputs(
-  parsed: Values,
-): Pick<Flags, "log" | "logFormat" | "report" | "reports" | "outputSuccess" | "outputFormat"> {
-  const text = (name: string) => textOf(name, parsed[name]);
-  return {
-    log: text("log"),
-    logFormat: choiceOf("log-format", text("log-format"), ["text", "json"]),
-    report: text("report"),
-    reports: text("reports"),
-    outputSuccess: text("output-success-images"),
-    outputFormat: choiceOf("output-images-format", text("output-images-format"), ["yaml", "json"]),
-  };
-}
-
-function readPlatforms(parsed: Values): string[] {
-  const list = (name: string) => (Array.isArray(parsed[name]) ? parsed[name] : []).map(String);
+function readValue(name: FlagName, value: string): unknown {
+  const { isList, read } = FLAGS[name];
+  if (value === "" && isList !== true) throw new UsageError(`The flag "--${name}" needs a value`);
   try {
-    return platformsOf(list("os"), list("arch"));
-  } catch (error) {
-    throw new UsageError(error instanceof Error ? error.message : String(error));
+    return read(value);
+  } catch (cause) {
+    if (cause instanceof SetupError) throw new UsageError(cause.message, { cause });
+    const needs = cause instanceof Error ? cause.message : String(cause);
+    throw new UsageError(`The flag "--${name}" needs ${needs}, got "${value}"`);
   }
 }
 
-function readLimits(parsed: Values): Flags["limits"] {
-  const limits: Flags["limits"] = {};
-  for (const name of ["connect", "headers", "commit", "stall"] as const) {
-    const flag = name === "headers" ? "header-timeout" : `${name}-timeout`;
-    const seconds = numberOf(flag, parsed[flag], { least: 1 });
-    if (seconds !== undefined) limits[name] = seconds * 1000;
+/** `--force=false` and `--no-progress=true`, as Go's flags may be written. */
+function plainSwitch(arg: string): string[] {
+  const [, no = "", name = "", value] = /^--(no-)?([a-z-]+?)(?:=(.*))?$/s.exec(arg) ?? [];
+  if (NO_CHANGE.includes(name) && (no === "" || value !== undefined)) {
+    const isOn = (value === undefined || truth(arg, value)) !== (no !== "");
+    return isOn ? [] : [`--no-${name}`];
   }
-  const rate = numberOf("minimum-rate", parsed["minimum-rate"], { least: 0 });
-  if (rate !== undefined) limits.rate = rate;
-  return limits;
+  if (value === undefined || !SWITCHES.includes(no + name)) return [arg];
+  return truth(`--${no}${name}`, value) ? [`--${no}${name}`] : [];
+}
+
+function truth(flag: string, value: string): boolean {
+  if (/^(?:1|t|true)$/i.test(value)) return true;
+  if (/^(?:0|f|false)$/i.test(value)) return false;
+  throw new UsageError(`The flag "${flag.split("=")[0]}" needs true or false, got "${value}"`);
 }
 
 /** `-` is a value, but one that begins like a flag. */
@@ -218,64 +255,62 @@ function joinDash(args: readonly string[]): string[] {
   return joined;
 }
 
-function readPositional(words: unknown): { type: "mirror" | "auth-check" | "serve"; pair: Flags["pair"] } {
-  // The value of `--arch ""` ends up here.
-  const [first, second, ...rest] = (Array.isArray(words) ? words.map(String) : []).filter((word) =>
-    word !== ""
-  );
-  if (first === undefined) return { type: "mirror", pair: undefined };
-  if (first === "auth" && second === "check" && rest.length === 0) {
-    return { type: "auth-check", pair: undefined };
-  }
-  if (first === "serve" && second === undefined) return { type: "serve", pair: undefined };
-  if (second !== undefined && rest.length === 0 && first !== "auth") {
-    return { type: "mirror", pair: [first, second] };
-  }
-  const extra = rest[0] ?? first;
-  throw new UsageError(
-    `Unexpected argument "${extra}"; give a source and a destination, "auth check" or "serve"`,
-  );
-}
-
 function refuseUnknown(arg: string, key: string | undefined): boolean {
   if (key === undefined) return true;
   const flag = key.length === 1 ? `-${key}` : `--${key}`;
-  const nearest = nearestName(key, [...TEXTS, ...SWITCHES]);
+  const nearest = nearestName(key, [...NAMES, "help", "version"]);
   const shown = arg.startsWith("--") || key.length === 1 ? flag : arg;
-  throw new UsageError(
-    `Unknown flag "${shown}"${nearest === undefined ? "" : `; did you mean "--${nearest}"?`}`,
-  );
+  const hint = key.length === 1 || nearest === undefined ? "" : `; did you mean "--${nearest}"?`;
+  throw new UsageError(`Unknown flag "${shown}"${hint}`);
 }
 
-function textOf(name: string, value: unknown): string | undefined {
-  if (value === undefined) return undefined;
-  if (value === "") throw new UsageError(`The flag "--${name}" needs a value`);
-  return String(value);
+function text(value: string, help: string): FlagKind<string> {
+  return { value, help, read: (given) => given };
 }
 
-function choiceOf<Choice extends string>(
-  name: string,
-  value: string | undefined,
-  choices: readonly [Choice, ...Choice[]],
-): Choice {
-  if (value === undefined) return choices[0];
-  const found = choices.find((choice) => choice === value.toLowerCase());
-  if (found === undefined) {
-    throw new UsageError(`The flag "--${name}" needs ${choices.join(" or ")}, got "${value}"`);
-  }
-  return found;
+function list(value: string, help: string): FlagKind<string[]> {
+  return { value, help, read: (given) => given, isList: true };
 }
 
-function numberOf(
-  name: string,
-  value: unknown,
-  { least, most = 100_000 }: { least: number; most?: number },
-): number | undefined {
-  const text = textOf(name, value);
-  if (text === undefined) return undefined;
-  const number = Number(text);
-  if (!/^\d+$/.test(text) || number < least || number > most) {
-    throw new UsageError(`The flag "--${name}" needs a whole number from ${least} to ${most}, got "${text}"`);
-  }
-  return number;
+function toggle(help: string): FlagKind<boolean> {
+  return { value: "", help, read: () => true };
+}
+
+function outputFile(help: string): FlagKind<string> {
+  const read = (given: string) => {
+    if (given === "-") throw new Error("a file; standard output has the lines of the run");
+    return given;
+  };
+  return { value: "FILE", help, read };
+}
+
+function choice<Choice extends string>(choices: readonly Choice[], help: string): FlagKind<Choice> {
+  const read = (given: string) => {
+    const found = choices.find((one) => one === given.toLowerCase());
+    if (found === undefined) throw new Error(choices.join(" or "));
+    return found;
+  };
+  return { value: choices.join("|"), help, read };
+}
+
+function whole({ least, most = 100_000 }: { least: number; most?: number }, help: string): FlagKind<number> {
+  const read = (given: string) => {
+    const number = Number(given);
+    if (/^\d+$/.test(given) && number >= least && number <= most) return number;
+    throw new Error(`a whole number from ${least} to ${most}`);
+  };
+  return { value: "N", help, read };
+}
+
+/** Milliseconds in the units that a time may have; seconds without one. */
+const UNITS: Readonly<Record<string, number>> = { ms: 1, s: 1000, "": 1000, m: 60_000, h: 3_600_000 };
+
+function duration(help: string): FlagKind<number> {
+  const read = (given: string) => {
+    const [, number = "", unit = ""] = /^(\d{1,6}(?:\.\d{1,3})?)(ms|s|m|h)?$/.exec(given) ?? [];
+    const time = Number(number) * (UNITS[unit] ?? NaN);
+    if (number !== "" && time >= 1 && time <= 100_000_000) return time;
+    throw new Error("a time such as 30 (seconds), 500ms or 2m");
+  };
+  return { value: "SECONDS", help, read };
 }

@@ -1,5 +1,6 @@
 /** A mirror on a schedule on one's own machine: `image-syncer serve`. */
 
+import { SetupError } from "../../mirror/config/config.ts";
 import type { ServerType } from "@hono/node-server";
 import { messageOf } from "../../mirror/plan/failure.ts";
 import type { Report } from "../../mirror/report.ts";
@@ -37,7 +38,7 @@ interface ReportParts extends Pick<ServeOptions, "report" | "log"> {
 }
 
 /** The status page cannot be served. */
-export class ListenError extends Error {
+export class ListenError extends SetupError {
   /** Name of the class, as messages show it. */
   override name = "ListenError";
 

@@ -1,10 +1,11 @@
 /** What a file of credentials says: Docker's `config.json`, or the `auth.json` of podman and skopeo, which is the same form. */
 
+import { SetupError } from "../../mirror/config/config.ts";
 import { canonicalRegistry } from "../../oci/reference.ts";
 import type { Credential } from "../../registry/login/credential.ts";
 
 /** Credentials that are there cannot be used. */
-export class CredentialError extends Error {
+export class CredentialError extends SetupError {
   /** Says what could not be done and why; never repeats what a file or a helper holds. */
   constructor(message: string, options?: ErrorOptions) {
     super(message, options);

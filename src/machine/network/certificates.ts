@@ -1,7 +1,9 @@
 /** Certificates beyond the runtime's own: of private authorities, and the client's own for registries that ask for one. */
 
+import { SetupError } from "../../mirror/config/config.ts";
+
 /** A certificate or its key cannot be used. */
-export class CertificateError extends Error {
+export class CertificateError extends SetupError {
   /** Path of the file, or what else the certificate came from. */
   readonly source: string;
 

@@ -1,9 +1,10 @@
 /** Which proxy leads to a URL, for connections that Deno's own client does not make. */
 
+import { SetupError } from "../../mirror/config/config.ts";
 import { BlockList, isIP } from "node:net";
 
 /** A proxy cannot be used. */
-export class ProxyError extends Error {
+export class ProxyError extends SetupError {
   /** Says why; a user name or a password in the proxy's URL is not in the message. */
   constructor(proxy: string, why: string, options?: ErrorOptions) {
     super(`Cannot use proxy "${withoutUser(proxy)}": ${why}`, options);

@@ -2,10 +2,11 @@
 
 // croner has no dependencies, loads in 2 ms and needs no permission. What it is asked is whether an expression is one, and
 // when it comes up next, which `Deno.cron` tells nobody; on a machine of one's own it keeps the time as well.
+import { SetupError } from "../../mirror/config/config.ts";
 import { Cron } from "croner";
 
 /** A cron expression cannot be used. */
-export class ScheduleError extends Error {
+export class ScheduleError extends SetupError {
   /** Name of the class, as messages show it. */
   override name = "ScheduleError";
 

@@ -54,8 +54,20 @@ export interface ConfigPlace {
   line?: number | undefined;
 }
 
+/**
+ * Something is wrong before anything has moved: the command line, the config, or what the machine has.
+ *
+ * @internal What a library's user meets is one of its kinds.
+ */
+export class SetupError extends Error {
+  /** Name of the class, as messages show it. */
+  override name = "SetupError";
+}
+
 /** A config cannot be used. */
-export class ConfigError extends Error {
+export class ConfigError extends SetupError {
+  /** Name of the class, as messages show it. */
+  override name = "ConfigError";
   /** Keys that lead to the place, for example `images.quay.io/coreos/etcd`; empty for the text as a whole. */
   readonly path: string;
   /** Line of the place, from 1, when it is known. */
@@ -68,7 +80,6 @@ export class ConfigError extends Error {
     const at = name === "" ? "" : ` at "${name}"`;
     const on = line === undefined ? "" : ` (line ${line})`;
     super(`Cannot read config${of}${at}${on}: ${why}`, options);
-    this.name = "ConfigError";
     this.path = name;
     this.line = line;
   }

@@ -1,7 +1,7 @@
 /** Step 5 of the walk, the plan: the part of the work that one of several machines does, without asking the others. */
 
 import { formatReference, splitReference } from "../../oci/reference.ts";
-import type { Rule } from "../config/config.ts";
+import { type Rule, SetupError } from "../config/config.ts";
 import type { Plan } from "./plan.ts";
 
 /** One of several parts, counted from 1: `{ index: 3, count: 8 }` is the third of eight. */
@@ -13,7 +13,7 @@ export interface Shard {
 }
 
 /** A text does not name a shard. */
-export class ShardError extends Error {
+export class ShardError extends SetupError {
   /** Names the text. */
   constructor(text: string) {
     super(`Cannot use shard "${text}": expected INDEX/COUNT, from 1/COUNT to COUNT/COUNT, for example 3/8`);

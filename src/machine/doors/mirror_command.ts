@@ -1,0 +1,148 @@
+/** `image-syncer`: mirrors once what a config says, or prints what it would copy. */
+
+import type { Config } from "../../mirror/config/config.ts";
+import { challengeMemory } from "../../mirror/store/challenge_memory.ts";
+import { NO_ATTESTATIONS } from "../../mirror/plan/platform_filter.ts";
+import { shardPlan, shardRules } from "../../mirror/plan/shard.ts";
+import type { MirrorOptions } from "../../mirror/run_context.ts";
+import type { Store } from "../../mirror/store/store.ts";
+import { platformsOf } from "../../oci/platform.ts";
+import { Registries } from "../../registry/registries.ts";
+import { openStore, parseLocation } from "../../deno/store_location.ts";
+import { type Flags, UsageError } from "../config/flags.ts";
+import { lazyDigestOf } from "../network/lazy_digest.ts";
+import type { Leases } from "../workers/lease.ts";
+import {
+  type Command,
+  CONFIG_FLAGS,
+  type ConfiguredParts,
+  idleFlags,
+  LIMIT_FLAGS,
+  limitsOf,
+  storeText,
+  withConfig,
+} from "./command_setup.ts";
+import { mirrorOnce, printPlan } from "./mirror_run.ts";
+
+/** `image-syncer`, and `image-syncer mirror`. */
+export const COMMAND: Command = {
+  usage: ["--config FILE [flags]", "--auth FILE --images FILE [flags]", "SOURCE DESTINATION [flags]"],
+  help: `Copies what the config says from registry to registry, once. The last line on standard output is
+always "Finished, N sync tasks failed, M tasks generate failed".`,
+  flags: [
+    ...CONFIG_FLAGS,
+    "proc",
+    "retries",
+    "os",
+    "arch",
+    "attestations",
+    "no-attestations",
+    "dry-run",
+    "force",
+    "strict",
+    "verify",
+    "records",
+    "store",
+    "trust-records",
+    "shard",
+    "report",
+    "output-success-images",
+    "output-images-format",
+    ...LIMIT_FLAGS,
+    "no-progress",
+  ],
+  isLenient: true,
+  words: [0, 2],
+  check: checkFlags,
+  run: (call) => withConfig(call, run),
+};
+
+function checkFlags(flags: Flags, words: readonly string[]): string[] {
+  if (flags.attestations && flags["no-attestations"]) {
+    throw new UsageError(`"--attestations" and "--no-attestations" do not go together`);
+  }
+  if (flags["dry-run"] && flags.report !== undefined) {
+    throw new UsageError(`"--report" does nothing beside "--dry-run", which copies nothing to report`);
+  }
+  platformsWanted(flags);
+  const idle = idleFlags(flags, words);
+  if (flags["output-images-format"] !== undefined && flags["output-success-images"] === undefined) {
+    idle.push(`"--output-images-format" does nothing without "--output-success-images"`);
+  }
+  if (flags["dry-run"] && flags["output-success-images"] !== undefined) {
+    idle.push(`"--output-success-images" does nothing beside "--dry-run"`);
+  }
+  return idle;
+}
+
+/** As image-syncer's, `--os` and `--arch` leave out what BuildKit attests of a platform. */
+function platformsWanted(flags: Flags): string[] {
+  try {
+    const platforms = platformsOf(flags.os ?? [], flags.arch ?? []);
+    const isBare = flags["no-attestations"] === true || platforms.length > 0 && flags.attestations !== true;
+    return isBare ? [...platforms, NO_ATTESTATIONS] : platforms;
+  } catch (cause) {
+    throw new UsageError(cause instanceof Error ? cause.message : String(cause), { cause });
+  }
+}
+
+async function run(parts: ConfiguredParts): Promise<number> {
+  const { flags, log, signal } = parts;
+  const location = storeText(flags);
+  parseLocation(location);
+  const onWarning = (message: string) => log.write("warn", message);
+  const { store, kv, close } = await openStore(location, { onWarning });
+  try {
+    const leases = kv === undefined ? undefined : new (await import("../workers/lease.ts")).Leases(kv);
+    const options = await mirrorOptions(parts, store, leases);
+    const rules = rulesOf(parts);
+    if (flags["dry-run"]) return await printPlan(parts, { rules, options });
+    const code = await mirrorOnce(parts, { rules, options });
+    if (leases !== undefined && !signal.aborted) await clearDead(leases, signal);
+    return code;
+  } finally {
+    await close();
+  }
+}
+
+/** What cannot be cleared now expires by itself. */
+async function clearDead(leases: Leases, signal: AbortSignal): Promise<void> {
+  const { IMAGE_LEASE } = await import("../workers/shared_work.ts");
+  await leases.clearDead(IMAGE_LEASE, signal).catch(() => {});
+}
+
+function rulesOf({ config, flags: { shard } }: ConfiguredParts): Config["rules"] {
+  return shard === undefined ? config.rules : shardRules(config.rules, shard);
+}
+
+async function mirrorOptions(
+  parts: ConfiguredParts,
+  store: Store,
+  leases: Leases | undefined,
+): Promise<Omit<MirrorOptions, "onEvent">> {
+  const { flags, log } = parts;
+  const options: Omit<MirrorOptions, "onEvent"> = {
+    registries: new Registries({
+      ...parts.registries.options,
+      challenges: challengeMemory(store),
+      limits: limitsOf(flags),
+      signal: parts.signal,
+      onEvent: (event) => parts.onRegistryEvent?.(event),
+    }),
+    store,
+    concurrency: flags.proc ?? 5,
+    retries: flags.retries ?? 2,
+    force: flags.force === true,
+    trustRecords: flags["trust-records"] === true,
+    platforms: platformsWanted(flags),
+    digestOf: lazyDigestOf,
+  };
+  const { shard } = flags;
+  if (shard !== undefined) options.select = (plan) => shardPlan(plan, shard);
+  if (flags.verify) options.createHasher = (await import("../network/hasher.ts")).createMachineHasher;
+  if (leases !== undefined) {
+    const { shareWork } = await import("../workers/shared_work.ts");
+    options.claim = shareWork(leases, { store, onWarning: (message) => log.write("warn", message) });
+  }
+  return options;
+}
