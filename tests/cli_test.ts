@@ -119,13 +119,26 @@ Deno.test("cli.ts --report writes what became of each image as JSON", () =>
     assertEquals([copied, mounted, skipped], [blobs, 0, 0]);
   }));
 
-Deno.test("cli.ts ends with 1 when its report cannot be written, and says so", () =>
-  withScene(async ({ workspace, destination, config }) => {
-    const result = await workspace.run(["--config", config, "--report", workspace.path("no/such/folder")]);
-    assertExit(result, 1);
-    assertMatch(result.stderr, /^Cannot write report ".*no\/such\/folder"/m);
-    assertEquals(destination.repositories.get("copy/app")?.tags.size, 1);
-  }));
+for (const [flag, what] of [["--report", "report"], ["--output-success-images", "images"]] as const) {
+  Deno.test(`fault 83: cli.ts ends with 2 before anything moves when the file of ${flag} cannot be written`, () =>
+    withScene(async ({ workspace, source, config }) => {
+      const path = workspace.path("no/such/file");
+      const result = await workspace.run(["--config", config, flag, path]);
+      assertExit(result, 2);
+      assertEquals(result.stderr, `Cannot write ${what} "${path}": there is no such directory\n`);
+      assertEquals([result.stdout, source.requests.length], ["", 0]);
+    }));
+
+  Deno.test(`fault 46: cli.ts writes the file of ${flag} for its owner alone, in place of what it held`, () =>
+    withScene(async ({ workspace, config }) => {
+      const path = workspace.path("written");
+      await Deno.writeTextFile(path, "what was there before ".repeat(500), { mode: 0o644 });
+      assertExit(await workspace.run(["--config", config, flag, path]), 0);
+      const { mode } = await Deno.stat(path);
+      if (mode !== null) assertEquals(mode & 0o777, 0o600);
+      assert(!(await workspace.read("written")).includes("before"));
+    }));
+}
 
 Deno.test("cli.ts --log writes the log to a file and leaves standard error empty", () =>
   withScene(async ({ workspace, config }) => {

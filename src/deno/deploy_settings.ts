@@ -1,5 +1,6 @@
 /** What Deno Deploy's environment values say: the config, the schedule, the budget, the token, where it runs. */
 
+import { SetupError } from "../mirror/config/config.ts";
 import { type Config, ConfigError } from "../mirror/config/config.ts";
 import { parseConfig } from "../mirror/config/config_text.ts";
 import type { Environment } from "../mirror/config/environment_values.ts";
@@ -23,7 +24,7 @@ export interface DeploySettings {
 }
 
 /** An environment value cannot be used. */
-export class SettingsError extends Error {
+export class SettingsError extends SetupError {
   /** Name of the class, as messages show it. */
   override name = "SettingsError";
 

@@ -2,6 +2,7 @@
 
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { parseFlags } from "../../src/machine/config/flags.ts";
+import { limitsOf } from "../../src/machine/doors/command_setup.ts";
 import { createMachineHasher } from "../../src/machine/network/hasher.ts";
 import { blobsOf, buildImage, buildMultiPlatform, type Image, pushImage } from "../images.ts";
 import {
@@ -305,8 +306,7 @@ compat(54, "a server that takes a request and never answers fails within the tim
 compat(54, "--header-timeout, --commit-timeout and --stall-timeout set the limits, in seconds", () => {
   const names = ["header", "commit", "stall"];
   const args = names.flatMap((name, index) => [`--${name}-timeout`, `${index + 1}`]);
-  const command = parseFlags(args, () => undefined);
-  assertEquals("flags" in command && command.flags.limits, { headers: 1000, commit: 2000, stall: 3000 });
+  assertEquals(limitsOf(parseFlags(args).flags), { headers: 1000, commit: 2000, stall: 3000 });
 });
 
 /** Images that share a layer, each under a tag of a repository. */

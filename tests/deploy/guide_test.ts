@@ -3,6 +3,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { parse } from "yaml";
 import { parseFlags } from "../../src/machine/config/flags.ts";
+import { storeText } from "../../src/machine/doors/command_setup.ts";
 import { parseSchedule } from "../../src/machine/service/schedule.ts";
 import { parseLocation } from "../../src/machine/store/store_location.ts";
 import { buildImage, pushImage } from "../images.ts";
@@ -35,16 +36,14 @@ async function argumentsGiven(script: string, env: Record<string, string>): Prom
   }
 }
 
-const noEnvironment = () => undefined;
-
 Deno.test("the guide's Job gives each of its pods another shard", async () => {
   const { spec } = (await yamlOfGuide()).job;
   const [container] = spec.template.spec.containers;
-  const shards: (string | undefined)[] = [];
+  const shards: string[] = [];
   for (let index = 0; index < spec.completions; index++) {
     const args = await argumentsGiven(container.args[0], { JOB_COMPLETION_INDEX: String(index) });
-    const command = parseFlags(args, noEnvironment);
-    shards.push(command.type === "mirror" ? command.flags.shard : undefined);
+    const { shard } = parseFlags(args).flags;
+    shards.push(`${shard?.index}/${shard?.count}`);
   }
   assertEquals(shards, ["1/8", "2/8", "3/8", "4/8", "5/8", "6/8", "7/8", "8/8"]);
   assertEquals([spec.completionMode, spec.parallelism], ["Indexed", 8]);
@@ -54,10 +53,9 @@ Deno.test("the guide's CronJob shares its work through a database", async () => 
   const { spec } = (await yamlOfGuide()).cronJob;
   parseSchedule(spec.schedule);
   const [container] = spec.jobTemplate.spec.template.spec.containers;
-  const command = parseFlags(container.args, noEnvironment);
-  assert(command.type === "mirror");
-  assertEquals(command.flags.config, "/config/cfg.json");
-  assertEquals(parseLocation(command.flags.store), { kind: "kv", rest: "http://denokv.tools.svc:4512" });
+  const { flags, words } = parseFlags(container.args);
+  assertEquals([words, flags.config], [[], "/config/cfg.json"]);
+  assertEquals(parseLocation(storeText(flags)), { kind: "kv", rest: "http://denokv.tools.svc:4512" });
 });
 
 Deno.test("the guide's workflow has a shard for each of its jobs", async () => {
@@ -93,7 +91,7 @@ Deno.test("fault 47: the action runs others' actions by commit, and the image ma
 Deno.test("the guide names every variable that the program reads, and no other", async () => {
   const guide = await readText("src/deno/DEPLOY.md");
   const code = await Promise.all(
-    ["src/deno/deploy_settings", "src/deno/deploy_app", "src/machine/doors/command"].map((name) =>
+    ["src/deno/deploy_settings", "src/deno/deploy_app", "src/machine/doors/serve_command"].map((name) =>
       readText(`${name}.ts`)
     ),
   );

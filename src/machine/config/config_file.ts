@@ -1,6 +1,8 @@
 /** Where the config comes from: one file, two files, standard input, or the command line itself. */
 
-import { toText } from "@std/streams/to-text";
+import { Buffer } from "node:buffer";
+import { readFile } from "node:fs/promises";
+import process from "node:process";
 import { type Config, ConfigError } from "../../mirror/config/config.ts";
 import {
   type ConfigSource,
@@ -44,6 +46,7 @@ export async function readConfigFiles(files: ConfigFiles, options: ParseConfigOp
     }
     return config;
   }
+  if (files.auth !== undefined) throw noConfig();
   return await readDefault(options);
 }
 
@@ -74,39 +77,71 @@ async function readDefault(options: ParseConfigOptions): Promise<Config> {
   try {
     return await readConfigFile(DEFAULT_CONFIG, options);
   } catch (error) {
-    if (!(error instanceof ConfigError) || !(error.cause instanceof Deno.errors.NotFound)) throw error;
-    // The words of v1.5.5 stand first: scripts look for them.
-    throw new UsageError(
-      `neither config.json nor images.json is provided: give --config FILE, or --auth FILE and --images FILE, ` +
-        `or a source and a destination (and there is no ${DEFAULT_CONFIG})`,
-    );
+    if (!(error instanceof ConfigError) || codeOf(error.cause) !== "ENOENT") throw error;
+    throw noConfig();
   }
+}
+
+/** The words of v1.5.5 stand first: scripts look for them. */
+function noConfig(): UsageError {
+  return new UsageError(
+    `neither config.json nor images.json is provided: give --config FILE, or --auth FILE and --images FILE, ` +
+      `or a source and a destination; ${DEFAULT_CONFIG} is read where there is one and nothing else is named`,
+  );
 }
 
 /** YAML is loaded only when there is a YAML file. */
 async function readSource(path: string): Promise<ConfigSource> {
-  const text = path === "-" ? await toText(Deno.stdin.readable) : await readFile(path);
   const file = path === "-" ? "standard input" : path;
+  const text = decode(path === "-" ? await readInput() : await readBytes(path), file);
   const extension = /\.([a-z0-9]+)$/i.exec(path)?.[1]?.toLowerCase();
-  const looksLikeJson = /^\uFEFF?\s*(?:\{|\/\/|\/\*|$)/.test(text);
+  const looksLikeJson = /^\s*(?:\{|\/\/|\/\*|$)/.test(text);
   const isYaml = extension === "yaml" || extension === "yml" || path === "-" && !looksLikeJson;
   if (isYaml) return (await import("./yaml_source.ts")).parseYaml(text, file);
   if (extension === "json" || extension === "jsonc" || looksLikeJson) return parseJsonc(text, file);
   throw new ConfigError({ file }, "only one of yaml/yml/json format is supported");
 }
 
-async function readFile(path: string): Promise<string> {
+async function readInput(): Promise<Uint8Array> {
+  const chunks: Uint8Array[] = [];
+  for await (const chunk of process.stdin) chunks.push(chunk);
+  return Buffer.concat(chunks);
+}
+
+async function readBytes(path: string): Promise<Uint8Array> {
   try {
-    return await Deno.readTextFile(path);
+    return await readFile(path);
   } catch (cause) {
     throw new ConfigError({ file: path }, reasonOf(cause), { cause });
   }
 }
 
+/** Notepad and PowerShell write UTF-16 with a mark, and UTF-8 with one. */
+function decode(bytes: Uint8Array, file: string): string {
+  const [first, second] = bytes;
+  const encoding = first === 0xff && second === 0xfe
+    ? "utf-16le"
+    : first === 0xfe && second === 0xff
+    ? "utf-16be"
+    : "utf-8";
+  try {
+    return new TextDecoder(encoding, { fatal: true }).decode(bytes);
+  } catch (cause) {
+    throw new ConfigError({ file }, "it is not text in UTF-8; save it as UTF-8", { cause });
+  }
+}
+
+function codeOf(cause: unknown): string | undefined {
+  return cause instanceof Error && "code" in cause ? String(cause.code) : undefined;
+}
+
 function reasonOf(cause: unknown): string {
-  if (cause instanceof Deno.errors.NotFound) return "there is no such file";
-  if (cause instanceof Deno.errors.IsADirectory) return "it is a directory";
-  if (cause instanceof Deno.errors.NotCapable) return "it may not be read; add it to --allow-read";
-  if (cause instanceof Deno.errors.PermissionDenied) return "it may not be read";
+  const code = codeOf(cause);
+  if (code === "ENOENT") return "there is no such file";
+  if (code === "EISDIR") return "it is a directory";
+  if (code === "EACCES" || code === "EPERM") return "it may not be read";
+  if (cause instanceof Error && cause.name === "NotCapable") {
+    return "it may not be read; add it to --allow-read";
+  }
   return cause instanceof Error ? cause.message : String(cause);
 }

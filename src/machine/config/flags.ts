@@ -101,7 +101,7 @@ export class UsageError extends SetupError {
 }
 
 /** Turns the text of a flag into its value; throws the sentence's end: what it needs. */
-type Read<Value> = (text: string) => Value;
+type Read<Value> = (text: string) => Value extends (infer One)[] ? One : Value;
 
 /** What there is to know of one flag. */
 interface FlagKind<Value> {
@@ -110,7 +110,7 @@ interface FlagKind<Value> {
   /** What it does, in a few words. */
   help: string;
   /** Reads its value. */
-  read: Read<Value extends (infer One)[] ? One : Value>;
+  read: Read<Value>;
   /** Whether it may be given several times. */
   isList?: boolean;
 }
@@ -124,7 +124,9 @@ const FLAGS: { readonly [Name in FlagName]-?: FlagKind<NonNullable<Flags[Name]>>
   "os": list("NAME", "only images of this system; may be given several times"),
   "arch": list("NAME[:VARIANT]", "only images of this architecture; may be given several times"),
   "attestations": toggle("keeps provenance and SBOMs inside indexes, where --os or --arch leaves them out"),
-  "no-attestations": toggle("leaves out provenance and SBOMs inside indexes, for registries that refuse them"),
+  "no-attestations": toggle(
+    "leaves out provenance and SBOMs inside indexes, for registries that refuse them",
+  ),
   "registry": text("HOST", "registry of empty destinations (DEFAULT_REGISTRY)"),
   "namespace": text("NAME", "namespace of empty destinations (DEFAULT_NAMESPACE)"),
   "dry-run": toggle("prints what would be copied"),
@@ -146,7 +148,10 @@ const FLAGS: { readonly [Name in FlagName]-?: FlagKind<NonNullable<Flags[Name]>>
   "header-timeout": duration("until an answer begins (30)"),
   "commit-timeout": duration("until an upload is committed (300)"),
   "stall-timeout": duration("without a byte moving (30)"),
-  "minimum-rate": { ...whole({ least: 0 }, "bytes a second that a registry must give (1024)"), value: "BYTES" },
+  "minimum-rate": {
+    ...whole({ least: 0 }, "bytes a second that a registry must give (1024)"),
+    value: "BYTES",
+  },
   "schedule": text("CRON", `when to run, in UTC, for example "0 * * * *"`),
   "port": whole({ least: 1, most: 65_535 }, "port of the status page (8080)"),
   "no-progress": toggle("draws no live view"),
@@ -290,7 +295,7 @@ function choice<Choice extends string>(choices: readonly Choice[], help: string)
     if (found === undefined) throw new Error(choices.join(" or "));
     return found;
   };
-  return { value: choices.join("|"), help, read };
+  return { value: choices.join("|"), help, read: read as Read<Choice> };
 }
 
 function whole({ least, most = 100_000 }: { least: number; most?: number }, help: string): FlagKind<number> {

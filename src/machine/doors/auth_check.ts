@@ -5,8 +5,39 @@ import { messageOf } from "../../mirror/plan/failure.ts";
 import { parseRuleSource } from "../../mirror/plan/rules.ts";
 import { splitReference } from "../../oci/reference.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
-import type { Registries } from "../../registry/registries.ts";
+import { Registries } from "../../registry/registries.ts";
 import type { OpenedRegistries } from "../network/config_registries.ts";
+import {
+  type Command,
+  CONFIG_FLAGS,
+  type ConfiguredParts,
+  EXIT,
+  idleFlags,
+  LIMIT_FLAGS,
+  limitsOf,
+  withConfig,
+} from "./command_setup.ts";
+
+/** `image-syncer auth check`. */
+export const COMMAND: Command = {
+  usage: ["auth check --config FILE [flags]"],
+  help:
+    `Says for every repository of a config who logs in with which credential, found where, whether that works, and
+whether pushing is allowed. Nothing is copied.`,
+  flags: [...CONFIG_FLAGS, ...LIMIT_FLAGS],
+  words: [0],
+  check: (flags) => idleFlags(flags, []),
+  run: (call) => withConfig(call, printFindings),
+};
+
+async function printFindings(
+  { config, registries, screen, signal, flags }: ConfiguredParts,
+): Promise<number> {
+  const through = new Registries({ ...registries.options, signal, limits: limitsOf(flags) });
+  const findings = await checkAuth(config, registries, through);
+  for (const line of findings.flatMap((one) => one.line.split("\n"))) screen.out(line);
+  return findings.every(({ isGood }) => isGood) ? EXIT.done : EXIT.failed;
+}
 
 /** One repository of a config, in one role. */
 interface Use {

@@ -6,7 +6,7 @@ import { type FlagName, LEGACY_FLAGS, type ParsedFlags, parseFlags, UsageError }
 import { environmentOf } from "../network/config_registries.ts";
 import { Screen } from "../terminal/screen.ts";
 import { VERSION } from "../version.ts";
-import { type Command, EXIT } from "./command_setup.ts";
+import { type Command, EXIT, type Runtime } from "./command_setup.ts";
 
 /** A command, before it is needed. */
 interface CommandEntry {
@@ -38,9 +38,10 @@ const DEFAULT = "mirror";
  * Runs the command line.
  *
  * @param args Arguments without the program's name.
+ * @param runtime What only some runtimes have.
  * @returns The exit code.
  */
-export async function runCommand(args: readonly string[]): Promise<number> {
+export async function runCommand(args: readonly string[], runtime: Runtime = {}): Promise<number> {
   const screen = new Screen({ environment: environmentOf });
   let name: string | undefined;
   try {
@@ -54,7 +55,7 @@ export async function runCommand(args: readonly string[]): Promise<number> {
     if (parsed.asksHelp || parsed.words[0] === "help") return await showHelp(parsed.words, screen);
     const command = await load(name);
     const warnings = await checkCall(name, command, { ...parsed, words: asked.words });
-    return await command.run({ flags: parsed.flags, words: asked.words, screen, warnings });
+    return await command.run({ flags: parsed.flags, words: asked.words, screen, runtime, warnings });
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     // What is wrong stands last, where a person looks.
@@ -93,7 +94,9 @@ async function checkCall(
   }
   const idle = check?.(flags, words) ?? [];
   const twice = repeated.map((flag) => ({ flag, why: `"--${flag}" is given more than once` }));
-  const refused = twice.filter(({ flag }) => !isLenient || !LEGACY_FLAGS.includes(flag)).map(({ why }) => why);
+  const refused = twice.filter(({ flag }) => !isLenient || !LEGACY_FLAGS.includes(flag)).map(({ why }) =>
+    why
+  );
   if (!isLenient) refused.push(...idle);
   if (refused[0] !== undefined) throw new UsageError(refused[0]);
   return [...idle, ...twice.map(({ why }) => `${why}; the last one counts`)];
@@ -104,7 +107,9 @@ function unexpectedWords(name: string, words: readonly string[]): UsageError {
   if (name !== DEFAULT) return new UsageError(`"image-syncer ${name}" takes no argument "${first}"`);
   const names = Object.keys(COMMANDS);
   const begun = names.filter((one) => one.startsWith(`${first} `));
-  if (begun.length > 0) return new UsageError(`"${first}" is not a command; did you mean "${begun.join(" or ")}"?`);
+  if (begun.length > 0) {
+    return new UsageError(`"${first}" is not a command; did you mean "${begun.join(" or ")}"?`);
+  }
   const nearest = second === undefined ? nearestName(first, [...names, "help"]) : undefined;
   const hint = nearest === undefined
     ? "give a source and a destination, or no argument and --config FILE"
@@ -127,7 +132,9 @@ async function showHelp(words: readonly string[], screen: Screen): Promise<numbe
   if (topic.length === 0) {
     screen.text(overview(Object.entries(COMMANDS).map(([one, { summary }]) => [one, summary])));
   } else if (words[0] === "help" && rest.length > 0) {
-    throw new UsageError(`There is no command "${topic.join(" ")}"; there are ${Object.keys(COMMANDS).join(", ")}`);
+    throw new UsageError(
+      `There is no command "${topic.join(" ")}"; there are ${Object.keys(COMMANDS).join(", ")}`,
+    );
   } else screen.text(helpOf(name, await load(name)));
   return EXIT.done;
 }

@@ -1,16 +1,28 @@
 /** What the commands of the command line have in common: how one is described, and how what it needs is opened. */
 
-import process from "node:process";
 import type { Config } from "../../mirror/config/config.ts";
 import { readConfigFiles } from "../config/config_file.ts";
-import { type FlagName, type Flags, UsageError } from "../config/flags.ts";
-import { environmentOf, openConfigRegistries, type OpenedRegistries } from "../network/config_registries.ts";
+import type { FlagName, Flags } from "../config/flags.ts";
+import {
+  checkConnections,
+  environmentOf,
+  openConfigRegistries,
+  type OpenedRegistries,
+} from "../network/config_registries.ts";
+import type { OpenKv } from "../store/store_location.ts";
 import { type Log, openLog } from "../terminal/log.ts";
 import type { Screen } from "../terminal/screen.ts";
+import { onInterrupt } from "./interrupt.ts";
 import type { Limits } from "../../registry/request.ts";
 
 /** Exit codes; README, "Exit codes". */
 export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+
+/** What only some runtimes have, as their doors hand it in. */
+export interface Runtime {
+  /** Opens `kv` stores. */
+  openKv?: OpenKv;
+}
 
 /** What a command is called with. */
 export interface CommandCall {
@@ -20,6 +32,8 @@ export interface CommandCall {
   words: readonly string[];
   /** What it prints to. */
   screen: Screen;
+  /** What only some runtimes have. */
+  runtime: Runtime;
   /** What is odd about the command line but does no harm. */
   warnings: readonly string[];
 }
@@ -97,7 +111,7 @@ export async function withParts(
   const { flags, screen, warnings } = call;
   const format = flags["log-format"] ?? "text";
   const log = openLog(flags.log, { format, print: (line) => screen.err(line) });
-  const interrupt = watchInterrupts();
+  const interrupt = onInterrupt();
   try {
     for (const warning of warnings) log.write("warn", warning);
     return await run({ ...call, log, signal: interrupt.signal });
@@ -115,7 +129,6 @@ export async function withConfig(
   return await withParts(call, async (parts) => {
     const config = await readFlaggedConfig(parts);
     for (const warning of config.warnings) parts.log.write("warn", warning);
-    const { checkConnections } = await import("../network/config_registries.ts");
     await checkConnections(config);
     const registries = openRegistries(config, parts.log);
     try {
@@ -127,7 +140,9 @@ export async function withConfig(
 }
 
 /** Reads the config that the flags name. */
-export async function readFlaggedConfig({ flags, words }: Pick<CommandCall, "flags" | "words">): Promise<Config> {
+export async function readFlaggedConfig(
+  { flags, words }: Pick<CommandCall, "flags" | "words">,
+): Promise<Config> {
   const defaults = {
     registry: flags.registry ?? (environmentOf("DEFAULT_REGISTRY") || undefined),
     namespace: flags.namespace ?? (environmentOf("DEFAULT_NAMESPACE") || undefined),
@@ -175,32 +190,14 @@ export function storeText({ store, records }: Flags): string {
  */
 export function idleFlags(flags: Flags, [source]: readonly string[]): string[] {
   const idle = (beside: string, names: readonly FlagName[]) =>
-    names.filter((name) => flags[name] !== undefined).map((name) => `"--${name}" does nothing beside ${beside}`);
+    names.filter((name) => flags[name] !== undefined).map((name) =>
+      `"--${name}" does nothing beside ${beside}`
+    );
   const found: string[] = [];
   if (source !== undefined) found.push(...idle("a source and a destination", ["images"]));
   if (flags.config !== undefined) {
     found.push(...idle(`"--config"`, source === undefined ? ["auth", "images"] : ["auth"]));
   }
-  if (flags.auth !== undefined && source === undefined && flags.config === undefined && flags.images === undefined) {
-    throw new UsageError(`"--auth" needs "--images", or a source and a destination`);
-  }
   if (flags.store !== undefined) found.push(...idle(`"--store"`, ["records"]));
   return found;
-}
-
-/** A watch over the signals that ask a process to end: the first one stops cleanly, the second at once. */
-function watchInterrupts(): { signal: AbortSignal; stop: () => void } {
-  const controller = new AbortController();
-  const listener = () => {
-    if (controller.signal.aborted) process.exit(EXIT.interrupted);
-    controller.abort(new DOMException("interrupted", "AbortError"));
-  };
-  const signals = process.platform === "win32" ? ["SIGINT"] as const : ["SIGINT", "SIGTERM"] as const;
-  for (const signal of signals) process.on(signal, listener);
-  return {
-    signal: controller.signal,
-    stop: () => {
-      for (const signal of signals) process.off(signal, listener);
-    },
-  };
 }

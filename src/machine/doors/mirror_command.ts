@@ -1,28 +1,24 @@
 /** `image-syncer`: mirrors once what a config says, or prints what it would copy. */
 
 import type { Config } from "../../mirror/config/config.ts";
-import { challengeMemory } from "../../mirror/store/challenge_memory.ts";
 import { NO_ATTESTATIONS } from "../../mirror/plan/platform_filter.ts";
 import { shardPlan, shardRules } from "../../mirror/plan/shard.ts";
-import type { MirrorOptions } from "../../mirror/run_context.ts";
 import type { Store } from "../../mirror/store/store.ts";
 import { platformsOf } from "../../oci/platform.ts";
-import { Registries } from "../../registry/registries.ts";
-import { openStore, parseLocation } from "../../deno/store_location.ts";
 import { type Flags, UsageError } from "../config/flags.ts";
 import { lazyDigestOf } from "../network/lazy_digest.ts";
-import type { Leases } from "../workers/lease.ts";
+import { openStore, parseLocation } from "../store/store_location.ts";
+import type { Leases } from "../workers/leases.ts";
 import {
   type Command,
   CONFIG_FLAGS,
   type ConfiguredParts,
   idleFlags,
   LIMIT_FLAGS,
-  limitsOf,
   storeText,
   withConfig,
 } from "./command_setup.ts";
-import { mirrorOnce, printPlan } from "./mirror_run.ts";
+import { mirrorOnce, type MirrorWork, printPlan } from "./mirror_run.ts";
 
 /** `image-syncer`, and `image-syncer mirror`. */
 export const COMMAND: Command = {
@@ -65,6 +61,7 @@ function checkFlags(flags: Flags, words: readonly string[]): string[] {
     throw new UsageError(`"--report" does nothing beside "--dry-run", which copies nothing to report`);
   }
   platformsWanted(flags);
+  parseLocation(storeText(flags));
   const idle = idleFlags(flags, words);
   if (flags["output-images-format"] !== undefined && flags["output-success-images"] === undefined) {
     idle.push(`"--output-images-format" does nothing without "--output-success-images"`);
@@ -87,13 +84,11 @@ function platformsWanted(flags: Flags): string[] {
 }
 
 async function run(parts: ConfiguredParts): Promise<number> {
-  const { flags, log, signal } = parts;
-  const location = storeText(flags);
-  parseLocation(location);
+  const { flags, log, runtime, signal } = parts;
   const onWarning = (message: string) => log.write("warn", message);
-  const { store, kv, close } = await openStore(location, { onWarning });
+  const { store, leases: openLeases, close } = await openStore(storeText(flags), { onWarning, ...runtime });
   try {
-    const leases = kv === undefined ? undefined : new (await import("../workers/lease.ts")).Leases(kv);
+    const leases = openLeases?.();
     const options = await mirrorOptions(parts, store, leases);
     const rules = rulesOf(parts);
     if (flags["dry-run"]) return await printPlan(parts, { rules, options });
@@ -116,19 +111,12 @@ function rulesOf({ config, flags: { shard } }: ConfiguredParts): Config["rules"]
 }
 
 async function mirrorOptions(
-  parts: ConfiguredParts,
+  { flags, log }: ConfiguredParts,
   store: Store,
   leases: Leases | undefined,
-): Promise<Omit<MirrorOptions, "onEvent">> {
-  const { flags, log } = parts;
-  const options: Omit<MirrorOptions, "onEvent"> = {
-    registries: new Registries({
-      ...parts.registries.options,
-      challenges: challengeMemory(store),
-      limits: limitsOf(flags),
-      signal: parts.signal,
-      onEvent: (event) => parts.onRegistryEvent?.(event),
-    }),
+): Promise<MirrorWork["options"]> {
+  const { shard } = flags;
+  const options: MirrorWork["options"] = {
     store,
     concurrency: flags.proc ?? 5,
     retries: flags.retries ?? 2,
@@ -137,7 +125,6 @@ async function mirrorOptions(
     platforms: platformsWanted(flags),
     digestOf: lazyDigestOf,
   };
-  const { shard } = flags;
   if (shard !== undefined) options.select = (plan) => shardPlan(plan, shard);
   if (flags.verify) options.createHasher = (await import("../network/hasher.ts")).createMachineHasher;
   if (leases !== undefined) {

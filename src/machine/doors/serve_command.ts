@@ -5,8 +5,8 @@ import { environmentOf } from "../network/config_registries.ts";
 import { bothLogs, logEvent, openServiceLog } from "../terminal/log.ts";
 import {
   type Command,
-  CONFIG_FLAGS,
   type CommandParts,
+  CONFIG_FLAGS,
   EXIT,
   idleFlags,
   openRegistries,
@@ -21,7 +21,8 @@ const TOKEN = "IMAGE_SYNCER_TOKEN";
 /** `image-syncer serve`. */
 export const COMMAND: Command = {
   usage: [`serve --config FILE --schedule "0 * * * *" [flags]`],
-  help: `Mirrors on a schedule (UTC) until it is stopped, and shows how it goes on a page. Names are shown, and runs
+  help:
+    `Mirrors on a schedule (UTC) until it is stopped, and shows how it goes on a page. Names are shown, and runs
 begun by hand, to who has the token in ${TOKEN}. The config is read before each run.`,
   flags: [
     ...CONFIG_FLAGS,
@@ -48,7 +49,7 @@ begun by hand, to who has the token in ${TOKEN}. The config is read before each 
 };
 
 async function serve(parts: CommandParts): Promise<number> {
-  const { flags, screen, log, signal } = parts;
+  const { flags, screen, log, runtime, signal } = parts;
   const { runServe } = await import("./serve.ts");
   const format = flags["log-format"] ?? "text";
   // What an operator must know is on standard error in any case; a file has all the rest too.
@@ -57,6 +58,7 @@ async function serve(parts: CommandParts): Promise<number> {
     readConfig: () => readFlaggedConfig(parts),
     openRegistries: (config) => openRegistries(config, log),
     store: storeText(flags),
+    openKv: runtime.openKv,
     schedule: flags.schedule,
     port: flags.port ?? 8080,
     concurrency: flags.proc ?? 5,

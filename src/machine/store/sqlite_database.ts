@@ -1,11 +1,12 @@
 /** A SQLite database as a store opens it: checked before it is used, and patient while another process writes. */
 
+import { SetupError } from "../../mirror/config/config.ts";
 import { open } from "node:fs/promises";
 import type { DatabaseSync } from "node:sqlite";
 import { setTimeout as delay } from "node:timers/promises";
 
 /** A SQLite database cannot be used. */
-export class SqliteStoreError extends Error {
+export class SqliteStoreError extends SetupError {
   /** Name of the class, as messages show it. */
   override name = "SqliteStoreError";
 }

@@ -1,5 +1,6 @@
 /** Where the memory between runs is kept, as `--store` and `IMAGE_SYNCER_STORE` name it. */
 
+import { SetupError } from "../../mirror/config/config.ts";
 import { GuardedStore } from "../../mirror/store/guarded_store.ts";
 import type { Store } from "../../mirror/store/store.ts";
 import type { Leases } from "../workers/leases.ts";
@@ -43,7 +44,7 @@ export interface StoreLocation {
 }
 
 /** The text does not name a store that can be opened. */
-export class StoreLocationError extends Error {
+export class StoreLocationError extends SetupError {
   /** Name of the class, as messages show it. */
   override name = "StoreLocationError";
 
