@@ -5,7 +5,7 @@ import { parsePlatformSelector } from "../../oci/platform.ts";
 import { canonicalRegistry } from "../../oci/reference.ts";
 import { type AuthEntry, type Config, ConfigError, type Rule } from "./config.ts";
 import { type Environment, expandCredential, expandDestination } from "./environment_values.ts";
-import { findLines, type Lines, type Path } from "./json_lines.ts";
+import { explainJson, findLines, type Lines, type Path } from "./json_lines.ts";
 import { NOTICE_KEYS, type NoticeTarget, readNoticeTarget } from "./notice_target.ts";
 import { nearestName } from "./nearest.ts";
 import { defaultDestination, parseRuleSource, type RuleDefaults } from "../plan/rules.ts";
@@ -85,9 +85,8 @@ export function parseJsonc(text: string, file?: string): ConfigSource {
 function jsonError(text: string, cause: unknown, file: string | undefined): ConfigError {
   const message = cause instanceof Error ? cause.message : "";
   const position = /position (\d+)/.exec(message)?.[1];
-  const offset = position === undefined ? text.trimEnd().length : Number(position);
-  const line = text.slice(0, offset).split("\n").length;
-  return new ConfigError({ file, line }, "it is not valid JSON");
+  const { line, column, why } = explainJson(text, position === undefined ? undefined : Number(position));
+  return new ConfigError({ file, line }, `it is not valid JSON at column ${column}: ${why}`);
 }
 
 /**

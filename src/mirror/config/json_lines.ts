@@ -80,3 +80,61 @@ function nearest(lines: Map<string, number>, path: Path): number | undefined {
   }
   return undefined;
 }
+
+/** Where a JSON text breaks off, and why, without repeating what stands there: it may be a password. */
+export interface JsonMistake {
+  /** Line, from 1. */
+  line: number;
+  /** Column, from 1. */
+  column: number;
+  /** A sentence's end, for people. */
+  why: string;
+}
+
+/**
+ * Says what is wrong with a text that is no JSON.
+ *
+ * @param offset Where the parser stopped; the end unless told.
+ */
+export function explainJson(text: string, offset: number = text.trimEnd().length): JsonMistake {
+  const before = text.slice(0, offset);
+  const line = before.split("\n").length;
+  const column = offset - before.lastIndexOf("\n");
+  return { line, column, why: reasonAt(text, offset) };
+}
+
+const QUOTE_HINT = "texts and keys stand between double quotes";
+
+function reasonAt(text: string, offset: number): string {
+  if (text.includes("\u0000")) return "it is not UTF-8 but UTF-16; save it as UTF-8";
+  const first = text[offset] ?? "";
+  if (offset >= text.trimEnd().length) {
+    return "it ends too early: a bracket, a brace or a comment is not closed";
+  }
+  if (/["']/.test(first) && isAfterValue(text, offset)) return "a comma is missing before it";
+  if (first === '"') return reasonOfText(text.slice(offset));
+  if (/['\u2018-\u201F]/.test(first)) return QUOTE_HINT;
+  if (first === ",") return "there is a comma too many";
+  if (first === ":") return "there is a colon too many";
+  if (first === "}" || first === "]") return "there is a bracket or brace too many";
+  if (isAfterValue(text, offset)) return "a comma or a colon is missing before it";
+  if (/[0-9.+-]/.test(first)) return "it is no number as JSON writes it";
+  return `${QUOTE_HINT}; only numbers, true, false and null do not`;
+}
+
+function isAfterValue(text: string, offset: number): boolean {
+  const before = text.slice(0, offset).replace(/\/\/[^\n]*|\/\*[^]*?\*\//g, "").trimEnd();
+  return before !== "" && !/[,:[{]$/.test(before);
+}
+
+function reasonOfText(rest: string): string {
+  const whole = /^"(?:[^"\\\n]|\\[^\n])*"/.exec(rest)?.[0];
+  if (whole === undefined) {
+    return "a text does not end on its line: a quote is missing, or a line end is written as it is";
+  }
+  const escape = /\\(?:["\\/bfnrt]|u[0-9a-fA-F]{4}|(.))/g;
+  const wrong = [...whole.matchAll(escape)].find((match) => match[1] !== undefined)?.[1];
+  return wrong === undefined
+    ? "there is a character that must be escaped"
+    : `"\\${wrong}" is no escape; a backslash is written "\\\\"`;
+}
