@@ -277,10 +277,10 @@ const DURABLE_SUITE: Record<string, Test> = {
     for (const [index, key] of AWKWARD_KEYS.entries()) await store.set(key, { index, text: "日本\n" });
     await store.set(["gone"], 1);
     await store.delete(["gone"]);
-    await store.set(["expired"], 1, { expiresIn: 10 });
-    await store.set(["kept"], 1, { expiresIn: 30 });
+    await store.set(["expired"], 1, { expiresIn: 10_000 });
+    await store.set(["kept"], 1, { expiresIn: 30_000 });
     await store.close();
-    clock.time += 20;
+    clock.time += 20_000;
     const again = await kind.open();
     for (const [index, key] of AWKWARD_KEYS.entries()) {
       assertEquals(await again.get(key), { index, text: "日本\n" });
@@ -288,7 +288,7 @@ const DURABLE_SUITE: Record<string, Test> = {
     assertEquals(await again.get(["gone"]), undefined);
     assertEquals(await again.get(["expired"]), undefined);
     assertEquals(await again.get(["kept"]), 1);
-    clock.time += 10;
+    clock.time += 10_000;
     assertEquals(await again.get(["kept"]), undefined);
     await again.close();
   },

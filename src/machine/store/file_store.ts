@@ -35,6 +35,8 @@ const BATCH_TIME = 50;
 const MAX_ATTEMPTS = 3;
 /** By how much a file may grow before it is looked at whether it is worth rewriting. */
 const GROWTH = 1.5;
+/** Milliseconds after which a file that has grown is looked at even where little was seen to be outdated. */
+const LOOK_INTERVAL = 24 * 60 * 60 * 1000;
 const encoder = new TextEncoder();
 
 /**
@@ -57,6 +59,10 @@ export class FileStore implements Store {
   #file: RecordFile | undefined;
   /** The size in bytes at which the file is rewritten; found out at the next append where it is not known. */
   #compactAt: number | undefined;
+  /** About how many bytes of the file this process has made outdated since it was last looked at. */
+  #outdated = 0;
+  /** When it was last looked at how much of the file is outdated, in milliseconds since 1970. */
+  #lookedAt: number;
   #lines: string[] = [];
   #writing: Promise<void> | undefined;
   #turn: Promise<unknown> = Promise.resolve();
@@ -71,6 +77,7 @@ export class FileStore implements Store {
     this.#facts = loaded.facts;
     this.#file = loaded.file;
     this.#now = options.now ?? Date.now;
+    this.#lookedAt = this.#now();
     this.#onWarning = options.onWarning ?? (() => {});
     if (loaded.error !== undefined) this.#fail(loaded.error);
   }
@@ -84,13 +91,14 @@ export class FileStore implements Store {
   /** Sets the value at a key; the line is written in the background, and none when the fact is already there. */
   set(key: StoreKey, value: StoreValue, options: StoreSetOptions = {}): Promise<void> {
     const fact = makeFact({ key, value }, this.#now(), options);
-    if (this.#facts.put(fact)) this.#write(formatFact(fact));
+    const become = this.#facts.put(fact);
+    if (become !== "same") this.#write(formatFact(fact), become === "replaced");
     return Promise.resolve();
   }
 
   /** Forgets the value at a key. */
   delete(key: StoreKey): Promise<void> {
-    if (this.#facts.remove(key)) this.#write(formatRecord({ key }));
+    if (this.#facts.remove(key)) this.#write(formatRecord({ key }), true);
     return Promise.resolve();
   }
 
@@ -132,8 +140,9 @@ export class FileStore implements Store {
     await this.#stopWriting();
   }
 
-  #write(line: string): void {
+  #write(line: string, isOutdating: boolean): void {
     if (this.#isMemoryOnly) return;
+    if (isOutdating) this.#outdated += line.length;
     this.#lines.push(line);
     this.#writing ??= this.#drain();
   }
@@ -168,9 +177,14 @@ export class FileStore implements Store {
         continue;
       }
       this.#compactAt ??= GROWTH * Math.max(SMALL_FILE, size);
-      if (size >= this.#compactAt) await this.#compact();
+      if (size >= this.#compactAt && this.#isWasteful(size)) await this.#compact();
       return;
     }
+  }
+
+  /** Whether the file is worth reading, to be rewritten: others, and time, make facts outdated too. */
+  #isWasteful(size: number): boolean {
+    return this.#outdated * 3 > size || this.#now() - this.#lookedAt > LOOK_INTERVAL;
   }
 
   /** Without this the file of a service that is never opened again would grow for ever. */
@@ -178,6 +192,8 @@ export class FileStore implements Store {
     await this.#letGo();
     await compactRecords(this.#path, this.#now);
     this.#compactAt = undefined;
+    this.#outdated = 0;
+    this.#lookedAt = this.#now();
   }
 
   async #open(): Promise<RecordFile> {

@@ -48,6 +48,8 @@ export class RecordFile {
   #readTo = 0;
   /** The size in bytes at which the file is known to end with a newline; -1 when its last line may be torn. */
   #endsAt = 0;
+  /** Which file this is, and what lies beside it while it is replaced. */
+  #identity: { name: string; info: Stats } | undefined;
 
   /** A file that is open at a path. */
   constructor(path: string, file: FileHandle) {
@@ -117,9 +119,13 @@ export class RecordFile {
    * before and are in the file that is there afterwards are safe.
    */
   async isCurrent(): Promise<boolean> {
-    while (await isFresh(await besides(this.#path, "compact"))) await delay(LOCK_INTERVAL);
+    const { name, info: mine } = this.#identity ??= {
+      name: await besides(this.#path, "compact"),
+      info: await this.#file.stat(),
+    };
+    while (await isFresh(name)) await delay(LOCK_INTERVAL);
     try {
-      const [mine, found] = await Promise.all([this.#file.stat(), stat(this.#path)]);
+      const found = await stat(this.#path);
       return mine.ino === found.ino && mine.dev === found.dev;
     } catch (error) {
       if (hasCode(error, "ENOENT")) return false;
@@ -201,9 +207,10 @@ export async function replaceRecordFile(path: string, makeLines: MakeLines): Pro
 /** Writes the new file beside the old one, for the same owner and with the same mode; `false` when nothing was to be written. */
 async function writeCopy(name: string, target: string, makeLines: MakeLines): Promise<boolean> {
   await rm(name, { force: true });
-  await using copy = await open(name, "wx", OWNER_ONLY);
-  const file = await openReadOnly(target);
+  const copy = await open(name, "wx", OWNER_ONLY);
+  let file: RecordFile | undefined;
   try {
+    file = await openReadOnly(target);
     checkReplaceable(await copy.stat(), await stat(target));
     const lines = await makeLines(file);
     if (lines === undefined) return false;
@@ -213,7 +220,8 @@ async function writeCopy(name: string, target: string, makeLines: MakeLines): Pr
     await copy.sync();
     return true;
   } finally {
-    await file.close();
+    await file?.close();
+    await copy.close();
   }
 }
 

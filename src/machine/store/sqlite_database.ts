@@ -66,9 +66,13 @@ export async function checkDatabase(path: string, name: string): Promise<void> {
 /** The first bytes of a file; empty when there are none, or no right to read them, which opening it will tell. */
 async function readHeader(path: string): Promise<string> {
   try {
-    await using file = await open(path);
-    const { bytesRead, buffer } = await file.read(new Uint8Array(HEADER.length), 0, HEADER.length, 0);
-    return new TextDecoder("latin1").decode(buffer.subarray(0, bytesRead));
+    const file = await open(path);
+    try {
+      const { bytesRead, buffer } = await file.read(new Uint8Array(HEADER.length), 0, HEADER.length, 0);
+      return new TextDecoder("latin1").decode(buffer.subarray(0, bytesRead));
+    } finally {
+      await file.close();
+    }
   } catch {
     return "";
   }

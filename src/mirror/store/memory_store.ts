@@ -66,12 +66,12 @@ export class Facts {
     return undefined;
   }
 
-  /** Keeps a fact; `false` when the very same fact (value and expiry) was there already. */
-  put({ key, text, expiresAt }: Fact): boolean {
+  /** Keeps a fact, and tells whether it replaced another, or was there already with the same value and expiry. */
+  put({ key, text, expiresAt }: Fact): "added" | "replaced" | "same" {
     const before = this.get(key);
-    if (before?.text === text && before.expiresAt === expiresAt) return false;
+    if (before?.text === text && before.expiresAt === expiresAt) return "same";
     this.load(groupOf(key), key.at(-1) ?? "", expiresAt === undefined ? text : `${text}@${expiresAt}`);
-    return true;
+    return before === undefined ? "added" : "replaced";
   }
 
   /**
