@@ -222,3 +222,20 @@ Deno.test("cli.ts --help and --version print and end with 0", async () => {
   assertExit(version, 0);
   assertMatch(version.stdout, /^image-syncer \d+\.\d+\.\d+/);
 });
+
+Deno.test("cli.ts carries its records from a file into SQLite, and then copies nothing again", () =>
+  withScene(async ({ workspace, config, source }) => {
+    const [lines, database] = [workspace.path("lines"), `sqlite:${workspace.path("records.db")}`];
+    const records = ["--records", workspace.path("records")];
+    assertExit(await workspace.run(["--config", config, ...records]), 0);
+    const exported = await workspace.run(["records", "export", lines, ...records]);
+    assertExit(exported, 0);
+    assertMatch(exported.stdout, /^\d+ records of file:/);
+    assertExit(await workspace.run(["records", "import", lines, "--store", database]), 0);
+    const before = source.requests.length;
+    assertExit(await workspace.run(["--config", config, "--store", database, "--trust-records"]), 0);
+    const blobs = source.requests.slice(before).filter(({ kind }) => kind === "blob");
+    assertEquals(blobs, []);
+    assertExit(await workspace.run(["records", "import", lines, "--store", `sqlite:${lines}`]), 2);
+    assertExit(await workspace.run(["--config", config, "--store", `sqlite:${lines}`]), 2);
+  }));

@@ -134,7 +134,7 @@ const FLAGS: { readonly [Name in FlagName]-?: FlagKind<NonNullable<Flags[Name]>>
   "strict": toggle("fails when a rule selects nothing, no platform fits, or something is warned of"),
   "verify": toggle("hashes every blob here too, not only at the destination"),
   "records": text("FILE", "what was copied before (./records)"),
-  "store": text("PLACE", "the same as file:PATH, kv, kv:PATH or kv:URL"),
+  "store": text("PLACE", "the same as file:PATH, sqlite:PATH, kv, kv:PATH or kv:URL"),
   "trust-records": toggle("does not ask a destination for what the records say it has"),
   "shard": { value: "I/N", help: "does the I-th of N parts of the work", read: parseShard },
   "log": text("FILE", "where the log goes (standard error)"),

@@ -29,6 +29,10 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "says who logs in to each repository, and whether that works",
     load: () => import("./auth_check.ts"),
   },
+  "records": {
+    summary: "export and import carry what is remembered from one store to another",
+    load: () => import("./records.ts"),
+  },
 };
 
 /** What is understood without a word that names a command. */

@@ -5,8 +5,41 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { UsageError } from "../config/flags.ts";
 import { exportRecords, importRecords, RecordsError } from "../store/record_export.ts";
 import { openBareStore, type OpenKv } from "../store/store_location.ts";
+import { type Command, type CommandCall, EXIT, storeText } from "./command_setup.ts";
+
+/** `image-syncer records`. */
+export const COMMAND: Command = {
+  usage: ["records export [FILE] [--store PLACE]", "records import [FILE] [--store PLACE]"],
+  help:
+    `Carries what is remembered between runs from one kind of store to another: "export" writes it as lines to FILE or
+standard output, "import" takes such lines in from FILE or standard input, over what the store has.`,
+  flags: ["records", "store"],
+  words: [0, 1, 2],
+  check: (_, [action = ""]) => {
+    if (isAction(action)) return [];
+    throw new UsageError(
+      `Cannot understand "${`records ${action}`.trimEnd()}": expected "records export" or "records import"`,
+    );
+  },
+  run,
+};
+
+function isAction(word: string): word is MoveRecordsOptions["action"] {
+  return word === "export" || word === "import";
+}
+
+async function run({ flags, words, screen, runtime, warnings }: CommandCall): Promise<number> {
+  for (const warning of warnings) screen.err(warning);
+  const [action, file] = [words[0] === "import" ? "import" as const : "export" as const, words[1]];
+  const said = await moveRecords({ action, store: storeText(flags), file, openKv: runtime.openKv });
+  // Standard output is for the lines, where they have no file.
+  if (action === "export" && file === undefined) screen.err(said);
+  else screen.out(said);
+  return EXIT.done;
+}
 
 /** Options of {@linkcode moveRecords}. */
 export interface MoveRecordsOptions {
@@ -45,7 +78,9 @@ export async function moveRecords(
   }
   // A store that goes on in memory after a failure would make half of it look like all.
   if (warnings[0] !== undefined) throw new RecordsError(warnings[0], { action });
-  return `${count} records ${action === "import" ? "taken into" : "of"} ${text}`;
+  return `${count} ${count === 1 ? "record" : "records"} ${
+    action === "import" ? "taken into" : "of"
+  } ${text}`;
 
   async function* counted(lines: AsyncIterable<string>): AsyncGenerator<string> {
     let number = 0;

@@ -1,10 +1,11 @@
 /** A store as lines that another store takes in: a head that says what they are, a line a fact, an end that says how many. */
 
+import { SetupError } from "../../mirror/config/config.ts";
 import { isExpired, type Store, type StoreEntry } from "../../mirror/store/store.ts";
 import { formatRecord, parseRecord } from "./record.ts";
 
 /** Lines cannot be taken in. */
-export class RecordsError extends Error {
+export class RecordsError extends SetupError {
   /** Name of the class, as messages show it. */
   override name = "RecordsError";
 
