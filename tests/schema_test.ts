@@ -16,6 +16,11 @@ const GOOD: unknown[] = [
   { images: { "a/b": { to: ["r.test/c"] } } },
   { auth: { "r.test": null, "s.test": { certFile: "a.pem", keyFile: "a.key" } }, images: {} },
   { other: 1, images: { "a/b": "r.test/c" } },
+  { images: { "a/b": { to: "r.test/c", referrers: false } } },
+  { images: { "a/b": { to: "r.test/c", referrers: true } } },
+  { images: { "a/b": { to: "r.test/c", referrers: { include: "application/*", exclude: ["/sbom/"] } } } },
+  { images: { "a/b": { to: "r.test/c", referrers: { require: ["application/spdx+json"] } } } },
+  { images: { "a/b": { to: "r.test/c", verify: { key: "cosign.pub", transparencyLog: false } } } },
 ];
 
 const BAD: unknown[] = [
@@ -34,6 +39,16 @@ const BAD: unknown[] = [
   { images: { "a/b": { to: "r.test/c", platforms: [] } } },
   { images: { "a/b": { to: "r.test/c", platforms: ["amd64"] } } },
   { images: { "a/b": { to: "r.test/c", platforms: "linux/amd64" } } },
+  { images: { "a/b": { to: "r.test/c", referrers: "all" } } },
+  { images: { "a/b": { to: "r.test/c", referrers: { require: ["sbom"] } } } },
+  { images: { "a/b": { to: "r.test/c", referrers: { require: [] } } } },
+  { images: { "a/b": { to: "r.test/c", referrers: { include: [1] } } } },
+  { images: { "a/b": { to: "r.test/c", referrers: { exclude: ["sbom"] } } } },
+  { images: { "a/b": { to: "r.test/c", referrers: { only: ["a/b"] } } } },
+  { images: { "a/b": { to: "r.test/c", verify: {} } } },
+  { images: { "a/b": { to: "r.test/c", verify: { key: 1 } } } },
+  { images: { "a/b": { to: "r.test/c", verify: { transparencyLog: "no" } } } },
+  { images: { "a/b": { to: "r.test/c", verify: { keys: "k" } } } },
   { auth: [], images: {} },
   { auth: { "r.test": "password" }, images: {} },
   { auth: { "": {} }, images: {} },

@@ -153,9 +153,11 @@ export class ProgressFold {
 
   #addPlan({ tasks, skipped, failed }: Plan): void {
     for (const { id, source, destinations } of tasks) {
-      for (const { reference, action } of destinations) {
+      for (const { reference, action, isIncomplete } of destinations) {
         const where = { source: formatReference(source), destination: formatReference(reference) };
         this.#set(id, where, action === "unchanged" ? "unchanged" : "pending");
+        const key = `${id}\n${where.destination}`;
+        if (isIncomplete) this.#open.set(key, { source: where.source, status: "unchanged" });
       }
     }
     for (const { source, destination, platforms } of skipped) {

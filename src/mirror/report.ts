@@ -41,6 +41,8 @@ export interface ReportTask {
   destinations: ReportDestination[];
   /** Bytes for all destinations together. */
   bytes: ByteCounts;
+  /** What belongs to the image, by artifact type, where this run has looked; what was brought is for all destinations together. */
+  belongings?: Record<string, { found: number; copied: number; skipped: number }>;
   /** The first error, when it failed. */
   error?: string;
   /** Why it was skipped, when it was. */
@@ -99,6 +101,7 @@ export class ReportBuilder {
     else if (event.type === "phase-started") this.#startPhase(event.phase);
     else if (event.type === "blob-copied") this.#count(event.task, "copied", event.size);
     else if (event.type === "blob-skipped") this.#addSkip(event);
+    else if (event.type === "belongings-brought") this.#addBelongings(event);
     else if (event.type === "destination-copied") {
       this.#settle(event.task, event.destination, { status: "copied" });
     } else if (event.type === "destination-failed") {
@@ -190,6 +193,17 @@ export class ReportBuilder {
 
   #addSkip({ task, size, reason }: Extract<CopyEvent, { type: "blob-skipped" }>): void {
     if (reason !== "foreign") this.#count(task, reason === "mounted" ? "mounted" : "skipped", size);
+  }
+
+  #addBelongings({ task: id, counts }: Extract<CopyEvent, { type: "belongings-brought" }>): void {
+    const task = this.#tasks.get(id);
+    if (task === undefined) return;
+    task.belongings ??= {};
+    for (const [type, { found, copied, skipped }] of Object.entries(counts)) {
+      const sum = task.belongings[type] ??= { found, copied: 0, skipped: 0 };
+      sum.copied += copied;
+      sum.skipped = Math.max(sum.skipped, skipped);
+    }
   }
 
   #task(id: string, source: string): ReportTask {

@@ -5,6 +5,7 @@ import type { Rule } from "./config/config.ts";
 import type { CopyEvent, Phase } from "./copy/copy_event.ts";
 import { ImageCopier } from "./copy/image_copy.ts";
 import { Lanes } from "./lanes.ts";
+import { withoutBelongings } from "./plan/belongings_policy.ts";
 import { messageOf } from "./plan/failure.ts";
 import type { CopyTask, Plan, PlannedDestination } from "./plan/plan.ts";
 import { makePlan, Planner } from "./plan/planner.ts";
@@ -89,7 +90,9 @@ class Run {
 
   constructor(rules: readonly Rule[], options: MirrorOptions) {
     const { registries: { clock }, concurrency = DEFAULT_CONCURRENCY } = options;
-    this.#rules = rules;
+    this.#rules = options.referrers === false
+      ? rules.map((rule) => ({ ...rule, referrers: withoutBelongings(rule.referrers) }))
+      : rules;
     this.#options = options;
     this.#startedAt = clock.now();
     this.#builder = new ReportBuilder(this.#time());
@@ -131,6 +134,7 @@ class Run {
       await this.#allCopied();
       await this.#retry();
       await this.#revisit();
+      await this.#mendLists();
     } catch (error) {
       await Promise.allSettled(this.#copying);
       // Anything but an abort is a mistake of this program, and hiding it would call a mirror complete that is not.
@@ -209,7 +213,9 @@ class Run {
     this.#emit({ type: "planned", plan });
     for (const message of plan.warnings) this.#emit({ type: "warning", message });
     for (const task of plan.tasks) {
-      const destinations = task.destinations.filter(({ action }) => action === "copy");
+      const destinations = task.destinations.filter(({ action, isIncomplete }) =>
+        action === "copy" || isIncomplete
+      );
       if (destinations.length > 0) await this.#copy({ ...task, destinations });
     }
   }
@@ -268,6 +274,10 @@ class Run {
       const destination = formatReference(reference);
       this.#emit({ type: "destination-failed", task: task.id, destination, ...failure });
     }
+  }
+
+  async #mendLists(): Promise<void> {
+    for (const message of await this.#copier.mendLists()) this.#emit({ type: "warning", message });
   }
 
   /** Looks at what others have claimed until they are through with it, and does what they have left undone. */

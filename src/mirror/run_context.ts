@@ -7,6 +7,8 @@ import type { Registries } from "../registry/registries.ts";
 import type { CopyContext } from "./copy/copy_context.ts";
 import type { CopyEvent } from "./copy/copy_event.ts";
 import { KnownBlobs } from "./copy/known_blobs.ts";
+import { Belongings } from "./plan/belongings.ts";
+import type { CreateVerifier } from "./plan/verification.ts";
 import type { CopyTask, Plan } from "./plan/plan.ts";
 import type { PlanContext } from "./plan/image_planner.ts";
 import { GuardedStore } from "./store/guarded_store.ts";
@@ -31,6 +33,15 @@ export interface MirrorOptions {
   createHasher?: CreateHasher;
   /** Finds the digest of a small blob; WebCrypto unless told, which takes 50 µs of CPU however small it is. */
   digestOf?: DigestOf;
+  /**
+   * Whether what belongs to images comes with them (signatures, SBOMs, attestations), as their rules say; `false` brings none of
+   * it, whatever rules say. What rules demand of it is demanded all the same.
+   */
+  referrers?: boolean;
+  /** Milliseconds after which what belongs to the children of unchanged images is looked at again; a day unless told. */
+  referrersEvery?: number;
+  /** Makes the checks of signatures that rules ask for; a rule that asks for one lets nothing in without it. */
+  createVerifier?: CreateVerifier;
   /** Platforms wanted of rules that name none, for example `linux/arm64`; all of them unless told. */
   platforms?: readonly string[];
   /**
@@ -58,17 +69,24 @@ export type RunContext = CopyContext & PlanContext;
 /** Blobs under way at once, in all, unless told otherwise. */
 export const DEFAULT_CONCURRENCY = 5;
 
+const DAY = 86_400_000;
+
 /** Makes what planning and copying are given of a run. */
 export function createContext(
   options: MirrorOptions,
   { isStopping, emit }: Pick<RunContext, "isStopping" | "emit">,
 ): RunContext {
   const { registries, patience = 1000, concurrency = DEFAULT_CONCURRENCY } = options;
+  const { referrersEvery: every = DAY, createVerifier } = options;
+  const store = guard(options.store);
+  const onWarning = (message: string) => emit({ type: "warning", message });
   return {
     registries,
     known: new KnownBlobs(),
     slots: new TransferSlots(concurrency),
-    store: guard(options.store),
+    store,
+    belongings: new Belongings({ registries, store, every, onWarning }),
+    createVerifier,
     now: () => registries.clock.now(),
     force: options.force ?? false,
     pass: 0,

@@ -1,6 +1,7 @@
 /** Step 3 of the walk, the config: what the user wants, once it has been read and checked. */
 
 import type { Credential } from "../../registry/login/credential.ts";
+import type { BelongingsPolicy } from "../plan/belongings_policy.ts";
 import type { Path } from "./json_lines.ts";
 import type { NoticeTarget } from "./notice_target.ts";
 
@@ -28,6 +29,11 @@ export interface Rule {
   platforms?: string[];
   /** Whether what BuildKit attests comes along (provenance, SBOMs inside an index); it does unless this is `false`. */
   attestations?: boolean;
+  /**
+   * What comes along of the things that belong to the images (signatures, SBOMs, attestations) and what is demanded of them;
+   * `false` for nothing, everything without it.
+   */
+  referrers?: BelongingsPolicy | false;
   /** Line of the rule in the config, from 1. */
   line?: number;
 }

@@ -4,6 +4,7 @@ import { parse } from "@std/jsonc/parse";
 import { parsePlatformSelector } from "../../oci/platform.ts";
 import { canonicalRegistry } from "../../oci/reference.ts";
 import { type AuthEntry, type Config, ConfigError, type Rule } from "./config.ts";
+import { readBelongings } from "./belongings_keys.ts";
 import { type Environment, expandCredential, expandDestination } from "./environment_values.ts";
 import { explainJson, findLines, type Lines, type Path } from "./json_lines.ts";
 import { NOTICE_KEYS, type NoticeTarget, readNoticeTarget } from "./notice_target.ts";
@@ -45,7 +46,13 @@ export const AUTH_KEYS: readonly string[] = [...TEXT_KEYS, "insecure"];
 /** Keys whose values are true or false. */
 export const BOOLEAN_KEYS: readonly string[] = ["insecure", "attestations"];
 /** Keys of a destination that is an object. */
-export const DESTINATION_KEYS: readonly string[] = ["to", "platforms", "attestations"];
+export const DESTINATION_KEYS: readonly string[] = [
+  "to",
+  "platforms",
+  "attestations",
+  "referrers",
+  "verify",
+];
 
 /**
  * Parses the combined form of a config: JSON with comments and trailing commas, `auth` and `images`.
@@ -256,6 +263,8 @@ class ConfigReader {
       }
       const attestations = this.#optional([...path, "attestations"], value.attestations, "boolean");
       if (attestations !== undefined) rule.attestations = attestations;
+      const referrers = readBelongings(value, { path, error: (path, why) => this.error(path, why) });
+      if (referrers !== undefined) rule.referrers = referrers;
     } else rule.destinations = this.#destinations(path, source, value);
     const line = this.#source.lines.lineOf(path);
     if (line !== undefined) rule.line = line;

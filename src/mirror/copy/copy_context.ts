@@ -5,6 +5,8 @@ import type { TransferSlots } from "../../registry/transfer_slots.ts";
 import type { CreateHasher } from "../../registry/hasher.ts";
 import type { Registries } from "../../registry/registries.ts";
 import type { Repository } from "../../registry/repository.ts";
+import type { Belongings } from "../plan/belongings.ts";
+import type { CreateVerifier } from "../plan/verification.ts";
 import type { CopyEvent } from "../copy/copy_event.ts";
 import type { Store } from "../store/store.ts";
 import type { KnownBlobs } from "./known_blobs.ts";
@@ -27,6 +29,10 @@ export interface CopyContext {
   now: () => number;
   /** Tells whoever watches. */
   emit: (event: CopyEvent) => void;
+  /** Finds what belongs to images; without it they come alone. */
+  belongings?: Belongings | undefined;
+  /** Makes the checks of signatures that rules ask for. */
+  createVerifier?: CreateVerifier | undefined;
   /** Passes that were made before over what had failed. */
   pass: number;
   /** Whether manifests are put again although the destination has them. */

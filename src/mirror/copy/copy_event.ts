@@ -23,6 +23,13 @@ export type CopyEvent =
     reason: "exists" | "mounted" | "foreign";
   }
   | { type: "manifest-pushed"; task: string; digest: Digest; destination: string }
+  | {
+    type: "belongings-brought";
+    task: string;
+    destination: string;
+    /** By artifact type. */
+    counts: Record<string, { found: number; copied: number; skipped: number }>;
+  }
   | { type: "destination-copied"; task: string; destination: string }
   | { type: "destination-failed"; task: string; destination: string; error: string; isPermanent: boolean }
   | { type: "task-finished"; task: string; status: TaskStatus }

@@ -1,22 +1,22 @@
 /** Step 6 of the walk, the copy: one image to one destination: is it there? all children, then the manifest, the tag last. */
 
-import { pooledMap } from "@std/async/pool";
 import { type Descriptor, type Digest, DigestError } from "../../oci/descriptor.ts";
 import { childrenOf, type Content, ManifestError } from "../../oci/manifest.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
 import type { Once } from "../../registry/once.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { PutManifestResult, Repository } from "../../registry/repository.ts";
 import { forgetBlobs, tagKey } from "../store/store.ts";
 import type { BlobCourier } from "./blob_courier.ts";
+import { BelongingsWalk } from "./belongings_walk.ts";
 import type { CopyContext, Destination } from "./copy_context.ts";
+import type { FallbackLists } from "./fallback_lists.ts";
+import type { ImageBelongings } from "./image_belongings.ts";
 import type { ManifestReader } from "./manifest_reader.ts";
+import { forAll } from "../work_pool.ts";
 
 /** Indexes inside indexes, at most: deeper is nothing a person made. */
 const DEPTH_LIMIT = 16;
-/** Children of a manifest that are brought at once; an index may have tens of thousands. */
-const CHILDREN_AT_ONCE = 64;
-
 /** What all walks of a run share. */
 export interface WalkServices {
   /** What copying needs. */
@@ -27,6 +27,10 @@ export interface WalkServices {
   manifests: ManifestReader;
   /** Manifests on their way, by repository and digest: each is brought to a repository once, however many images share it. */
   arrivals: Once<string, void>;
+  /** What belongs to something, and was brought to a repository in this run. */
+  attached: Once<string, number>;
+  /** Lists of referrers at destinations without the referrers API. */
+  lists: FallbackLists;
 }
 
 /** Where an image comes from. */
@@ -40,8 +44,10 @@ export interface ImageSource {
 }
 
 /** A manifest in hand, and how deep in its image it is. */
-interface Node {
+export interface Node {
+  /** The manifest. */
   content: Content;
+  /** 0 for the root. */
   depth: number;
 }
 
@@ -64,27 +70,51 @@ export class DestinationWalk {
   }
 
   /**
-   * Brings the image. A tag is put last, so it never points at something incomplete.
+   * Brings the image. A tag is put last, so it never points at something incomplete; who sees it finds what belongs to the
+   * image as well.
    *
+   * @param belongings What belongs to the image and is to come with it.
    * @throws {RegistryError} when a side refuses, after everything was tried that may help.
    * @throws {DigestError} when a side has other content under a digest.
    * @throws {ManifestError} when something of the source is no image.
    * @throws {StoppedError} when the run's time is up.
    */
-  async bring(root: Content): Promise<void> {
-    const { descriptor } = root;
+  async bring(root: Content, belongings?: ImageBelongings): Promise<void> {
     const { tag } = this.#reference;
-    if (!await this.#holds(descriptor)) {
-      await this.#bringChildren({ content: root, depth: 0 });
-      if (tag === undefined) await this.#putByDigest({ content: root, depth: 0 });
-    }
-    if (tag === undefined) return;
+    const node = { content: root, depth: 0 };
+    const isThere = await this.#holds(root.descriptor);
+    if (!isThere) await this.#bringChildren(node);
+    const hasBelongings = await belongings?.hasWanted() === true;
+    if (!isThere && (tag === undefined || hasBelongings)) await this.#putByDigest(node);
+    if (hasBelongings) await this.bringBelongings(belongings);
+    if (tag !== undefined) await this.#bringTag(root, tag);
+  }
+
+  /**
+   * Brings what belongs to an image that is there.
+   *
+   * @returns Whether anything was missing.
+   * @throws What {@linkcode bring} throws.
+   */
+  async bringBelongings(belongings: ImageBelongings | undefined): Promise<boolean> {
+    if (belongings === undefined) return false;
+    const walk = new BelongingsWalk(this.#services, {
+      destination: this.#destination,
+      task: this.#source.task,
+      bringChildren: (content) => this.#bringChildren({ content, depth: 0 }),
+      put: (content, reference) => this.#put({ content, depth: 0 }, reference),
+    });
+    return await walk.bring(belongings);
+  }
+
+  async #bringTag(root: Content, tag: string): Promise<void> {
     await this.#putTag(root, tag);
+    const { digest } = root.descriptor;
     const { registry, repository } = this.#reference;
     const { known, store, now } = this.#context;
-    const value = { digest: descriptor.digest, source: this.#source.task, copiedAt: now() };
+    const value = { digest, source: this.#source.task, copiedAt: now() };
     await store.set(tagKey(registry, repository, tag), value);
-    known.add(this.#repository, descriptor.digest);
+    known.add(this.#repository, digest);
   }
 
   get #repository(): Repository {
@@ -171,20 +201,22 @@ export class DestinationWalk {
    * Puts a manifest. A registry that says something is missing is believed over what was known: its repository is forgotten,
    * everything below the manifest is looked at again and sent, and the manifest put once more.
    */
-  async #put(node: Node, reference: string): Promise<void> {
+  async #put(node: Node, reference: string): Promise<PutManifestResult> {
     const { known, store, signal, emit } = this.#context;
     const { digest } = node.content.descriptor;
+    let result: PutManifestResult;
     try {
-      await this.#repository.putManifest(reference, node.content, { signal });
+      result = await this.#repository.putManifest(reference, node.content, { signal });
     } catch (error) {
       if (!isIncomplete(error)) throw error;
       known.forget(this.#repository);
       await forgetBlobs(store, this.#repository.registry.host, this.#repository.name);
       await this.#bringChildren(node);
-      await this.#repository.putManifest(reference, node.content, { signal });
+      result = await this.#repository.putManifest(reference, node.content, { signal });
     }
     const destination = this.#repository.describe(reference);
     emit({ type: "manifest-pushed", task: this.#source.task, digest, destination });
+    return result;
   }
 
   /**
@@ -223,21 +255,6 @@ export class DestinationWalk {
       throw error;
     }
   }
-}
-
-/** Does all of some work, so much at once. After a failure nothing more is begun; it is thrown when nothing is under way. */
-async function forAll(work: readonly (() => Promise<void>)[]): Promise<void> {
-  let failure: { error: unknown } | undefined;
-  const run = async (one: () => Promise<void>) => {
-    if (failure !== undefined) return;
-    try {
-      await one();
-    } catch (error) {
-      failure ??= { error };
-    }
-  };
-  for await (const _ of pooledMap(CHILDREN_AT_ONCE, work, run));
-  if (failure !== undefined) throw (failure as { error: unknown }).error;
 }
 
 /** JSON without what does not count: white space and the order of keys. */

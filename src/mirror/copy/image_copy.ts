@@ -1,18 +1,30 @@
 /** Step 6 of the walk, the copy: one image to its destinations, each on its own: children before parents, the tag last. */
 
-import { type Digest, DigestError } from "../../oci/descriptor.ts";
+import { type Descriptor, type Digest, DigestError } from "../../oci/descriptor.ts";
 import type { Content } from "../../oci/manifest.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
 import { Once } from "../../registry/once.ts";
 import type { Repository } from "../../registry/repository.ts";
 import { isPermanent, messageOf } from "../plan/failure.ts";
-import type { CopyTask } from "../plan/plan.ts";
+import type { CopyTask, PlannedDestination } from "../plan/plan.ts";
 import { filterPlatforms } from "../plan/platform_filter.ts";
 import { isGone } from "../plan/resolve.ts";
 import { BlobCourier } from "./blob_courier.ts";
 import { type CopyContext, StoppedError } from "./copy_context.ts";
 import { DestinationWalk, type ImageSource, type WalkServices } from "./destination_walk.ts";
+import { FallbackLists } from "./fallback_lists.ts";
+import { ImageBelongings, SourceBelongings } from "./image_belongings.ts";
 import { ManifestReader } from "./manifest_reader.ts";
+
+/** An image on its way to its destinations. */
+interface CopiedImage {
+  task: CopyTask;
+  source: ImageSource;
+  root: Promise<Content>;
+  belongings: SourceBelongings | undefined;
+}
+
+type Outcome = "copied" | "unchanged" | "failed" | "pending";
 
 /** Copies the images of a run, and knows what of them is under way. */
 export class ImageCopier {
@@ -27,7 +39,18 @@ export class ImageCopier {
       courier: new BlobCourier(context),
       manifests: new ManifestReader(context),
       arrivals: new Once(),
+      attached: new Once({ remembers: true }),
+      lists: new FallbackLists(),
     };
+  }
+
+  /**
+   * Looks once more, at the end of a run, at the lists of referrers that it has written, and mends what others have overwritten.
+   *
+   * @returns What could not be mended, in sentences.
+   */
+  async mendLists(): Promise<string[]> {
+    return await this.#services.lists.mend(this.#context.signal);
   }
 
   /**
@@ -39,18 +62,34 @@ export class ImageCopier {
     emit({ type: "task-started", task: task.id });
     const repository = registries.open(task.source, "pull");
     const rewritten = new Map<Digest, Content>();
-    const source: ImageSource = { task: task.id, repository, rewritten };
     const root = this.#readRoot(task, repository, rewritten);
     // Each destination tells of it; where there is none, nobody does.
     root.catch(() => {});
-    const todo = task.destinations.filter(({ action }) => action === "copy");
+    const source: ImageSource = { task: task.id, repository, rewritten };
+    const belongings = this.#belongingsOf(task, source, root);
+    const todo = task.destinations.filter(({ action, isIncomplete }) => action === "copy" || isIncomplete);
     const isOver = this.#announce(repository, todo.map(({ reference }) => reference));
-    const outcomes = await Promise.all(todo.map(({ reference }) => this.#bring(source, root, reference)))
+    const image = { task, source, root, belongings };
+    const outcomes = await Promise.all(todo.map((destination) => this.#bring(image, destination)))
       .finally(isOver);
     // An image that was interrupted has not failed: it is pending, and the next run goes on with it.
     if (outcomes.includes("pending")) return;
-    const status = outcomes.includes("failed") ? "failed" : "copied";
+    const status = (["failed", "copied"] as const).find((one) => outcomes.includes(one)) ?? "unchanged";
     emit({ type: "task-finished", task: task.id, status });
+  }
+
+  #belongingsOf(
+    task: CopyTask,
+    { repository, rewritten }: ImageSource,
+    root: Promise<Content>,
+  ): SourceBelongings | undefined {
+    const { belongings } = this.#context;
+    if (belongings === undefined) return undefined;
+    const { manifests } = this.#services;
+    const { original } = task;
+    const read = async (descriptor: Descriptor) =>
+      rewritten.get(descriptor.digest) ?? await manifests.child(repository, descriptor);
+    return new SourceBelongings({ belongings, repository, root, original, read });
   }
 
   /** While the image is under way its registries keep their part of the places. */
@@ -60,30 +99,52 @@ export class ImageCopier {
     return slots.announce({ source: registry.gate, destinations });
   }
 
-  async #bring(
-    source: ImageSource,
-    root: Promise<Content>,
-    reference: Reference,
-  ): Promise<"copied" | "failed" | "pending"> {
+  async #bring(image: CopiedImage, destination: PlannedDestination): Promise<Outcome> {
     const { emit, signal } = this.#context;
-    const task = source.task;
-    const destination = formatReference(reference);
+    const { id: task } = image.task;
+    const name = formatReference(destination.reference);
     try {
-      const walk = new DestinationWalk(this.#services, source, reference);
-      await walk.bring(await root);
-      emit({ type: "destination-copied", task, destination });
+      if (!await this.#bringWhole(image, destination)) return "unchanged";
+      emit({ type: "destination-copied", task, destination: name });
       return "copied";
     } catch (error) {
       if (signal?.aborted || error instanceof StoppedError) return "pending";
       emit({
         type: "destination-failed",
         task,
-        destination,
+        destination: name,
         error: messageOf(error),
         isPermanent: isPermanent(error, this.#context.pass),
       });
       return "failed";
     }
+  }
+
+  /** Brings the image with what belongs to it; whether anything was missing. */
+  async #bringWhole(
+    { task, source, root, belongings }: CopiedImage,
+    { reference: destination, referrers: policy, isIncomplete }: PlannedDestination,
+  ): Promise<boolean> {
+    const content = await root;
+    const walk = new DestinationWalk(this.#services, source, destination);
+    if (belongings === undefined || policy === false) {
+      await walk.bring(content);
+      return true;
+    }
+    const { descriptor } = content;
+    const whole = task.original === undefined ? { descriptor } : { descriptor, original: task.original };
+    const image = new ImageBelongings(belongings, { source: task.source, destination, root: whole, policy });
+    await image.judge(task.id, this.#context);
+    if (isIncomplete && !await walk.bringBelongings(image)) {
+      return await this.#remember(image, destination, false);
+    }
+    if (!isIncomplete) await walk.bring(content, image);
+    return await this.#remember(image, destination, true);
+  }
+
+  async #remember(image: ImageBelongings, destination: Reference, isChanged: boolean): Promise<boolean> {
+    await image.remember(this.#services.lists.has(destination), this.#context);
+    return isChanged;
   }
 
   /** The manifest the plan decided on, or what the platforms wanted leave of it. */

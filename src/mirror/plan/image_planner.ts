@@ -4,9 +4,19 @@ import type { Descriptor } from "../../oci/descriptor.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
 import { Lanes } from "../lanes.ts";
 import { tagKey } from "../store/store.ts";
+import type { Belongings } from "./belongings.ts";
+import { isIncomplete, type PresentImage } from "./belongings_check.ts";
+import type { BelongingsPolicy } from "./belongings_policy.ts";
 import { DestinationLists, type ListContext } from "./destination_lists.ts";
 import { isPermanent, messageOf, toError } from "./failure.ts";
-import { type CopyTask, imageId, type Plan, type PlanFailure, startPlan } from "./plan.ts";
+import {
+  type CopyTask,
+  imageId,
+  type Plan,
+  type PlanFailure,
+  type PlannedDestination,
+  startPlan,
+} from "./plan.ts";
 import {
   isSameContent,
   type NothingLeft,
@@ -19,6 +29,8 @@ import type { WantedPair } from "./rule_group.ts";
 
 /** What planning needs. */
 export interface PlanContext extends ListContext {
+  /** Finds what belongs to images; without it they come alone. */
+  belongings?: Belongings | undefined;
   /** Whether to copy what the destination has already. */
   force?: boolean;
   /** Whether what the store remembers of a destination is believed without asking it. */
@@ -45,6 +57,8 @@ interface WantedImage {
   source: Reference;
   platforms: readonly string[] | undefined;
   destinations: Reference[];
+  /** What is wanted of what belongs to the image, by destination, where that is not everything. */
+  referrers: Map<Reference, BelongingsPolicy | false>;
 }
 
 /** What was found out about one destination. */
@@ -106,6 +120,11 @@ export class ImagePlanner {
       source,
       platforms,
       destinations: destinations.map(({ reference }) => reference),
+      referrers: new Map(
+        destinations.flatMap(({ reference, referrers }) =>
+          referrers === undefined ? [] : [[reference, referrers]]
+        ),
+      ),
     }));
     // What was listed before says nothing of what others have done since.
     this.#lists = new DestinationLists(this.#context);
@@ -115,15 +134,17 @@ export class ImagePlanner {
   /** Two sources for one destination would overwrite each other, so the second is refused. */
   #toImages(pairs: readonly WantedPair[], piece?: Plan): WantedImage[] {
     const images = new Map<string, WantedImage>();
-    for (const { source, destination, platforms } of pairs) {
+    for (const { source, destination, platforms, referrers } of pairs) {
       const id = imageId(formatReference(source), platforms);
       const owner = this.#own(destination, id, piece === undefined);
       if (owner === "known") continue;
       if (owner !== undefined) piece?.failed.push(refusal({ source, destination, platforms }, id, owner));
       else {
-        const image = images.get(id);
-        if (image === undefined) images.set(id, { id, source, platforms, destinations: [destination] });
-        else image.destinations.push(destination);
+        const image: WantedImage = images.get(id) ??
+          { id, source, platforms, destinations: [], referrers: new Map() };
+        images.set(id, image);
+        image.destinations.push(destination);
+        if (referrers !== undefined) image.referrers.set(destination, referrers);
       }
     }
     return [...images.values()];
@@ -203,11 +224,12 @@ export class ImagePlanner {
 
   async #addAnswer(
     piece: Plan,
-    { id, source, platforms }: WantedImage,
+    { id, source, platforms, referrers }: WantedImage,
     root: Root | NothingLeft | Error,
     { destination, there }: Answer,
   ): Promise<void> {
-    const pair = { source, destination, platforms };
+    const policy = referrers.get(destination);
+    const pair = { source, destination, platforms, referrers: policy };
     if (root instanceof Error) return this.#addFailure(piece, pair, root);
     if (there instanceof Error) return this.#addFailure(piece, pair, there);
     if ("has" in root) {
@@ -218,9 +240,21 @@ export class ImagePlanner {
     const isSame = await isSameContent(root, there, { source, context: this.#context });
     const action = isSame && this.#context.force !== true ? "unchanged" : "copy";
     if (action === "unchanged") await this.#remember(destination, root.descriptor.digest, source);
+    const planned: PlannedDestination = { reference: destination, action };
+    if (policy !== undefined) planned.referrers = policy;
+    if (action === "unchanged") {
+      const lacks = await settle(this.#lacksBelongings({ source, destination, root, policy }));
+      if (lacks instanceof Error) return this.#addFailure(piece, pair, lacks);
+      if (lacks) planned.isIncomplete = true;
+    }
     const [task = startTask({ id, source, root }, platforms)] = piece.tasks;
     if (piece.tasks.length === 0) piece.tasks.push(task);
-    task.destinations.push({ reference: destination, action });
+    task.destinations.push(planned);
+  }
+
+  async #lacksBelongings(image: PresentImage): Promise<boolean> {
+    const { belongings } = this.#context;
+    return belongings !== undefined && await isIncomplete(image, belongings, this.#context);
   }
 
   #addFailure(piece: Plan, pair: WantedPair, error: Error): void {

@@ -6,7 +6,7 @@ import { compilePattern } from "./pattern.ts";
 export type NameMatcher = (name: string) => boolean;
 
 /** Characters that a glob of tags or repositories may hold: anything else was meant for something else. */
-const GLOB = /^[A-Za-z0-9._/*?[\]{},!^@-]+$/;
+const GLOB = /^[A-Za-z0-9._/*?[\]{},!^@+-]+$/;
 
 /** A glob or pattern does not parse. */
 export class NamePatternError extends Error {

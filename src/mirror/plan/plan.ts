@@ -2,6 +2,7 @@
 
 import type { Descriptor, Digest } from "../../oci/descriptor.ts";
 import type { Reference } from "../../oci/reference.ts";
+import type { BelongingsPolicy } from "./belongings_policy.ts";
 
 /** What is to be done at one destination. */
 export interface PlannedDestination {
@@ -9,6 +10,10 @@ export interface PlannedDestination {
   reference: Reference;
   /** `unchanged` when the destination has the same digest. */
   action: "copy" | "unchanged";
+  /** What is wanted of the things that belong to the image: `false` for nothing; everything without it. */
+  referrers?: BelongingsPolicy | false;
+  /** Whether what belongs to the image is to be brought although the image itself is there. */
+  isIncomplete?: true;
 }
 
 /** One image with all the places it is to go: its source is read once for all of them. */

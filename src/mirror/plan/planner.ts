@@ -6,6 +6,7 @@ import { Lanes } from "../lanes.ts";
 import { ImagePlanner, type PlanContext, type TakePiece } from "./image_planner.ts";
 import { oddPlatforms } from "./platform_filter.ts";
 import { addToPlan, type CopyTask, type Plan, type PlanFailure, startPlan } from "./plan.ts";
+import type { RuleSource } from "./rules.ts";
 import { expandGroup, groupRules, type PlacedRule, type RuleGroup, type WantedPair } from "./rule_group.ts";
 
 /** Repositories of one registry that are listed at once; the gates of the registries bound the requests. */
@@ -128,12 +129,23 @@ export class Planner {
     await looking;
   }
 
+  /** Where something comes with images, the list tells what there is. */
+  #listTags(source: RuleSource, { rules }: RuleGroup): AsyncIterable<string[]> {
+    const { registries, signal, belongings } = this.#context;
+    const repository = registries.open(source, "pull");
+    const isWanted = rules.some(({ rule }) => rule.referrers !== false);
+    return belongings === undefined || !isWanted
+      ? repository.listTags(signal)
+      : belongings.listTags(repository);
+  }
+
   /** The pairs of a group; what is wrong with its rules is noted in a piece, and worth another look if that may help. */
   #expand(group: RuleGroup, piece: Plan): AsyncIterable<WantedPair[]> {
-    const { registries, signal, platforms, pass } = this.#context;
+    const { signal, platforms, pass, belongings } = this.#context;
     const [{ source } = { source: undefined }] = group.rules;
     return expandGroup(group, {
-      listTags: () => source === undefined ? noPages() : registries.open(source, "pull").listTags(signal),
+      listTags: () => source === undefined ? noPages() : this.#listTags(source, group),
+      isBelonging: (tag) => source !== undefined && belongings?.isBelonging({ ...source, tag }) === true,
       platforms,
       pass,
       onFailure: (failure, rule) => {

@@ -3,6 +3,7 @@
 import { splitReference } from "../../oci/reference.ts";
 import type { Rule } from "../config/config.ts";
 import { isPermanent, messageOf } from "./failure.ts";
+import type { BelongingsPolicy } from "./belongings_policy.ts";
 import { compilePattern } from "./pattern.ts";
 import { NO_ATTESTATIONS } from "./platform_filter.ts";
 import type { PlanFailure } from "./plan.ts";
@@ -39,6 +40,8 @@ export interface RuleGroup {
 export interface WantedPair extends ReferencePair {
   /** All of them without it. */
   platforms: readonly string[] | undefined;
+  /** What is wanted of what belongs to the image: `false` for nothing; everything without it. */
+  referrers?: BelongingsPolicy | false | undefined;
 }
 
 /** What expanding a group needs. */
@@ -47,6 +50,8 @@ export interface ExpandOptions {
   listTags: () => AsyncIterable<readonly string[]>;
   /** Platforms wanted of rules that name none. */
   platforms: readonly string[] | undefined;
+  /** Whether a tag belongs to an image and comes with it; no tag does without it. */
+  isBelonging?: (tag: string) => boolean;
   /** Passes that were made before. */
   pass: number;
   /** Told of a rule, or one of its destinations, that cannot be expanded. */
@@ -169,7 +174,10 @@ class RuleExpansion {
 
   /** The pairs of one page of tags. */
   take(page: readonly string[]): WantedPair[] {
-    const tags = page.filter(this.#matches);
+    const { isBelonging } = this.#options;
+    const isWanted = (tag: string) =>
+      this.#matches(tag) && (this.#placed.rule.referrers === false || isBelonging?.(tag) !== true);
+    const tags = page.filter(isWanted);
     this.#selected += tags.length;
     if (this.#whole.length > 0) { for (const tag of tags) this.#names.add(tag); }
     if (this.#names.size > NAMES_LIMIT) {
@@ -191,7 +199,7 @@ class RuleExpansion {
     const platforms = wantedPlatforms(rule, this.#options.platforms);
     return destinations.flatMap((destination) => {
       const pairs = this.#guard(destination, () => this.#expand(source, destination, { tags, platforms }));
-      return (pairs ?? []).map((pair) => ({ ...pair, platforms }));
+      return (pairs ?? []).map((pair) => ({ ...pair, platforms, referrers: rule.referrers }));
     });
   }
 

@@ -31,6 +31,9 @@ export type VerifyImage = (
   signatures: AsyncIterable<SignatureManifest> | Iterable<SignatureManifest>,
 ) => Promise<Verdict>;
 
+/** Makes the check that a rule's `verify` asks for; passed in, so that signatures are nobody's business who asks for none. */
+export type CreateVerifier = (policy: Readonly<Record<string, string | boolean>>) => Promise<VerifyImage>;
+
 /** Artifact types of manifests that may hold signatures. */
 const SIGNATURE_TYPES = /^application\/vnd\.dev\.(?:sigstore\.bundle|cosign\.artifact\.sig)\b/;
 

@@ -83,6 +83,8 @@ export const LIFETIMES: Readonly<Record<string, number>> = {
   challenge: 90 * DAY,
   filtered: 30 * DAY,
   upload: DAY,
+  belongings: 60 * DAY,
+  passed: 90 * DAY,
 };
 /** Lifetimes of kinds end at whole multiples of this share of them: a fact that is set again each hour is written but a few times. */
 const LIFETIME_STEPS = 4;
@@ -191,4 +193,28 @@ export function challengeKey(registry: string): StoreKey {
  */
 export function filteredKey(digest: Digest, platforms: readonly string[]): StoreKey {
   return ["filtered", digest, [...platforms].sort().join(",")];
+}
+
+/** Key of "this registry has no referrers API"; the value is `true`, and expires, for registries learn. */
+export function lacksReferrersKey(registry: string): StoreKey {
+  return ["lacks-referrers", registry];
+}
+
+/** Key of "this tag is a list of referrers"; the value is a boolean, and expires: `false` where the tag is somebody's image. */
+export function listTagKey(registry: string, repository: string, tag: string): StoreKey {
+  return ["list-tag", registry, repository, tag];
+}
+
+/**
+ * Key of "what belongs to this image has been brought to this repository"; the value is `{ root, lookedAt }`: a fingerprint of
+ * what belonged to the image itself at its source, with the rule's wishes, and when everything was looked at in milliseconds
+ * since 1970, or `null` where only the image itself was.
+ */
+export function belongingsKey(registry: string, repository: string, digest: Digest): StoreKey {
+  return ["belongings", registry, repository, digest];
+}
+
+/** Key of "this image has passed what a rule demands"; the value is `true`. It follows from the digest and the demand alone. */
+export function passedKey(digest: Digest, demand: string): StoreKey {
+  return ["passed", demand, digest];
 }
