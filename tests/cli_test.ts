@@ -76,7 +76,7 @@ Deno.test("cli.ts finds everything unchanged the second time, without a GET of c
     const seen = [source, destination].flatMap(({ requests }) =>
       requests.map(({ method, kind }) => `${method} ${kind}`)
     );
-    assertEquals([...new Set(seen)].sort(), ["GET ping", "GET tags", "HEAD manifest"]);
+    assertEquals([...new Set(seen)].sort(), ["GET ping", "GET referrers", "GET tags", "HEAD manifest"]);
   }));
 
 Deno.test("cli.ts keeps its records where --records says, readable for the next run", () =>

@@ -57,7 +57,8 @@ Deno.test("mirror() copies what is new, then finds everything unchanged", async 
   const asked = [...setup.source.requests, ...setup.destination.requests]
     .filter(({ kind }) => kind !== "ping" && kind !== "tags")
     .map(({ method, kind }) => `${method} ${kind}`);
-  assertEquals(asked, Array.from({ length: 8 }, () => "HEAD manifest"));
+  const each = ["GET referrers", "HEAD manifest", "HEAD manifest"];
+  assertEquals(asked.sort(), Array.from({ length: 4 }, () => each).flat().sort());
 });
 
 Deno.test("mirror() reports images, rules and bytes of all fates", async () => {
