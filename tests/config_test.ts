@@ -88,9 +88,15 @@ Deno.test("parseConfig() expands credentials that are a variable as a whole, and
 Deno.test("parseConfig() names a variable that is not set, but not a text that may be a password", () => {
   const message = (password: string) =>
     refusal(() =>
-      parseConfig(JSON.stringify({ auth: { "r.test": { username: "u", password } }, images: {} }), {
-        environment,
-      })
+      parseConfig(
+        JSON.stringify({
+          auth: { "r.test": { username: "u", password } },
+          images: { "r.test/a": "s.test/a" },
+        }),
+        {
+          environment,
+        },
+      )
     );
   for (const text of ["$ABSENT", "${ABSENT}", "${absent}"]) {
     assert(/"absent" is not set/i.test(message(text)), text);
@@ -179,4 +185,34 @@ for (const [name, [text, message]] of Object.entries(BAD_YAML)) {
 Deno.test("parseYaml() repeats nothing of a text it cannot read", () => {
   const said = refusal(() => fromYaml(`auth:\n  r.test:\n    password: "hunter2" hunter2\n`));
   assert(!said.includes("hunter2"), said);
+});
+
+Deno.test("fault 78: parseConfig() names entries of auth that no image uses, and needs no variable for them", () => {
+  const auth = {
+    "quay.io": { username: "u", password: "$ABSENT" },
+    "r.test/team": { username: "u", password: "p" },
+    "r.test/tea": { username: "u", password: "p" },
+    "docker.io": { username: "u", password: "p" },
+    "s.test": { insecure: true },
+  };
+  const images = { "r.test/team/app:/^v/": ["s.test/a:v1", "nginx"], "bad//name": "t.test/x" };
+  const { warnings } = parseConfig(JSON.stringify({ auth, images }, null, 1), { environment });
+  assertEquals(warnings, [
+    `No image uses "auth.quay.io" (line 3)`,
+    `No image uses "auth.r.test/tea" (line 11)`,
+  ]);
+  const used = { auth, images: { "quay.io/a": "s.test/a" } };
+  assertStringIncludes(
+    refusal(() => parseConfig(JSON.stringify(used), { environment })),
+    `"ABSENT" is not set`,
+  );
+});
+
+Deno.test("fault 77: parseConfig() says which variable is empty", () => {
+  const config = {
+    auth: { "r.test": { username: "u", password: "$EMPTY" } },
+    images: { "r.test/a": "s.test/a" },
+  };
+  const { warnings } = parseConfig(JSON.stringify(config), { environment });
+  assertEquals(warnings, [`The variable that "auth.r.test.password" (line 1) names is empty`]);
 });

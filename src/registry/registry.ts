@@ -212,7 +212,7 @@ export class Registry {
   ): Promise<RegistryError> {
     const isAboutAccount = response.status === 401 || response.status === 403;
     const account = isAboutAccount ? await this.#login.accountOf(request.repository) : "";
-    const isPassword = response.status === 401 && this.#login.challenge?.scheme !== "bearer";
+    const isPassword = response.status === 401 && this.#login.challenge?.scheme === "basic";
     // A password that was refused is refused again, and some registries lock an account that is tried too often.
     const retry = mayLogInAgain ? "soon" : isPassword ? "never" : undefined;
     return await refusalOf(this.#connection, request, { response, account, retry });

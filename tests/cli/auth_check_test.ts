@@ -76,10 +76,9 @@ for (
 ) {
   Deno.test(`cli.ts refuses ${name} before anything moves`, () =>
     withScene(async (scene) => {
-      const auth = scene.auth({ "elsewhere.test": entry });
       const config = await scene.write("cfg.json", {
-        auth,
-        images: { [`${scene.S}/ns/app:v1`]: `${scene.D}/x` },
+        auth: scene.auth({ "elsewhere.test": entry }),
+        images: { [`${scene.S}/ns/app:v1`]: `${scene.D}/x`, "elsewhere.test/a:b": `${scene.D}/y` },
       });
       const result = await scene.run(["--config", config]);
       assertExit(result, 2);
@@ -89,4 +88,58 @@ for (
       assertStringIncludes(result.stderr, "Cannot ");
       assertEquals(scene.source.requests.length, 0);
     }));
+}
+
+Deno.test("fault 78: auth check says whose credential was refused, and speaks of no blob that nobody has", () =>
+  withScene(async (scene) => {
+    const wrong = { insecure: true, username: "robot", password: "wrong" };
+    const result = await check(scene, { [scene.S]: login("reader"), [scene.D]: wrong });
+    assertExit(result, 1);
+    const text = result.lines.join(" ");
+    assertMatch(
+      text,
+      new RegExp(`failed +destination ${scene.D}/copy/app .*"robot" from config, auth "${scene.D}"`),
+    );
+    assert(!text.includes("sha256:"), text);
+    const basic = await check(scene, { [scene.S]: login("reader"), [scene.D]: login("reader") });
+    assertMatch(basic.stdout, new RegExp(`Cannot push to "${scene.D}/copy/app": 40[13]`));
+  }, { source: { auth: USERS }, destination: { auth: USERS } }));
+
+Deno.test("fault 78: auth check does not fail where only giving the upload up is refused", () =>
+  withScene(async (scene) => {
+    const result = await check(scene, { [scene.S]: { insecure: true }, [scene.D]: { insecure: true } });
+    assertExit(result, 0);
+    assertMatch(result.stdout, /push is allowed/);
+  }, {
+    destination: {
+      intercept: ({ method }) => method === "DELETE" ? new Response("no", { status: 403 }) : undefined,
+    },
+  }));
+
+for (
+  const [name, password, hint] of [
+    ["a wrong one", "wrong", ""],
+    ["none", undefined, ", which has no password"],
+    ["an empty variable", "${EMPTY}", ", which has no password"],
+    [
+      "a variable in a text",
+      "x-${EMPTY}",
+      ", whose password is not a variable as a whole and is sent as it stands",
+    ],
+  ] as const
+) {
+  for (const auth of [USERS, { type: "basic", username: "robot", password: SECRET }] as const) {
+    Deno.test(`fault 77: a dry run fails at a destination whose password is ${name} (${auth.type})`, () =>
+      withScene(async (scene) => {
+        const entry = { insecure: true, username: "robot", ...password === undefined ? {} : { password } };
+        const config = await scene.write("cfg.json", {
+          auth: scene.auth({ [scene.D]: entry }),
+          images: { [`${scene.S}/ns/app:v1`]: `${scene.D}/copy/app` },
+        });
+        const result = await scene.run(["--config", config, "--dry-run"], { environment: { EMPTY: "" } });
+        assertExit(result, 1);
+        assertStringIncludes(result.stdout, `user "robot" from config, auth "${scene.D}"${hint}`);
+        assert(!result.stdout.includes("would copy"), result.stdout);
+      }, { destination: { auth } }));
+  }
 }

@@ -128,7 +128,7 @@ function assertOthersRan({ registry }: Scene, { code, stdout, stderr }: CliResul
   assertEquals([...registry.repositories.get("ns/copy")?.tags.keys() ?? []], ["v1"]);
 }
 
-Deno.test("cli.ts fails the rule of a malformed reference alone", () =>
+Deno.test("fault 80: cli.ts fails the rule of a malformed reference alone, and names its line", () =>
   withScene(async (scene) => {
     const { host } = scene;
     const result = await runConfig(scene, {
@@ -136,7 +136,7 @@ Deno.test("cli.ts fails the rule of a malformed reference alone", () =>
       images: { [`${host}/NS/App:v1`]: `${host}/ns/x`, [`${host}/ns/app:v1`]: `${host}/ns/copy` },
     });
     assertOthersRan(scene, result);
-    assertMatch(result.stdout, /Cannot parse reference ".*NS\/App.*": .*lowercase/);
+    assertMatch(result.stdout, /Cannot parse reference ".*NS\/App.*": .*lowercase \(line 8 of the config\)/);
     assertEquals(result.lines.at(-1), "Finished, 0 sync tasks failed, 1 tasks generate failed");
   }));
 

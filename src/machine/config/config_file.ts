@@ -57,20 +57,21 @@ export async function readConfigFile(path: string, options: ParseConfigOptions =
 
 async function readPair(
   { config, auth }: ConfigFiles,
-  [source, destination]: readonly [string, string],
+  [from, to]: readonly [string, string],
   options: ParseConfigOptions,
 ): Promise<Config> {
-  const images = { value: { [source]: destination }, lines: { duplicates: [], lineOf: () => undefined } };
+  const images = { value: { [from]: to }, lines: { duplicates: [], lineOf: () => undefined } };
   const parts = readConfigParts(auth === undefined ? undefined : await readSource(auth), images, options);
   if (config === undefined) return parts;
-  const { auth: entries, warnings } = readConfig(withoutImages(await readSource(config)), options);
+  const source = withImages(await readSource(config), images.value);
+  const { auth: entries, warnings } = readConfig(source, { ...options, warnsUnused: false });
   return { ...parts, auth: entries, warnings };
 }
 
 /** Only the credentials of a config count for an image named on the command line. */
-function withoutImages(source: ConfigSource): ConfigSource {
+function withImages(source: ConfigSource, images: Record<string, string>): ConfigSource {
   const value = typeof source.value === "object" && source.value !== null ? source.value : {};
-  return { ...source, value: { ...value, images: {} } };
+  return { ...source, value: { ...value, images } };
 }
 
 async function readDefault(options: ParseConfigOptions): Promise<Config> {

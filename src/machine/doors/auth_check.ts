@@ -91,15 +91,17 @@ async function checkUse(
   registries: Registries,
 ): Promise<AuthFinding> {
   const name = `${use.role} ${use.registry}/${use.repository}`;
+  let who = "";
   try {
     const found = await opened.find(use.registry, use.repository);
-    const who = found === undefined ? "anonymous (no credentials found)" : `${describe(found)}`;
+    who = found === undefined ? "anonymous (no credentials found)" : describe(found);
     const result = use.role === "source"
       ? await checkPull(use, registries)
       : await checkPush(use, registries);
     return { line: `ok      ${name}\n        ${who}; ${result}`, isGood: true };
   } catch (error) {
-    return { line: `failed  ${name}\n        ${messageOf(error)}`, isGood: false };
+    const account = who === "" ? "" : `        ${who}\n`;
+    return { line: `failed  ${name}\n${account}        ${messageOf(error)}`, isGood: false };
   }
 }
 
@@ -126,7 +128,24 @@ async function checkPull(use: Use, registries: Registries): Promise<string> {
 
 async function checkPush(use: Use, registries: Registries): Promise<string> {
   const destination = registries.open(use, "pull,push");
-  const opening = await destination.openUpload(NOTHING);
-  if (opening.type === "opened") await destination.cancelUpload(opening.session);
-  return "push is allowed";
+  const opening = await openUpload(destination);
+  if (opening.type !== "opened") return "push is allowed";
+  try {
+    await destination.cancelUpload(opening.session);
+    return "push is allowed";
+  } catch {
+    return "push is allowed (the upload that was opened to find out could not be cancelled; it expires)";
+  }
+}
+
+/** The blob that nothing has is no news to anybody. */
+async function openUpload(
+  destination: ReturnType<Registries["open"]>,
+): ReturnType<typeof destination.openUpload> {
+  try {
+    return await destination.openUpload(NOTHING);
+  } catch (error) {
+    const why = messageOf(error).replace(`push blob "${NOTHING}"`, "push");
+    throw new Error(why, { cause: error });
+  }
 }

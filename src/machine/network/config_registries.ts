@@ -67,7 +67,10 @@ export function openConfigRegistries(config: Config, options: OpenRegistriesOpti
     options: {
       fetchFor: (registry) => async (url, init) => (await open(registry)).fetch(url, init),
       isInsecure: (registry) => isInsecureRegistry(config.auth, registry),
-      credentials: async (registry, repository) => (await find(registry, repository))?.credential,
+      credentials: async (registry, repository) => {
+        const found = await find(registry, repository);
+        return found && { ...found.credential, origin: found.origin };
+      },
     },
   };
 }
@@ -119,7 +122,7 @@ function credentialFinder(config: Config, options: OpenRegistriesOptions): Opene
     if (match !== undefined && hasCredential(match.entry)) {
       return {
         credential: await toCredential(match.entry, registry, config),
-        origin: `config, auth "${match.key}"`,
+        origin: `config, auth "${match.key}"${passwordHint(match.entry)}`,
       };
     }
     const fromMachine = options.usesMachine === true
@@ -139,6 +142,14 @@ function credentialFinder(config: Config, options: OpenRegistriesOptions): Opene
     found.set(key, next);
     return next;
   };
+}
+
+/** What makes a password wrong that looks right in the config. */
+function passwordHint({ username, password, identityToken, registryToken }: AuthEntry): string {
+  if (username === undefined || (identityToken ?? registryToken) !== undefined) return "";
+  if (password === undefined || password === "") return ", which has no password";
+  const hasVariable = /\$\{[A-Za-z_][A-Za-z0-9_]*\}/.test(password);
+  return hasVariable ? ", whose password is not a variable as a whole and is sent as it stands" : "";
 }
 
 function isGoogleKey(entry: AuthEntry | undefined): boolean {

@@ -1,5 +1,6 @@
 /** Step 3 of the walk, the config: what the user wants, once it has been read and checked. */
 
+import { splitReference } from "../../oci/reference.ts";
 import type { Credential } from "../../registry/login/credential.ts";
 import type { BelongingsPolicy } from "../plan/belongings_policy.ts";
 import type { Path } from "./json_lines.ts";
@@ -135,4 +136,24 @@ export function connectionOf(
 /** Whether a plain-http registry, or one with an untrusted certificate, is accepted. */
 export function isInsecureRegistry(auth: Record<string, AuthEntry>, registry: string): boolean {
   return connectionOf(auth, registry).insecure === true;
+}
+
+/**
+ * Which keys of `auth` some image uses: those of its registry, or of its registry and the beginning of its repository.
+ *
+ * @returns Whether some image uses a canonical key.
+ */
+export function usedKeys(rules: readonly Rule[]): (key: string) => boolean {
+  const names = rules.flatMap(({ source, destinations }) => [source, ...destinations]).map(nameOf);
+  return (key) => names.some((name) => name === key || name.startsWith(`${key}/`));
+}
+
+/** `registry/repository` of a reference; of what cannot be parsed, the text up to its tag. */
+function nameOf(text: string): string {
+  try {
+    const { registry, repository } = splitReference(text);
+    return `${registry}/${repository}`;
+  } catch {
+    return text.replace(/^[a-z]+:\/\//i, "").toLowerCase();
+  }
 }

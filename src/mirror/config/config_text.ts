@@ -3,9 +3,14 @@
 import { parse } from "@std/jsonc/parse";
 import { parsePlatformSelector } from "../../oci/platform.ts";
 import { canonicalRegistry } from "../../oci/reference.ts";
-import { type AuthEntry, type Config, ConfigError, type Rule } from "./config.ts";
+import { type AuthEntry, type Config, ConfigError, type Rule, usedKeys } from "./config.ts";
+import {
+  type Environment,
+  expandCredential,
+  expandDestination,
+  UndefinedVariableError,
+} from "./environment_values.ts";
 import { readBelongings } from "./belongings_keys.ts";
-import { type Environment, expandCredential, expandDestination } from "./environment_values.ts";
 import { explainJson, findLines, type Lines, type Path } from "./json_lines.ts";
 import { NOTICE_KEYS, type NoticeTarget, readNoticeTarget } from "./notice_target.ts";
 import { nearestName } from "./nearest.ts";
@@ -17,6 +22,8 @@ export interface ParseConfigOptions {
   defaults?: RuleDefaults;
   /** Looks up what `$NAME` and `${NAME}` stand for; without it they stand for themselves. */
   environment?: Environment;
+  /** Whether entries of `auth` that no image uses are warned of; they are unless this is `false`. */
+  warnsUnused?: boolean;
 }
 
 /** A config's value with what is needed to name places in it; other syntaxes than JSONC bring their own. */
@@ -105,11 +112,12 @@ export function readConfig(source: ConfigSource, options: ParseConfigOptions = {
   const reader = new ConfigReader(source, options);
   const top = reader.object([], source.value);
   reader.warnUnknown([], top, TOP_KEYS);
-  const auth = reader.auth(["auth"], top.auth ?? {});
   if (top.images === undefined) {
     throw reader.error([], `there are no "images", so there is nothing to copy${foreignForm(top)}`);
   }
-  const config: Config = { auth, rules: reader.rules(["images"], top.images), warnings: reader.warnings };
+  const rules = reader.rules(["images"], top.images);
+  const auth = reader.auth(["auth"], top.auth ?? {}, rules);
+  const config: Config = { auth, rules, warnings: reader.warnings };
   if (top.notify !== undefined) config.notify = reader.notify(["notify"], top.notify);
   return config;
 }
@@ -126,9 +134,10 @@ export function readConfigParts(
 ): Config {
   const authReader = auth === undefined ? undefined : new ConfigReader(auth, options);
   const imagesReader = new ConfigReader(images, options);
+  const rules = imagesReader.rules([], images.value);
   return {
-    auth: authReader?.auth([], auth?.value) ?? {},
-    rules: imagesReader.rules([], images.value),
+    auth: authReader?.auth([], auth?.value, rules) ?? {},
+    rules,
     warnings: [...authReader?.warnings ?? [], ...imagesReader.warnings],
   };
 }
@@ -175,14 +184,16 @@ class ConfigReader {
     throw this.error([...path, key], `an object with "to" has no such key${hintOf(key, known)}`);
   }
 
-  auth(path: Path, value: unknown): Record<string, AuthEntry> {
+  /** An entry that no image uses may lack its variables, and is a mistake more often than not. */
+  auth(path: Path, value: unknown, rules: readonly Rule[]): Record<string, AuthEntry> {
+    const isUsed = usedKeys(rules);
     const entries: Record<string, AuthEntry> = Object.create(null);
     for (const [key, entry] of Object.entries(this.object(path, value))) {
       if (path.length === 0 && key === "$schema") continue;
       const name = canonicalKey(key);
       const place = [...path, key];
       if (name === "") throw this.error(place, "expected a registry or registry/namespace as the key");
-      const read = this.#authEntry(place, entry);
+      const read = this.#authEntry(place, entry, isUsed(name));
       const other = entries[name];
       // Configs that served both versions of image-syncer name Docker Hub twice, with one account.
       if (other !== undefined && JSON.stringify(other) !== JSON.stringify(read)) {
@@ -206,7 +217,7 @@ class ConfigReader {
     });
   }
 
-  #authEntry(path: Path, value: unknown): AuthEntry {
+  #authEntry(path: Path, value: unknown, isUsed: boolean): AuthEntry {
     // A key without anything below it is null in YAML.
     const fields = value === null ? {} : this.object(path, value);
     this.warnUnknown(path, fields, AUTH_KEYS);
@@ -214,11 +225,14 @@ class ConfigReader {
     for (const key of TEXT_KEYS) {
       const text = this.#optional([...path, key], fields[key], "string");
       if (text !== undefined && text !== "") {
-        entry[key] = this.#expand([...path, key], text, expandCredential);
+        entry[key] = this.#credential([...path, key], text, isUsed);
       }
     }
     const insecure = this.#optional([...path, "insecure"], fields.insecure, "boolean");
     if (insecure !== undefined) entry.insecure = insecure;
+    if (!isUsed && this.#options.warnsUnused !== false) {
+      this.warnings.push(`No image uses ${this.#placeOf(path)}`);
+    }
     if (entry.password !== undefined && entry.username === undefined) {
       throw this.error([...path, "password"], `there is a password without a "username"`);
     }
@@ -226,6 +240,24 @@ class ConfigReader {
       throw this.error(path, `"certFile" and "keyFile" go together`);
     }
     return entry;
+  }
+
+  #credential(path: Path, text: string, isUsed: boolean): string {
+    try {
+      const value = this.#expand(path, text, expandCredential);
+      if (value === "") this.warnings.push(`The variable that ${this.#placeOf(path)} names is empty`);
+      return value;
+    } catch (error) {
+      if (isUsed || !(error instanceof ConfigError) || !(error.cause instanceof UndefinedVariableError)) {
+        throw error;
+      }
+      return text;
+    }
+  }
+
+  #placeOf(path: Path): string {
+    const line = this.#source.lines.lineOf(path);
+    return `"${path.join(".")}"${line === undefined ? "" : ` (line ${line})`}`;
   }
 
   #expand(path: Path, text: string, expand: (text: string, environment: Environment) => string): string {

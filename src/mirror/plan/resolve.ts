@@ -129,7 +129,8 @@ function isWorthGet({ status, retryAfter }: RegistryError): boolean {
 
 /**
  * What a destination has. One that may not be looked at (ECR and Artifactory answer 403 for what is not there) counts as
- * having nothing: if it is a real refusal, the push is refused too, and in the registry's own words.
+ * having nothing: if it is a real refusal, the push is refused too, and in the registry's own words. A password that was refused
+ * will be again, so that is said before anything is read, and in a dry run.
  */
 export async function resolveDestination(
   reference: Reference,
@@ -139,7 +140,8 @@ export async function resolveDestination(
   try {
     return await repository.resolve(reference.digest ?? reference.tag ?? "latest", context.signal);
   } catch (error) {
-    if (error instanceof RegistryError && [401, 403].includes(error.status)) return undefined;
+    const isRefused = error instanceof RegistryError && [401, 403].includes(error.status);
+    if (isRefused && error.retry !== "never") return undefined;
     throw error;
   }
 }

@@ -1,6 +1,6 @@
 /** Step 4 of the walk, the rules: all rules of one source repository, and the pairs they become, page by page. */
 
-import { splitReference } from "../../oci/reference.ts";
+import { InvalidReferenceError, splitReference } from "../../oci/reference.ts";
 import type { Rule } from "../config/config.ts";
 import { isPermanent, messageOf } from "./failure.ts";
 import type { BelongingsPolicy } from "./belongings_policy.ts";
@@ -86,8 +86,10 @@ export function groupRules(
 }
 
 /** The failure of a rule as a whole. */
-export function ruleFailure({ source }: Rule, position: number, error: unknown, pass = 0): PlanFailure {
-  const failure = { error: messageOf(error), isPermanent: isPermanent(error, pass) };
+export function ruleFailure({ source, line }: Rule, position: number, error: unknown, pass = 0): PlanFailure {
+  const isWritten = error instanceof InvalidReferenceError || error instanceof RuleError;
+  const place = isWritten && line !== undefined ? ` (line ${line} of the config)` : "";
+  const failure = { error: `${messageOf(error)}${place}`, isPermanent: isPermanent(error, pass) };
   return { kind: "rule", rule: position, source, ...failure };
 }
 

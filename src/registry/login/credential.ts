@@ -10,6 +10,8 @@ export interface Credential {
   identityToken?: string;
   /** Ready-made bearer token ("registrytoken" in Docker's config.json), sent as it is. */
   registryToken?: string;
+  /** Where it was found, for messages; never part of what is sent. */
+  origin?: string;
 }
 
 /**
@@ -19,3 +21,12 @@ export interface Credential {
  * @param repository Repository name in that registry, for example `library/nginx`.
  */
 export type CredentialSource = (registry: string, repository: string) => Promise<Credential | undefined>;
+
+/** Who asks with a credential, for messages: a user name in quotes and where it was found, or `anonymous`. */
+export function accountOf(credential: Credential | undefined): string {
+  if (credential === undefined) return "anonymous";
+  const from = credential.origin === undefined ? "" : ` from ${credential.origin}`;
+  if (credential.username !== undefined) return `user "${credential.username}"${from}`;
+  if (credential.identityToken !== undefined) return `the holder of an identity token${from}`;
+  return credential.registryToken === undefined ? "anonymous" : `the holder of a registry token${from}`;
+}

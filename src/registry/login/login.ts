@@ -6,7 +6,7 @@ import { printable } from "../../oci/printable.ts";
 import { AuthError, RegistryError } from "../registry_error.ts";
 import type { ChallengeMemory } from "../request.ts";
 import { type Challenge, isOwnRealm, parseChallenges } from "./challenge.ts";
-import type { Credential, CredentialSource } from "./credential.ts";
+import { accountOf, type Credential, type CredentialSource } from "./credential.ts";
 import { coversScopes, mergeScopes } from "./scopes.ts";
 import { fetchToken, type TokenFetch, type TokenRequest } from "./token_service.ts";
 
@@ -309,12 +309,6 @@ function accountKey(
   credential: Credential | undefined,
 ): string {
   return JSON.stringify([realm, service, credential ?? null]);
-}
-
-function accountOf(credential: Credential | undefined): string {
-  if (credential?.username !== undefined) return `user "${credential.username}"`;
-  if (credential?.identityToken !== undefined) return "the holder of an identity token";
-  return credential?.registryToken === undefined ? "anonymous" : "the holder of a registry token";
 }
 
 function basicHeader(credential: Credential | undefined): string | undefined {
