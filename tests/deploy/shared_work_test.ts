@@ -1,8 +1,11 @@
 /** Workers that share their work: who claims what, and what is believed of what others say. */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertRejects } from "@std/assert";
 import { openKvStore } from "../../src/deno/kv_store.ts";
+import { whenFree } from "../../src/deno/kv_busy.ts";
 import { KvLeases } from "../../src/deno/kv_leases.ts";
+import type { Leases } from "../../src/machine/workers/leases.ts";
+import { MemoryStore } from "../../src/mirror/store/memory_store.ts";
 import { shareWork } from "../../src/machine/workers/shared_work.ts";
 import type { CopyTask } from "../../src/mirror/plan/plan.ts";
 import { type Store, tagKey } from "../../src/mirror/store/store.ts";
@@ -101,4 +104,25 @@ Deno.test("claim() goes on alone when the database does not answer, and says so 
   for (let time = 0; time < 2; time++) await (await claim(TASK))?.();
   assertEquals(warnings.length, 1);
   assert(warnings[0]?.startsWith("Cannot share work: "), warnings[0]);
+});
+
+Deno.test("fault 23: claim() does not ask a database again that has not answered, for each image would wait", async () => {
+  let calls = 0;
+  const take = () => {
+    calls++;
+    return Promise.reject(new Error("the database has not answered for 15 s"));
+  };
+  const leases: Leases = { take, takeFromDead: take, clearDead: () => Promise.resolve() };
+  const claim = shareWork(leases, { store: new MemoryStore() });
+  for (let image = 0; image < 5; image++) assert(await claim(TASK) !== undefined);
+  assertEquals(calls, 1);
+});
+
+Deno.test("fault 23: leases and health are told that a database does not answer, in bounded time", async () => {
+  const hung = new Promise<never>(() => {});
+  await assertRejects(() => whenFree(() => hung, 1), Error, "the database has not answered for 0.001 s");
+  let attempts = 0;
+  const busy = () => Promise.reject(new Error(++attempts < 3 ? "database is locked" : "disk I/O error"));
+  await assertRejects(() => whenFree(busy, 1000), Error, "disk I/O error");
+  assertEquals(attempts, 3);
 });

@@ -18,6 +18,8 @@ export interface ShareWorkOptions {
 export const IMAGE_LEASE: readonly string[] = ["image"];
 /** Milliseconds by which clocks of workers may differ. */
 const CLOCKS_APART = 60_000;
+/** Milliseconds for which a database that did not answer is not asked again: each image would wait for it. */
+const REST = 60_000;
 
 /**
  * Makes the `claim` of a run that shares its work: an image is copied by who has its lease. What another worker has copied
@@ -29,7 +31,9 @@ export function shareWork(leases: Leases, options: ShareWorkOptions): NonNullabl
   /** Images that were said to be copied: if the run asks again, it has looked, and they are not. */
   const believed = new Set<string>();
   let hasWarned = false;
+  let restsUntil = -Infinity;
   return async (task) => {
+    if (Date.now() < restsUntil) return () => Promise.resolve();
     try {
       if (await isDone(task)) return undefined;
       const lease = await leases.take([...IMAGE_LEASE, task.id]);
@@ -41,6 +45,7 @@ export function shareWork(leases: Leases, options: ShareWorkOptions): NonNullabl
     } catch (error) {
       if (!hasWarned) onWarning?.(`Cannot share work: ${messageOf(error)}; other workers may copy the same`);
       hasWarned = true;
+      restsUntil = Date.now() + REST;
       return () => Promise.resolve();
     }
   };
