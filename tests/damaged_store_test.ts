@@ -134,7 +134,7 @@ for (const kind of ["file", "sqlite"]) {
         script,
         kind,
         path,
-        "30",
+        "60",
       ];
       const children = [1, 2, 3].map(() => new Deno.Command(Deno.execPath(), { args }).output());
       for (const { success, stderr } of await Promise.all(children)) {
@@ -143,7 +143,7 @@ for (const kind of ["file", "sqlite"]) {
       const store = kind === "file"
         ? await (await import("../src/machine/store/file_store.ts")).openFileStore(path)
         : await openSqliteStore(path);
-      assertEquals(await store.get(["count"]), 90);
+      assertEquals(await store.get(["count"]), 180);
       await store.close();
     }));
 }

@@ -153,7 +153,9 @@ export async function lockRecordFile(path: string, canWait: boolean): Promise<Un
     } catch (error) {
       if (!hasCode(error, "EEXIST")) throw error;
     }
-    if (!await isFresh(name)) await rm(name, { force: true });
+    const age = await ageOf(name);
+    // One that has gone meanwhile may be there again, of somebody else, before it could be removed.
+    if (age !== undefined && age >= LOCK_LIFETIME) await rm(name, { force: true });
     else if (!canWait) return undefined;
     else await delay(LOCK_INTERVAL);
   }
@@ -167,11 +169,17 @@ async function besides(path: string, ending: "lock" | "compact"): Promise<string
 
 /** Whether a file is there that was not left behind by a process that was killed. */
 async function isFresh(path: string): Promise<boolean> {
+  const age = await ageOf(path);
+  return age !== undefined && age < LOCK_LIFETIME;
+}
+
+/** Milliseconds since a file was written; `undefined` when it is not there. */
+async function ageOf(path: string): Promise<number | undefined> {
   try {
-    return Math.abs(Date.now() - (await stat(path)).mtimeMs) < LOCK_LIFETIME;
+    return Math.abs(Date.now() - (await stat(path)).mtimeMs);
   } catch {
     // Where there is no right to ask, there was none to make one.
-    return false;
+    return undefined;
   }
 }
 
