@@ -35,6 +35,13 @@ function hasName(error: unknown, pattern: RegExp): boolean {
   return false;
 }
 
+/** The machine's own word about a proxy, which is not the registry's failure. */
+function proxyFailureIn(error: unknown): Error | undefined {
+  for (let cause = error, depth = 0; cause instanceof Error && depth < 8; cause = cause.cause, depth++) {
+    if (cause.name === "ProxyError") return cause;
+  }
+}
+
 /** Whether the runtime does not allow to reach a host (Deno: `--allow-net`). */
 function isForbidden(error: unknown): boolean {
   return hasName(error, /^(?:NotCapable|PermissionDenied)$/) ||
@@ -107,6 +114,8 @@ const WORDS: readonly [RegExp, string][] = [
 export function describeFailure(error: unknown, url: URL): string {
   const ours = [TimeLimitError, SlowBodyError, RedirectError];
   if (error instanceof Error && ours.some((type) => error instanceof type)) return error.message;
+  const proxyFailure = proxyFailureIn(error);
+  if (proxyFailure !== undefined) return `${proxyFailure.message} (${url.host})`;
   const text = messagesOf(error);
   if (/CertificateRequired|certificate_required|certificate required/i.test(text)) {
     return `${url.host} wants a certificate of the client; give "certFile" and "keyFile" in the registry's auth entry`;

@@ -1,6 +1,7 @@
 /** Access tokens for Google's registries from a service account's key, as image-syncer's `_oauth2_` user asks for. */
 
 import { createSign } from "node:crypto";
+import type { Fetch } from "../../registry/fetch.ts";
 import { AuthError } from "../../registry/registry_error.ts";
 
 /** What a service account's key file holds that is needed here. */
@@ -14,8 +15,8 @@ interface ServiceAccount {
 export interface GoogleTokenOptions {
   /** The registry, for messages. */
   registry: string;
-  /** URL of the proxy; the environment's unless told. */
-  proxy?: string | undefined;
+  /** Reaches the token's maker, with the registry's proxy and authorities. */
+  fetch: Fetch;
   /** Milliseconds since 1970; the machine's clock unless told. */
   now?: () => number;
 }
@@ -49,13 +50,9 @@ export function googleToken(key: string, options: GoogleTokenOptions): Promise<s
 async function requestToken(
   key: string,
   now: number,
-  { registry, proxy }: GoogleTokenOptions,
+  { registry, fetch }: GoogleTokenOptions,
 ): Promise<string> {
   const account = readKey(key, registry);
-  const client = Deno.createHttpClient({
-    http2: false,
-    ...(proxy === undefined ? {} : { proxy: { url: proxy } }),
-  });
   try {
     const body = new URLSearchParams({
       grant_type: "urn:ietf:params:oauth:grant-type:jwt-bearer",
@@ -63,9 +60,9 @@ async function requestToken(
     });
     const response = await fetch(account.tokenUri, {
       method: "POST",
-      body,
-      client,
-      redirect: "error",
+      headers: { "content-type": "application/x-www-form-urlencoded;charset=UTF-8" },
+      body: body.toString(),
+      redirect: "manual",
       signal: AbortSignal.timeout(TIME_LIMIT),
     });
     const answer: unknown = await response.json();
@@ -75,8 +72,6 @@ async function requestToken(
   } catch (cause) {
     if (cause instanceof AuthError) throw cause;
     throw new AuthError(registry, `Google's token service cannot be used for "${account.email}"`, { cause });
-  } finally {
-    client.close();
   }
 }
 

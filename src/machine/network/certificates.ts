@@ -15,6 +15,8 @@ export class CertificateError extends SetupError {
   }
 }
 
+const CERTIFICATE = /-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g;
+
 /** What a registry is reached with. */
 export interface Certificates {
   /** Authorities that are trusted besides the runtime's own, as PEM. */
@@ -35,10 +37,10 @@ export interface LoadCertificatesOptions {
   keyFile?: string | undefined;
   /** Reads an environment variable: `SSL_CERT_FILE`, and `HOME` or `USERPROFILE`. */
   env: (name: string) => string | undefined;
-  /** Reads a file; rejects as `Deno.readTextFile` does. */
-  readTextFile: (path: string) => Promise<string>;
-  /** Lists a directory; throws as `Deno.readDir` does. */
-  readDir: (path: string) => AsyncIterable<{ name: string }>;
+  /** Reads a file, as `node:fs` does unless told. */
+  readTextFile?: (path: string) => Promise<string>;
+  /** The names in a directory, as `node:fs` lists them unless told. */
+  readNames?: (path: string) => Promise<string[]>;
 }
 
 /**
@@ -111,12 +113,11 @@ async function loadDirectory(path: string, options: LoadCertificatesOptions): Pr
   return { caCerts, ...pair };
 }
 
-async function listNames(path: string, { readDir }: LoadCertificatesOptions): Promise<string[]> {
-  const { NotFound, NotCapable, PermissionDenied } = Deno.errors;
+async function listNames(path: string, { readNames }: LoadCertificatesOptions): Promise<string[]> {
   try {
-    return (await Array.fromAsync(readDir(path), ({ name }) => name)).sort();
+    return (await (readNames ?? (await import("node:fs/promises")).readdir)(path)).sort();
   } catch (error) {
-    for (const type of [NotFound, NotCapable, PermissionDenied]) if (error instanceof type) return [];
+    if (isMissing(error) || isDenied(error)) return [];
     throw new CertificateError(path, reasonOf(error), { cause: error });
   }
 }
@@ -124,15 +125,34 @@ async function listNames(path: string, { readDir }: LoadCertificatesOptions): Pr
 /** Lets a file be missing, or not be readable for want of a permission. */
 function absent(error: unknown): undefined {
   const cause = error instanceof CertificateError ? error.cause : error;
-  if (cause instanceof Deno.errors.NotFound || cause instanceof Deno.errors.NotCapable) return undefined;
+  if (isMissing(cause) || hasName(cause, "NotCapable")) return undefined;
   throw error;
+}
+
+function isMissing(error: unknown): boolean {
+  return hasCode(error, "ENOENT") || hasName(error, "NotFound");
+}
+
+/** Deno's own permissions have names and no codes. */
+function isDenied(error: unknown): boolean {
+  return ["EACCES", "EPERM"].some((code) => hasCode(error, code)) ||
+    ["NotCapable", "PermissionDenied"].some((name) => hasName(error, name));
+}
+
+function hasCode(error: unknown, code: string): boolean {
+  return (error as { code?: unknown } | undefined)?.code === code;
+}
+
+function hasName(error: unknown, name: string): boolean {
+  return error instanceof Error && error.name === name;
 }
 
 async function readAuthorities(path: string, options: LoadCertificatesOptions): Promise<string> {
   const text = certificatesIn(await read(path, options), path);
+  const { X509Certificate } = await import("node:crypto");
   try {
-    // The runtime takes in certificates when a client is made: it says here, with the file's name, what it refuses.
-    Deno.createHttpClient({ caCerts: [text] }).close();
+    // The runtime would refuse it when a connection is made, without the file's name.
+    for (const block of text.match(CERTIFICATE) ?? []) new X509Certificate(block);
   } catch (cause) {
     throw new CertificateError(path, `it is refused (${reasonOf(cause)})`, { cause });
   }
@@ -152,36 +172,40 @@ async function readPair(
   if (!/^-----BEGIN (?:[A-Z]+ )?PRIVATE KEY-----/m.test(key)) {
     throw new CertificateError(keyFile, "there is no private key in it (PEM)");
   }
+  const { createPrivateKey, X509Certificate } = await import("node:crypto");
+  let isPair = false;
   try {
-    Deno.createHttpClient({ cert, key }).close();
+    isPair = new X509Certificate(cert).checkPrivateKey(createPrivateKey(key));
   } catch (cause) {
     // The runtime's message does not quote the key.
     throw new CertificateError(certFile, `it is refused with its key (${reasonOf(cause)})`, { cause });
   }
+  if (!isPair) throw new CertificateError(certFile, "it is refused with its key (it is another's)");
   return { cert, key };
 }
 
 async function read(path: string, { readTextFile }: LoadCertificatesOptions): Promise<string> {
   try {
-    return await readTextFile(path);
+    if (readTextFile !== undefined) return await readTextFile(path);
+    return await (await import("node:fs/promises")).readFile(path, "utf8");
   } catch (cause) {
-    const why = cause instanceof Deno.errors.NotFound ? "there is no such file" : reasonOf(cause);
+    const why = isMissing(cause) ? "there is no such file" : reasonOf(cause);
     throw new CertificateError(path, why, { cause });
   }
 }
 
 function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message.replace(/: (?:readfile|readdir) '.*'$/, "") : String(error);
+  return error instanceof Error ? error.message.replace(/: (?:readfile|readdir|open|scandir) '.*'$|, (?:open|scandir) '.*'$/, "") : String(error);
 }
 
 /**
- * The certificates in a PEM text, without the comments that bundles have between them. The check is needed because Deno
- * accepts any text as an authority and finds none in it.
+ * The certificates in a PEM text, without the comments that bundles have between them. The check is needed because runtimes
+ * accept any text as an authority and find none in it.
  *
  * @throws {CertificateError} when there is none, or one is not base64.
  */
 export function certificatesIn(text: string, source: string): string {
-  const blocks = text.match(/-----BEGIN CERTIFICATE-----[^-]*-----END CERTIFICATE-----/g) ?? [];
+  const blocks = text.match(CERTIFICATE) ?? [];
   const begun = text.split("-----BEGIN CERTIFICATE-----").length - 1;
   if (begun === 0) throw new CertificateError(source, "there is no certificate in it (PEM)");
   if (blocks.length !== begun) throw new CertificateError(source, "a certificate in it has no end");

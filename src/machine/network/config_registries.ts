@@ -13,7 +13,9 @@ import type { Credential } from "../../registry/login/credential.ts";
 import { Once } from "../../registry/once.ts";
 import type { RegistriesOptions } from "../../registry/request.ts";
 import type { MachineCredentials } from "../login/credentials.ts";
-import type { ClosableFetch } from "./insecure_fetch.ts";
+import type { ClosableFetch } from "./http_client.ts";
+import { environmentOf } from "./proxy.ts";
+import type { NativeNetwork } from "./tls.ts";
 
 /** The way to the registries of one run. */
 export interface OpenedRegistries {
@@ -30,24 +32,16 @@ export interface OpenedRegistries {
 
 /** Options of {@linkcode openConfigRegistries}. */
 export interface OpenRegistriesOptions {
-  /** Looks up a variable of the environment; `Deno.env` unless told. */
+  /** Looks up a variable of the environment; the process's unless told. */
   environment?: Environment;
+  /** What the runtime does better than `node:` builtins. */
+  network?: NativeNetwork;
   /** Whether credentials of the machine (`docker login` and its like) count where the config has none. */
   usesMachine?: boolean;
   /** Told, in a sentence, about what is passed over. */
   onWarning?: (message: string) => void;
   /** Told, in a sentence, what is used for a registry when nothing else says it. */
   onInfo?: (message: string) => void;
-}
-
-/** A variable that may not be read (a narrower `--allow-env`) is a variable that is not set. */
-export function environmentOf(name: string): string | undefined {
-  try {
-    return Deno.env.get(name);
-  } catch (error) {
-    if (error instanceof Deno.errors.NotCapable) return undefined;
-    throw error;
-  }
 }
 
 /** Opens the way to the registries of a config; nothing is read or connected before it is asked for. */
@@ -60,7 +54,7 @@ export function openConfigRegistries(config: Config, options: OpenRegistriesOpti
       closers.push(() => fetch.close());
       return fetch;
     });
-  const find = credentialFinder(config, options);
+  const find = credentialFinder(config, options, open);
   return {
     find,
     close: () => closers.forEach((close) => close()),
@@ -100,28 +94,23 @@ async function openFetch(
     import("./certificates.ts"),
   ]);
   const env = options.environment ?? environmentOf;
-  const readTextFile = (path: string) => Deno.readTextFile(path);
-  const readDir = (path: string) => Deno.readDir(path);
-  const certificates = await loadCertificates(registry, {
-    caFile,
-    certFile,
-    keyFile,
-    env,
-    readTextFile,
-    readDir,
-  });
-  return createRegistryFetch({ registry, insecure, proxy, env, ...certificates });
+  const certificates = await loadCertificates(registry, { caFile, certFile, keyFile, env });
+  return createRegistryFetch({ registry, insecure, proxy, env, network: options.network, ...certificates });
 }
 
 /** The config first, then Google's keys made into tokens, then what the machine holds. */
-function credentialFinder(config: Config, options: OpenRegistriesOptions): OpenedRegistries["find"] {
+function credentialFinder(
+  config: Config,
+  options: OpenRegistriesOptions,
+  open: (registry: string) => Promise<ClosableFetch>,
+): OpenedRegistries["find"] {
   let machine: Promise<MachineCredentials> | undefined;
   const found = new Map<string, ReturnType<OpenedRegistries["find"]>>();
   const look: OpenedRegistries["find"] = async (registry, repository) => {
     const match = findAuth(config.auth, registry, repository);
     if (match !== undefined && hasCredential(match.entry)) {
       return {
-        credential: await toCredential(match.entry, registry, config),
+        credential: await toCredential(match.entry, registry, open),
         origin: `config, auth "${match.key}"${passwordHint(match.entry)}`,
       };
     }
@@ -156,13 +145,18 @@ function isGoogleKey(entry: AuthEntry | undefined): boolean {
   return entry?.username === "_oauth2_";
 }
 
-async function toCredential(entry: AuthEntry, registry: string, config: Config): Promise<Credential> {
+async function toCredential(
+  entry: AuthEntry,
+  registry: string,
+  open: (registry: string) => Promise<ClosableFetch>,
+): Promise<Credential> {
   if (!isGoogleKey(entry)) return pickCredential(entry);
   const { googleToken } = await import("../login/google_token.ts");
-  const { proxy } = connectionOf(config.auth, registry);
+  // The token's maker is reached as the registry is: through its proxy, with its authorities.
+  const { fetch } = await open(registry);
   return {
     username: "oauth2accesstoken",
-    password: await googleToken(entry.password ?? "", { registry, proxy }),
+    password: await googleToken(entry.password ?? "", { registry, fetch }),
   };
 }
 
@@ -179,7 +173,7 @@ async function openMachine({ environment, onWarning }: OpenRegistriesOptions): P
   const { openMachineCredentials } = await import("../login/credentials.ts");
   return openMachineCredentials({
     env: environment ?? environmentOf,
-    readTextFile: (path) => Deno.readTextFile(path),
+    readTextFile: async (path) => await (await import("node:fs/promises")).readFile(path, "utf8"),
     onWarning,
   });
 }

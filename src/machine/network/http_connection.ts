@@ -1,5 +1,6 @@
 /** A connection that carries requests and their answers, one after the other (RFC 9112). */
 
+import { type Duplex, writeFully } from "./duplex.ts";
 import {
   type Framing,
   framingOf,
@@ -8,9 +9,6 @@ import {
   parseResponseHead,
   type ResponseHead,
 } from "./http_head.ts";
-
-/** What this project needs of a `Deno.Conn`. */
-export type Wire = Pick<Deno.Conn, "read" | "write" | "close">;
 
 /** Bytes that the lines of a head may have in all. */
 const HEAD_LIMIT = 64 * 1024;
@@ -35,13 +33,18 @@ type BodyReader = (into: Uint8Array<ArrayBuffer>) => Promise<number>;
 
 /** Writes requests to a connection and reads their answers. */
 export class HttpConnection {
-  #wire: Wire;
+  #wire: Duplex;
   /** Bytes that were read ahead. */
   #ahead: Uint8Array<ArrayBuffer> = new Uint8Array();
   #isClosed = false;
+  /** Whether the end of the last answer has not come with its body. */
+  #isUnfinished = false;
+  /** Waits for a word while nobody has asked for one. */
+  #watching: Promise<void> | undefined;
+  #stopWatching: () => void = () => {};
 
   /** Takes over a connection that was just opened. */
-  constructor(wire: Wire) {
+  constructor(wire: Duplex) {
     this.#wire = wire;
   }
 
@@ -58,9 +61,36 @@ export class HttpConnection {
 
   /** Writes all of some bytes. */
   async write(bytes: Uint8Array): Promise<void> {
-    for (let offset = 0; offset < bytes.length;) {
-      offset += await this.#wire.write(offset === 0 ? bytes : bytes.subarray(offset));
-    }
+    await writeFully(this.#wire, bytes);
+  }
+
+  /** Whether the other side has said more than was read of it. */
+  get hasWords(): boolean {
+    return this.#ahead.length > 0;
+  }
+
+  /**
+   * Waits for the other side to say something, or to close, while nothing is asked of it. What comes after the next request is its
+   * answer as ever.
+   *
+   * @param onWord Called once when that happens, unless a request was written before.
+   */
+  watch(onWord: () => void): void {
+    const buffer = new Uint8Array(SMALL_READ);
+    let isIdle = true;
+    this.#watching = this.#wire.read(buffer).then(
+      (count) => void (this.#ahead = buffer.subarray(0, count ?? 0)),
+      // Whoever reads next is told.
+      () => {},
+    ).then(() => {
+      if (isIdle) onWord();
+    });
+    this.#stopWatching = () => isIdle = false;
+  }
+
+  /** Called before a request is written: the next words are its answer's. */
+  endWatch(): void {
+    this.#stopWatching();
   }
 
   /**
@@ -69,6 +99,7 @@ export class HttpConnection {
    * @throws {HttpSyntaxError} when it is none.
    */
   async readHead(): Promise<ResponseHead> {
+    if (this.#watching !== undefined) await this.#endOfWatch();
     for (;;) {
       const lines: string[] = [];
       let limit = HEAD_LIMIT;
@@ -95,9 +126,9 @@ export class HttpConnection {
     release: (isReusable: boolean) => void,
   ): ReadableStream<Uint8Array<ArrayBuffer>> | null {
     const framing = framingOf(method, head);
-    // After chunks there may be more fields, and what ends with the connection leaves none.
-    const isSized = framing.type === "none" || framing.type === "sized";
-    const end = () => release(isSized && head.isKept && this.#ahead.length === 0);
+    // What ends with the connection leaves none.
+    const mayFollow = framing.type !== "until-close";
+    const end = () => release(mayFollow && head.isKept && this.#ahead.length === 0 && !this.#isUnfinished);
     if (framing.type === "none" || framing.type === "sized" && framing.size === 0) {
       end();
       return null;
@@ -161,11 +192,21 @@ export class HttpConnection {
         left = parseChunkSize(await this.#readLine());
         end = left === 0 ? "body" : "chunk";
       }
-      if (end === "body") return 0;
+      if (end === "body") {
+        this.#endChunks();
+        return 0;
+      }
       const count = await this.#readMore(into.subarray(0, Math.min(into.length, left)));
       left -= count;
       return count;
     };
+  }
+
+  /** After the last chunk there may be more fields (RFC 9112, section 7.1.2); they are not waited for. */
+  #endChunks(): void {
+    const isEnd = this.#ahead.length === 2 && this.#ahead[0] === CARRIAGE_RETURN && this.#ahead[1] === LINE_FEED;
+    this.#isUnfinished = !isEnd;
+    if (isEnd) this.#ahead = new Uint8Array();
   }
 
   async #readMore(into: Uint8Array<ArrayBuffer>): Promise<number> {
@@ -181,6 +222,11 @@ export class HttpConnection {
     into.set(this.#ahead.subarray(0, count));
     this.#ahead = this.#ahead.subarray(count);
     return count;
+  }
+
+  async #endOfWatch(): Promise<void> {
+    await this.#watching;
+    this.#watching = undefined;
   }
 
   /** A line without its end, one character a byte. */
@@ -204,6 +250,7 @@ export class HttpConnection {
 }
 
 const LINE_FEED = 0x0a;
+const CARRIAGE_RETURN = 0x0d;
 
 /** Reads into the buffer of whoever waits, and closes the stream at its end; returns whether there was anything. */
 async function pull(controller: ReadableByteStreamController, read: BodyReader): Promise<boolean> {

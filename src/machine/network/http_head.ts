@@ -32,16 +32,17 @@ const CONNECTION_FIELDS = ["connection", "host", "transfer-encoding"];
 /**
  * The head of a request (RFC 9112, section 3).
  *
+ * @param target What is asked for, as the next hop needs it: a path with its query, a whole URL, or a host with its port.
  * @param headers Its fields; a `Content-Length` must be the body's.
  */
 export function formatRequestHead(
   method: string,
-  { pathname, search, host }: Pick<URL, "pathname" | "search" | "host">,
+  { target, host }: { target: string; host: string },
   headers: Headers,
 ): Uint8Array<ArrayBuffer> {
   const fields = [...headers].filter(([name]) => !CONNECTION_FIELDS.includes(name));
   const lines = [
-    `${method} ${pathname}${search} HTTP/1.1`,
+    `${method} ${target} HTTP/1.1`,
     `host: ${host}`,
     ...fields.map(([name, value]) => `${name}: ${value}`),
   ];
@@ -97,9 +98,11 @@ export function framingOf(method: string, { status, headers }: ResponseHead): Fr
     throw new HttpSyntaxError("its transfer encoding is not known");
   }
   if (length === null) return { type: "until-close" };
-  // A field that came twice is joined by a comma, and is none whatever it says.
-  if (!/^\d{1,15}$/.test(length)) throw new HttpSyntaxError("its length is not a number");
-  return { type: "sized", size: Number(length) };
+  // The same length twice is one (RFC 9110, section 8.6); Headers joins fields by a comma.
+  const [first = "", ...others] = length.split(",").map((value) => value.trim());
+  const isOne = /^\d{1,15}$/.test(first) && others.every((value) => value === first);
+  if (!isOne) throw new HttpSyntaxError("its length is not a number");
+  return { type: "sized", size: Number(first) };
 }
 
 /**

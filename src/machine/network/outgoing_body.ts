@@ -1,6 +1,6 @@
-/** The body of a request for `node:https`, made of what a fetch takes. */
+/** The body of a request, made of what a fetch takes, and its way onto a connection. */
 
-import type { ClientRequest } from "node:http";
+import type { HttpConnection } from "./http_connection.ts";
 
 /** What is sent. */
 export interface OutgoingBody {
@@ -42,36 +42,39 @@ function contentOf(body: RequestInit["body"]): OutgoingBody["content"] {
 }
 
 /**
- * Writes a body, reading on only when the connection takes more. Ends quietly when the request is over before the body is.
+ * Sends a body; ends quietly when the connection takes no more of it, because the server may have said why.
  *
+ * @returns Whether all of it was sent.
  * @throws {unknown} what the body failed with, or a `TypeError` when its length is not the announced one.
  */
-export async function sendBody(request: ClientRequest, { content, length }: OutgoingBody): Promise<void> {
-  if (!(content instanceof ReadableStream)) {
-    request.end(content);
-    return;
+export async function sendBody(
+  connection: HttpConnection,
+  reader: ReadableStreamDefaultReader<Uint8Array> | undefined,
+  { content, length }: OutgoingBody,
+): Promise<boolean> {
+  if (content instanceof Uint8Array) return await isWritten(connection, content);
+  if (reader === undefined) return true;
+  let sent = 0;
+  for (let reading = reader.read();;) {
+    const { done, value } = await reading;
+    sent += value?.length ?? 0;
+    checkLength(sent, length, done);
+    if (done) return true;
+    // The next piece is read while this one is written.
+    reading = reader.read();
+    reading.catch(() => {});
+    const writing = isWritten(connection, value);
+    // A source that fails is not hidden by a server that takes nothing.
+    if (!await Promise.race([writing, reading.then(() => writing)])) return false;
   }
-  const reader = content.getReader();
-  let isOver = false;
-  request.once("close", () => {
-    isOver = true;
-    reader.cancel(new TypeError("the request is over")).catch(() => {});
-  });
+}
+
+async function isWritten(connection: HttpConnection, bytes: Uint8Array): Promise<boolean> {
   try {
-    let sent = 0;
-    for (;;) {
-      const { done, value } = await reader.read();
-      if (isOver) return;
-      sent += value?.length ?? 0;
-      checkLength(sent, length, done);
-      if (done) break;
-      // A body that fails is given up also while the server takes nothing.
-      if (!request.write(value)) await Promise.race([roomIn(request), reader.closed]);
-    }
-    request.end();
-  } catch (error) {
-    reader.cancel(error).catch(() => {});
-    throw error;
+    await connection.write(bytes);
+    return true;
+  } catch {
+    return false;
   }
 }
 
@@ -82,18 +85,7 @@ export async function sendBody(request: ClientRequest, { content, length }: Outg
  * @param length Bytes announced, if any were.
  * @throws {TypeError} when there are more, or fewer at the end.
  */
-export function checkLength(sent: number, length: number | undefined, isEnd: boolean): void {
+function checkLength(sent: number, length: number | undefined, isEnd: boolean): void {
   if (length === undefined || sent === length || sent < length && !isEnd) return;
   throw new TypeError(`the body has ${sent > length ? "more than" : `${sent} instead of`} ${length} bytes`);
-}
-
-/** Resolves when the request takes more, or is over. */
-function roomIn(request: ClientRequest): Promise<void> {
-  const { promise, resolve } = Promise.withResolvers<void>();
-  const onRoom = () => {
-    request.off("drain", onRoom).off("close", onRoom);
-    resolve();
-  };
-  request.on("drain", onRoom).on("close", onRoom);
-  return promise;
 }

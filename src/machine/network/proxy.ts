@@ -1,7 +1,9 @@
-/** Which proxy leads to a URL, for connections that Deno's own client does not make. */
+/** Which proxy leads to a URL: the one a config names, or the environment's. */
 
 import { SetupError } from "../../mirror/config/config.ts";
 import { BlockList, isIP } from "node:net";
+import process from "node:process";
+import type { Environment } from "../../mirror/config/environment_values.ts";
 
 /** A proxy cannot be used. */
 export class ProxyError extends SetupError {
@@ -37,31 +39,72 @@ export function parseProxy(proxy: string): URL {
 /** The user name and the password in a proxy's URL; `undefined` without a user name. */
 export function proxyUser(proxy: URL): { username: string; password: string } | undefined {
   if (proxy.username === "") return undefined;
-  return { username: decodeURIComponent(proxy.username), password: decodeURIComponent(proxy.password) };
+  return { username: decode(proxy.username), password: decode(proxy.password) };
+}
+
+/** A `%` that begins no escape is one, as in browsers and curl. */
+function decode(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    const bytes = text.replace(/%(?![\da-f]{2})/gi, "%25");
+    return new TextDecoder().decode(
+      Uint8Array.from(unescaped(bytes), (character) => character.charCodeAt(0)),
+    );
+  }
+}
+
+/** Escapes turned to bytes, one a character, whether they are UTF-8 or not. */
+function unescaped(text: string): string {
+  return text.replace(/%([\da-f]{2})/gi, (_, hex) => String.fromCharCode(parseInt(hex, 16)));
+}
+
+/** A variable of this process; one that may not be read (Deno: a narrower `--allow-env`) is one that is not set. */
+export function environmentOf(name: string): string | undefined {
+  return isHidden(name) ? undefined : process.env[name];
+}
+
+/** Whether a variable may not be read. */
+function isHidden(name: string): boolean {
+  try {
+    return process.env[name] === null;
+  } catch (error) {
+    if (error instanceof Error && /^(?:NotCapable|PermissionDenied)$/.test(error.name)) return true;
+    throw error;
+  }
 }
 
 /**
- * The proxy that the environment names for an https URL: `HTTPS_PROXY`, else `ALL_PROXY`, in capitals or not, unless
- * `NO_PROXY` lists the host (`host`, `.suffix`, `host:port`, an IP address, a CIDR range, or `*` for all).
+ * The proxy that the environment names for a URL: `HTTPS_PROXY` or `HTTP_PROXY` by its scheme, else `ALL_PROXY`, in capitals or not,
+ * unless it leads to this machine (`localhost`, 127.0.0.0/8, `::1`) or `NO_PROXY` lists the host (`host`, `.suffix`, `host:port`, an IP
+ * address, a CIDR range, or `*` for all).
  *
  * @throws {ProxyError} when the variable's value is not a proxy's URL.
  */
-export function environmentProxy(url: URL, env: (name: string) => string | undefined): URL | undefined {
+export function environmentProxy(url: URL, env: Environment): URL | undefined {
   const read = (name: string) => env(name) || env(name.toLowerCase()) || undefined;
-  const proxy = read("HTTPS_PROXY") ?? read("ALL_PROXY");
-  if (proxy === undefined || isExcepted(url, read("NO_PROXY") ?? "")) return undefined;
+  const proxy = read(url.protocol === "https:" ? "HTTPS_PROXY" : "HTTP_PROXY") ?? read("ALL_PROXY");
+  if (proxy === undefined || isLoopback(url) || isExcepted(url, read("NO_PROXY") ?? "")) return undefined;
   return parseProxy(proxy);
 }
 
+const PROXY_VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].flatMap((name) => [name, name.toLowerCase()]);
+
+/** Whether the environment names a proxy for any URL; a runtime's fetch may then go its own way. */
+export function namesProxy(env: Environment): boolean {
+  return PROXY_VARIABLES.some((name) => env(name));
+}
+
 /**
- * Whether Deno's own fetch is sure to use no proxy. It reads the environment whatever this program may read of it, so a variable
- * that may not be read counts as one that names a proxy.
+ * Whether the environment may name a proxy that this program may not know of. A runtime's fetch reads the environment whatever this
+ * program may read of it (Deno).
  */
-export function isWithoutProxy(): boolean {
-  const names = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].flatMap((name) => [name, name.toLowerCase()]);
-  return names.every((variable) =>
-    Deno.permissions.querySync({ name: "env", variable }).state === "granted" && !Deno.env.get(variable)
-  );
+export function mayHideProxy(): boolean {
+  return PROXY_VARIABLES.some(isHidden);
+}
+
+function isLoopback({ hostname }: URL): boolean {
+  return /^(?:(?:.+\.)?localhost|127(?:\.\d+){3}|\[::1\])$/.test(hostname);
 }
 
 function isExcepted(url: URL, list: string): boolean {
