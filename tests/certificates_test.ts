@@ -11,7 +11,7 @@ import { pem } from "./tls_servers.ts";
 const CA = pem("ca.pem");
 const SERVER = pem("server.pem");
 const CLIENT = { cert: pem("client.pem"), key: pem("client.key") };
-const NOTHING = new Deno.errors.NotFound("nothing there");
+const NOTHING = Object.assign(new Error("nothing there"), { code: "ENOENT" });
 
 /** The certificates for `reg.test:5000` on a machine that has these files and no others. */
 function load(
@@ -24,12 +24,12 @@ function load(
       const file = files[path] ?? NOTHING;
       return file instanceof Error ? Promise.reject(file) : Promise.resolve(file);
     },
-    readDir: async function* (path) {
+    readNames: (path) => {
       const failure = files[path];
-      if (failure instanceof Error) throw failure;
+      if (failure instanceof Error) return Promise.reject(failure);
       const inside = Object.keys(files).filter((file) => file.startsWith(`${path}/`));
-      if (inside.length === 0) throw NOTHING;
-      for (const file of inside) yield await Promise.resolve({ name: file.slice(path.length + 1) });
+      if (inside.length === 0) return Promise.reject(NOTHING);
+      return Promise.resolve(inside.map((file) => file.slice(path.length + 1)));
     },
     ...options,
   });
@@ -83,7 +83,7 @@ Deno.test("loadCertificates() looks into no directory for what is not a host", a
   const read = (path: string) => {
     throw new Error(`Unexpected read of ${path}`);
   };
-  const options = { env: () => undefined, readTextFile: read, readDir: read };
+  const options = { env: () => undefined, readTextFile: read, readNames: read };
   for (const registry of ["../../root", "a/b", ".."]) {
     assertEquals(await loadCertificates(registry, options), { caCerts: [] });
   }

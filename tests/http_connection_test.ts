@@ -1,14 +1,15 @@
 /** A connection, over a wire that gives exactly the packets it is told: heads, bodies in every framing, what is left for another. */
 
 import { assert, assertEquals, assertInstanceOf, assertRejects, assertStringIncludes } from "@std/assert";
-import { HttpConnection, type Wire } from "../src/machine/network/http_connection.ts";
+import type { Duplex } from "../src/machine/network/duplex.ts";
+import { HttpConnection } from "../src/machine/network/http_connection.ts";
 import { HttpSyntaxError } from "../src/machine/network/http_head.ts";
 import { withFakeTime } from "./fake_time.ts";
 
 type Packet = string | Uint8Array | Error;
 
 /** A wire that gives its packets one a read, and then ends. */
-class FakeWire implements Wire {
+class FakeWire implements Duplex {
   written = "";
   closes = 0;
   reads = 0;
@@ -176,7 +177,9 @@ Deno.test("body() gives every byte to every reader, in every framing, however th
         const outcome = await answerOf(packets, open);
         assertEquals(outcome.error, undefined);
         assert(outcome.text === text, `${framing}, ${reader}, ${packets.length} packets`);
-        assertEquals(outcome.releases, [framing === "sized"]);
+        // An end of chunks that comes later is not waited for.
+        const isReusable = framing === "sized" || framing === "chunked" && packets.length < text.length;
+        assertEquals(outcome.releases, [isReusable]);
       }
     }
   }
@@ -203,7 +206,9 @@ Deno.test("body() says that a connection cannot be used again when its end is no
   const answers = [
     "HTTP/1.1 200 OK\r\nconnection: close\r\ncontent-length: 2\r\n\r\nok",
     "HTTP/1.0 200 OK\r\ncontent-length: 2\r\n\r\nok",
-    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\na: b\r\n\r\n",
+    "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\nHTTP/1.1 200 Evil\r\n\r\n",
     "HTTP/1.1 200 OK\r\n\r\nok",
     "HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nokHTTP/1.1 200 Evil\r\n\r\n",
   ];
@@ -370,7 +375,7 @@ Deno.test("close() makes a read that waits for more give what has come, and the 
   const closed = Promise.withResolvers<never>();
   const isWaiting = Promise.withResolvers<void>();
   const packets = ["HTTP/1.1 200 OK\r\ncontent-length: 50000\r\n\r\n", longText(16 * 1024)];
-  const wire: Wire = {
+  const wire: Duplex = {
     read: (into) => {
       const packet = packets.shift();
       if (packet === undefined) {

@@ -17,14 +17,7 @@ const STILL_CIRCULAR = [
 const STILL_DENO = [
   "src/machine/login/credential_helper.ts",
   "src/machine/login/credentials.ts",
-  "src/machine/login/google_token.ts",
   "src/machine/login/helper_process.ts",
-  "src/machine/network/certificates.ts",
-  "src/machine/network/config_registries.ts",
-  "src/machine/network/http_connection.ts",
-  "src/machine/network/proxy.ts",
-  "src/machine/network/socket_fetch.ts",
-  "src/machine/network/tls.ts",
 ];
 /** Packages that floors 1 to 3 may import: they run wherever fetch and WHATWG streams exist. */
 const CORE_PACKAGES = /^(?:@std\/(?:async|jsonc|streams)\/[a-z-]+|re2js|picomatch|semver)$/;

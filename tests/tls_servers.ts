@@ -34,10 +34,15 @@ export interface Line {
  * Listens and runs a script for each connection, which is closed when the script ends.
  *
  * @param script Gets the connection and its number, from 0.
+ * @param identity Name of the certificate.
  */
-export function listen(script: (line: Line, index: number) => Promise<void>, isTls = true): Listening {
+export function listen(
+  script: (line: Line, index: number) => Promise<void>,
+  isTls = true,
+  identity = "server",
+): Listening {
   const where = { hostname: "127.0.0.1", port: 0 };
-  const listener = isTls ? Deno.listenTls({ ...where, ...serverIdentity() }) : Deno.listen(where);
+  const listener = isTls ? Deno.listenTls({ ...where, ...serverIdentity(identity) }) : Deno.listen(where);
   const connections: Deno.Conn[] = [];
   const scripts: Promise<void>[] = [];
   const accepting = (async () => {
@@ -99,25 +104,74 @@ export interface TestProxy extends Listening {
   readonly heads: string[];
 }
 
-/** Serves CONNECT, only for whoever sends `authorization`, when that is given. */
-export function serveProxy(authorization?: string): TestProxy {
+/** Options of {@linkcode serveProxy}. */
+export interface ProxyOptions {
+  /** What a request must have as `Proxy-Authorization`. */
+  authorization?: string;
+  /** Where hosts with their ports are, instead of where their names lead. */
+  hosts?: Record<string, string>;
+  /** Whether the proxy itself is reached over TLS. */
+  isTls?: boolean;
+}
+
+/** Serves CONNECT, and passes on requests for http: URLs. */
+export function serveProxy({ authorization, hosts = {}, isTls = false }: ProxyOptions = {}): TestProxy {
   const heads: string[] = [];
   const listening = listen(async (line) => {
     const head = await line.readHead();
     if (head === undefined) return;
     heads.push(head);
-    const [, hostname = "", port = ""] = /^CONNECT ([^:]+):(\d+) HTTP\/1\.1\r\n/.exec(head) ?? [];
+    const [, method, target = ""] = /^(\w+) (?:http:\/\/)?([^ /]+)/.exec(head) ?? [];
     const isAllowed = authorization === undefined ||
       head.toLowerCase().includes(`\r\nproxy-authorization: ${authorization}\r\n`.toLowerCase());
-    if (hostname === "" || !isAllowed) {
+    if (!isAllowed) {
       await line.write("HTTP/1.1 407 Proxy Authentication Required\r\ncontent-length: 0\r\n\r\n");
       return;
     }
-    const upstream = await Deno.connect({ hostname, port: Number(port) });
-    await line.write("HTTP/1.1 200 Connection established\r\n\r\n");
-    await join(line, lineOf(upstream));
+    const upstream = await dial(hosts[target] ?? target);
+    if (method === "CONNECT") await line.write("HTTP/1.1 200 Connection established\r\n\r\n");
+    else await upstream.write(forwarded(head));
+    await join(line, upstream);
+  }, isTls);
+  return { heads, host: listening.host, [Symbol.asyncDispose]: () => listening[Symbol.asyncDispose]() };
+}
+
+/** Serves SOCKS 5; `heads` are who asked, and for what. */
+export function serveSocks(hosts: Record<string, string> = {}, user = ""): TestProxy {
+  const heads: string[] = [];
+  const text = (bytes: Uint8Array) => new TextDecoder().decode(bytes);
+  const listening = listen(async (line) => {
+    const read = async () => await line.read() ?? new Uint8Array();
+    const [, , method] = await read();
+    await line.write(Uint8Array.of(5, user === "" ? 0 : 2));
+    let said = "";
+    if (method === 2) {
+      const bytes = await read();
+      const length = bytes[1] ?? 0;
+      said = `${text(bytes.subarray(2, 2 + length))}:${text(bytes.subarray(3 + length))}`;
+      await line.write(Uint8Array.of(1, said === user ? 0 : 1));
+    }
+    const asked = await read();
+    if (asked.length === 0) return;
+    const end = 5 + (asked[4] ?? 0);
+    const target = `${text(asked.subarray(5, end))}:${((asked[end] ?? 0) << 8) + (asked[end + 1] ?? 0)}`;
+    heads.push(`${said} ${target}`);
+    const upstream = await dial(hosts[target] ?? target);
+    await line.write(Uint8Array.of(5, 0, 0, 1, 127, 0, 0, 1, 0, 9));
+    await join(line, upstream);
   }, false);
   return { heads, host: listening.host, [Symbol.asyncDispose]: () => listening[Symbol.asyncDispose]() };
+}
+
+/** A request as a proxy passes it on: one a connection, without what is for the proxy. */
+function forwarded(head: string): string {
+  return head.replace(/ http:\/\/[^/ ]+/, " ").replace(/proxy-authorization: .*\r\n/i, "")
+    .replace("\r\n\r\n", "\r\nconnection: close\r\n\r\n");
+}
+
+async function dial(host: string): Promise<Line> {
+  const [hostname = "", port] = host.split(":");
+  return lineOf(await Deno.connect({ hostname, port: Number(port ?? 80) }));
 }
 
 async function join(one: Line, other: Line): Promise<void> {

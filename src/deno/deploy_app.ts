@@ -9,6 +9,7 @@ import type { Log } from "../machine/terminal/log.ts";
 import type { Environment } from "../mirror/config/environment_values.ts";
 import { messageOf } from "../mirror/plan/failure.ts";
 import { MemoryStore } from "../mirror/store/memory_store.ts";
+import { denoNetwork } from "./fast_sockets.ts";
 import { openKvLocation } from "./kv_location.ts";
 import { type DeploySettings, readDeployConfig, readSettings } from "./deploy_settings.ts";
 
@@ -83,7 +84,7 @@ export class DeployApp {
       const mirror = await openScheduledMirror({
         ...settings,
         readConfig: () => readDeployConfig(environment),
-        openRegistries: (config) => openConfigRegistries(config, { environment }),
+        openRegistries: (config) => openConfigRegistries(config, { environment, network: denoNetwork }),
         openKv: openKvLocation,
         log,
       });

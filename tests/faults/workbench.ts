@@ -2,8 +2,9 @@
 
 import { assertEquals } from "@std/assert";
 import { deadline } from "@std/async/deadline";
-import type { ClosableFetch } from "../../src/machine/network/insecure_fetch.ts";
-import { createSocketFetch } from "../../src/machine/network/socket_fetch.ts";
+import { fastSockets } from "../../src/deno/fast_sockets.ts";
+import { type ClosableFetch, createHttpClient } from "../../src/machine/network/http_client.ts";
+import { nodeSockets } from "../../src/machine/network/node_sockets.ts";
 import { mirror } from "../../src/mirror/run.ts";
 import type { MirrorOptions } from "../../src/mirror/run_context.ts";
 import type { Report } from "../../src/mirror/report.ts";
@@ -134,7 +135,7 @@ export async function run(
 function openClient(usesSockets: boolean): ClosableFetch {
   const client = Deno.createHttpClient({ http2: false });
   const plain: Fetch = (url, init) => fetch(url, { ...init, client });
-  const sockets = createSocketFetch({ otherwise: plain });
+  const sockets = createHttpClient({ sockets: fastSockets(nodeSockets) });
   const isBlob = ({ size, body }: FetchInit) => size !== undefined || body instanceof Blob;
   return {
     fetch: (url, init) => (usesSockets && isBlob(init) ? sockets.fetch : plain)(url, init),

@@ -3,7 +3,7 @@
 import { SetupError } from "../../mirror/config/config.ts";
 import { nearestName } from "../../mirror/config/nearest.ts";
 import { type FlagName, LEGACY_FLAGS, type ParsedFlags, parseFlags, UsageError } from "../config/flags.ts";
-import { environmentOf } from "../network/config_registries.ts";
+import { environmentOf } from "../network/proxy.ts";
 import { Screen } from "../terminal/screen.ts";
 import { VERSION } from "../version.ts";
 import { type Command, EXIT, type Runtime } from "./command_setup.ts";

@@ -5,10 +5,11 @@ import { readConfigFiles } from "../config/config_file.ts";
 import type { FlagName, Flags } from "../config/flags.ts";
 import {
   checkConnections,
-  environmentOf,
   openConfigRegistries,
   type OpenedRegistries,
 } from "../network/config_registries.ts";
+import { environmentOf } from "../network/proxy.ts";
+import type { NativeNetwork } from "../network/tls.ts";
 import type { OpenKv } from "../store/store_location.ts";
 import { type Log, openLog } from "../terminal/log.ts";
 import type { Screen } from "../terminal/screen.ts";
@@ -22,6 +23,8 @@ export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
 export interface Runtime {
   /** Opens `kv` stores. */
   openKv?: OpenKv;
+  /** What it does better on the network than `node:` builtins. */
+  network?: NativeNetwork;
 }
 
 /** What a command is called with. */
@@ -130,7 +133,7 @@ export async function withConfig(
     const config = await readFlaggedConfig(parts);
     for (const warning of config.warnings) parts.log.write("warn", warning);
     await checkConnections(config);
-    const registries = openRegistries(config, parts.log);
+    const registries = openRegistries(config, parts);
     try {
       return await run({ ...parts, config, registries });
     } finally {
@@ -154,8 +157,12 @@ export async function readFlaggedConfig(
 }
 
 /** Opens the way to the registries of a config. */
-export function openRegistries(config: Config, log: Log): OpenedRegistries {
+export function openRegistries(
+  config: Config,
+  { log, runtime: { network } }: Pick<CommandParts, "log" | "runtime">,
+): OpenedRegistries {
   return openConfigRegistries(config, {
+    ...(network !== undefined && { network }),
     environment: environmentOf,
     usesMachine: true,
     onWarning: (message) => log.write("warn", message),

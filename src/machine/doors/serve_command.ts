@@ -1,7 +1,7 @@
 /** `image-syncer serve`: what it takes, and how it is begun. */
 
 import { UsageError } from "../config/flags.ts";
-import { environmentOf } from "../network/config_registries.ts";
+import { environmentOf } from "../network/proxy.ts";
 import { bothLogs, logEvent, openServiceLog } from "../terminal/log.ts";
 import {
   type Command,
@@ -56,7 +56,7 @@ async function serve(parts: CommandParts): Promise<number> {
   const onScreen = openServiceLog({ format, print: (line) => screen.err(line) });
   await runServe({
     readConfig: () => readFlaggedConfig(parts),
-    openRegistries: (config) => openRegistries(config, log),
+    openRegistries: (config) => openRegistries(config, { log, runtime }),
     store: storeText(flags),
     openKv: runtime.openKv,
     schedule: flags.schedule,

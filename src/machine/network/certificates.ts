@@ -195,7 +195,9 @@ async function read(path: string, { readTextFile }: LoadCertificatesOptions): Pr
 }
 
 function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message.replace(/: (?:readfile|readdir|open|scandir) '.*'$|, (?:open|scandir) '.*'$/, "") : String(error);
+  return error instanceof Error
+    ? error.message.replace(/: (?:readfile|readdir|open|scandir) '.*'$|, (?:open|scandir) '.*'$/, "")
+    : String(error);
 }
 
 /**

@@ -40,7 +40,11 @@ export function createHttpClient(options: ConnectorOptions): ClosableFetch {
         if (closing.signal.aborted || init.signal?.aborted || isOnce) throw error;
       }
     }
-    const way = await connect(connector, url, AbortSignal.any([...(init.signal ? [init.signal] : []), closing.signal]));
+    const way = await connect(
+      connector,
+      url,
+      AbortSignal.any([...(init.signal ? [init.signal] : []), closing.signal]),
+    );
     pool.add(way);
     if (closing.signal.aborted) pool.close();
     return await exchange(pool, way, url, init);
@@ -76,8 +80,7 @@ async function exchange(
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
     signal?.throwIfAborted();
-    const release = (isReusable: boolean) =>
-      isReusable ? pool.keep(url.origin, way) : pool.drop(way);
+    const release = (isReusable: boolean) => isReusable ? pool.keep(url.origin, way) : pool.drop(way);
     return await answer(way, url, init, release);
   } catch (error) {
     pool.drop(way);

@@ -204,7 +204,8 @@ export class HttpConnection {
 
   /** After the last chunk there may be more fields (RFC 9112, section 7.1.2); they are not waited for. */
   #endChunks(): void {
-    const isEnd = this.#ahead.length === 2 && this.#ahead[0] === CARRIAGE_RETURN && this.#ahead[1] === LINE_FEED;
+    const isEnd = this.#ahead.length === 2 && this.#ahead[0] === CARRIAGE_RETURN &&
+      this.#ahead[1] === LINE_FEED;
     this.#isUnfinished = !isEnd;
     if (isEnd) this.#ahead = new Uint8Array();
   }

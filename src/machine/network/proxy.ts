@@ -88,7 +88,9 @@ export function environmentProxy(url: URL, env: Environment): URL | undefined {
   return parseProxy(proxy);
 }
 
-const PROXY_VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].flatMap((name) => [name, name.toLowerCase()]);
+const PROXY_VARIABLES = ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY"].flatMap((
+  name,
+) => [name, name.toLowerCase()]);
 
 /** Whether the environment names a proxy for any URL; a runtime's fetch may then go its own way. */
 export function namesProxy(env: Environment): boolean {

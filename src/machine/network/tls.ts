@@ -62,7 +62,10 @@ export function createRegistryFetch(options: RegistryFetchOptions): ClosableFetc
   const hasTrust = insecure || connecting.caCerts.length > 0 || connecting.identity !== undefined;
   let opening: Promise<ClosableFetch> | undefined;
   const open = async () => {
-    const [{ createHttpClient }, sockets] = await Promise.all([import("./http_client.ts"), openSockets(network)]);
+    const [{ createHttpClient }, sockets] = await Promise.all([
+      import("./http_client.ts"),
+      openSockets(network),
+    ]);
     return createHttpClient({ ...connecting, sockets });
   };
   const own: Fetch = async (url, init) => await (await (opening ??= open())).fetch(url, init);

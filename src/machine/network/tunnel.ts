@@ -34,7 +34,9 @@ async function openHttpTunnel(duplex: Duplex, proxy: URL, { hostname, port }: Ad
     throw new ProxyError(proxy.href, `it answered ${status} to CONNECT ${host}`);
   }
   // TLS begins with words of the client: nobody has anything to say yet.
-  if (connection.hasWords) throw new ProxyError(proxy.href, `it said more than its answer to CONNECT ${host}`);
+  if (connection.hasWords) {
+    throw new ProxyError(proxy.href, `it said more than its answer to CONNECT ${host}`);
+  }
 }
 
 const SOCKS = 5;

@@ -1,15 +1,15 @@
-/** The fetch over sockets: answers byte for byte, requests given up, and what it leaves to another fetch. */
+/** The HTTP client: answers byte for byte, requests given up, and what it leaves to another fetch. */
 
 import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
-import { createSocketFetch } from "../src/machine/network/socket_fetch.ts";
-import type { Fetch } from "../src/registry/fetch.ts";
+import { createHttpClient } from "../src/machine/network/http_client.ts";
+import { nodeSockets } from "../src/machine/network/node_sockets.ts";
 import { serve } from "./registry/serve.ts";
-import { drain, endless, isSame, MIB, pattern, textOf, upload, withFetch } from "./socket_fetch_setup.ts";
+import { drain, endless, isSame, MIB, pattern, textOf, upload, withFetch } from "./http_client_setup.ts";
 import { listen, pem, serveMutual, serverIdentity } from "./tls_servers.ts";
 
 const CA = { caCerts: [pem("ca.pem")] };
 
-Deno.test("createSocketFetch() gives the answer as it came, where it came from, and that it fills buffers", () =>
+Deno.test("createHttpClient() gives the answer as it came, where it came from, and that it fills buffers", () =>
   withFetch(async (fetch) => {
     const heads: (string | undefined)[] = [];
     await using server = listen(async (line) => {
@@ -28,7 +28,7 @@ Deno.test("createSocketFetch() gives the answer as it came, where it came from, 
     assertEquals(heads, [`GET /v2/?n=1 HTTP/1.1\r\nhost: ${server.host}\r\naccept: a/b\r\n\r\n`]);
   }));
 
-Deno.test("createSocketFetch() gives no body for HEAD, 204 and 304, follows no redirect, and keeps the connection", () =>
+Deno.test("createHttpClient() gives no body for HEAD, 204 and 304, follows no redirect, and keeps the connection", () =>
   withFetch(async (fetch) => {
     let connections = 0;
     await using server = listen(async (line) => {
@@ -48,7 +48,7 @@ Deno.test("createSocketFetch() gives no body for HEAD, 204 and 304, follows no r
     assertEquals(connections, 1);
   }));
 
-Deno.test("createSocketFetch() gets 4 MiB byte for byte, in every framing, with and without TLS", () =>
+Deno.test("createHttpClient() gets 4 MiB byte for byte, in every framing, with and without TLS", () =>
   withFetch(async (fetch) => {
     const bytes = pattern(4 * MIB);
     const hex = bytes.length.toString(16);
@@ -70,7 +70,7 @@ Deno.test("createSocketFetch() gets 4 MiB byte for byte, in every framing, with 
     }
   }, CA));
 
-Deno.test("createSocketFetch() reads into a reader's own buffers", () =>
+Deno.test("createHttpClient() reads into a reader's own buffers", () =>
   withFetch(async (fetch) => {
     const bytes = pattern(4 * MIB);
     await using server = serve(() => new Response(bytes), serverIdentity());
@@ -88,15 +88,15 @@ Deno.test("createSocketFetch() reads into a reader's own buffers", () =>
     }
   }, CA));
 
-Deno.test("createSocketFetch() shows the client's certificate to a server that asks for one", async () => {
+Deno.test("createHttpClient() shows the client's certificate to a server that asks for one", async () => {
   await using server = await serveMutual();
-  const client = { cert: pem("client.pem"), key: pem("client.key") };
+  const identity = { cert: pem("client.pem"), key: pem("client.key"), origin: `https://${server.host}` };
   await withFetch(async (fetch) => {
     assertEquals(await textOf(fetch, `https://${server.host}/`), "test client");
-  }, { ...CA, ...client });
+  }, { ...CA, identity });
 });
 
-Deno.test("createSocketFetch() gives the bytes that came before a connection broke, and then fails", () =>
+Deno.test("createHttpClient() gives the bytes that came before a connection broke, and then fails", () =>
   withFetch(async (fetch) => {
     for (const isReset of [false, true]) {
       await using server = listen(async (line) => {
@@ -112,7 +112,7 @@ Deno.test("createSocketFetch() gives the bytes that came before a connection bro
     }
   }));
 
-Deno.test("createSocketFetch() rejects with the signal's own reason: before, and while the server does not shake hands", () =>
+Deno.test("createHttpClient() rejects with the signal's own reason: before, and while the server does not shake hands", () =>
   withFetch(async (fetch) => {
     const begun = Promise.withResolvers<void>();
     await using server = listen(async (line) => {
@@ -131,7 +131,7 @@ Deno.test("createSocketFetch() rejects with the signal's own reason: before, and
     assertStrictEquals(await connecting, reason);
   }));
 
-Deno.test("createSocketFetch() rejects with the signal's own reason while it waits or sends, and closes the connection", () =>
+Deno.test("createHttpClient() rejects with the signal's own reason while it waits or sends, and closes the connection", () =>
   withFetch(async (fetch) => {
     for (const isTls of [false, true]) {
       for (const isUpload of [false, true]) {
@@ -156,7 +156,7 @@ Deno.test("createSocketFetch() rejects with the signal's own reason while it wai
     }
   }, CA));
 
-Deno.test("createSocketFetch() reads a body to its end when the signal is aborted after the head", () =>
+Deno.test("createHttpClient() reads a body to its end when the signal is aborted after the head", () =>
   withFetch(async (fetch) => {
     const mayGoOn = Promise.withResolvers<void>();
     await using server = listen(async (line) => {
@@ -172,36 +172,20 @@ Deno.test("createSocketFetch() reads a body to its end when the signal is aborte
     assertEquals(await response.text(), "half more");
   }));
 
-Deno.test("createSocketFetch() leaves to another fetch what it cannot connect to, untouched", async () => {
-  await using untrusted = serve(() => new Response("hello"), serverIdentity());
-  await using plain = serve(() => new Response("hello"));
-  const free = Deno.listen({ hostname: "127.0.0.1", port: 0 });
-  const { port } = free.addr as Deno.NetAddr;
-  free.close();
-  const urls = [
-    `http://127.0.0.1:${port}/`,
-    `https://127.0.0.1:${port}/`,
-    untrusted.url,
-    `https://${plain.host}/`,
-  ];
-  for (const url of urls) {
-    const asked: unknown[] = [];
-    const source = endless();
-    const init = { ...upload(source.stream, 2 ** 40), signal: new AbortController().signal };
-    const otherwise: Fetch = (...request) => {
-      asked.push(...request);
-      return Promise.resolve(new Response("from elsewhere"));
-    };
-    await withFetch(async (fetch) => {
-      assertEquals(await textOf(fetch, url, init), "from elsewhere");
-    }, { otherwise });
-    assertEquals(asked[0], url);
-    assertStrictEquals(asked[1], init);
-    assertEquals([source.stream.locked, source.taken], [false, 0]);
-  }
-});
+Deno.test("createHttpClient() sends nothing of a body to where it cannot connect", () =>
+  withFetch(async (fetch) => {
+    const free = Deno.listen({ hostname: "127.0.0.1", port: 0 });
+    const { port } = free.addr as Deno.NetAddr;
+    free.close();
+    await using plain = listen(async (line) => void await line.read(), false);
+    for (const url of [`http://127.0.0.1:${port}/`, `https://127.0.0.1:${port}/`, `https://${plain.host}/`]) {
+      const source = endless();
+      await assertRejects(() => fetch(url, upload(source.stream, 2 ** 40)), TypeError, "fetch failed");
+      assertEquals([source.stream.locked, source.taken], [false, 0]);
+    }
+  }));
 
-Deno.test("createSocketFetch() says in the cause why it failed", () =>
+Deno.test("createHttpClient() says in the cause why it failed", () =>
   withFetch(async (fetch) => {
     const answers = [
       ["HTTP/1.1 200 OK\r\nno colon\r\n\r\n", "the answer is not HTTP/1.1: a header field has no name"],
@@ -223,9 +207,8 @@ Deno.test("createSocketFetch() says in the cause why it failed", () =>
     }
   }));
 
-Deno.test("createSocketFetch() fails what is under way when it is closed", async () => {
-  const otherwise: Fetch = () => Promise.reject(new RangeError("asked another fetch"));
-  const { fetch, close } = createSocketFetch({ otherwise });
+Deno.test("createHttpClient() fails what is under way when it is closed", async () => {
+  const { fetch, close } = createHttpClient({ sockets: nodeSockets });
   const asked = Promise.withResolvers<void>();
   await using server = listen(async (line) => {
     const head = await line.readHead();
@@ -244,7 +227,7 @@ Deno.test("createSocketFetch() fails what is under way when it is closed", async
   });
 });
 
-Deno.test("createSocketFetch() fails what is still being connected when it is closed", async () => {
+Deno.test("createHttpClient() fails what is still being connected when it is closed", async () => {
   const begun = Promise.withResolvers<void>();
   await using server = listen(async (line) => {
     await line.read();

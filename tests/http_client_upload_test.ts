@@ -4,7 +4,7 @@ import { assert, assertEquals, assertLess, assertRejects, assertStrictEquals } f
 import { bytesSource, UploadBody } from "../src/registry/stream/body.ts";
 import type { FetchInit } from "../src/registry/fetch.ts";
 import { serve } from "./registry/serve.ts";
-import { drain, endless, isSame, MIB, OK, pattern, upload, withFetch } from "./socket_fetch_setup.ts";
+import { drain, endless, isSame, MIB, OK, pattern, upload, withFetch } from "./http_client_setup.ts";
 import { type Line, listen, pem, serverIdentity } from "./tls_servers.ts";
 
 const CA = { caCerts: [pem("ca.pem")] };
@@ -33,7 +33,7 @@ async function readAll(line: Line): Promise<string> {
   return text;
 }
 
-Deno.test("createSocketFetch() sends 8 MiB byte for byte with a true Content-Length", () =>
+Deno.test("createHttpClient() sends 8 MiB byte for byte with a true Content-Length", () =>
   withFetch(async (fetch) => {
     const bytes = pattern(8 * MIB);
     for (const identity of [{}, serverIdentity()]) {
@@ -54,7 +54,7 @@ Deno.test("createSocketFetch() sends 8 MiB byte for byte with a true Content-Len
     }
   }, CA));
 
-Deno.test("createSocketFetch() uses a connection again after an upload that was taken whole", () =>
+Deno.test("createHttpClient() uses a connection again after an upload that was taken whole", () =>
   withFetch(async (fetch) => {
     await using server = listen(async (line, index) => {
       for (let head = await line.readHead(); head !== undefined; head = await line.readHead()) {
@@ -72,7 +72,7 @@ Deno.test("createSocketFetch() uses a connection again after an upload that was 
     }
   }));
 
-Deno.test("createSocketFetch() fails an upload that is shorter or longer than announced, which the server never gets whole", () =>
+Deno.test("createHttpClient() fails an upload that is shorter or longer than announced, which the server never gets whole", () =>
   withFetch(async (fetch) => {
     const cases: [Pieces, string][] = [
       [[], "0 instead of 9 bytes"],
@@ -92,7 +92,7 @@ Deno.test("createSocketFetch() fails an upload that is shorter or longer than an
     }
   }));
 
-Deno.test("createSocketFetch() fails with what the source of an upload failed with", () =>
+Deno.test("createHttpClient() fails with what the source of an upload failed with", () =>
   withFetch(async (fetch) => {
     const failure = new RangeError("the source broke");
     for (const pieces of [[failure], ["four", failure]]) {
@@ -105,7 +105,7 @@ Deno.test("createSocketFetch() fails with what the source of an upload failed wi
     }
   }));
 
-Deno.test("createSocketFetch() takes no more of a body than the server does", () =>
+Deno.test("createHttpClient() takes no more of a body than the server does", () =>
   withFetch(async (fetch) => {
     const [hasStarted, mayGoOn] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
     await using server = listen(async (line, index) => {
@@ -126,7 +126,7 @@ Deno.test("createSocketFetch() takes no more of a body than the server does", ()
     await source.cancelled;
   }));
 
-Deno.test("createSocketFetch() gives an answer that comes before the upload is sent, and lets go of its source", () =>
+Deno.test("createHttpClient() gives an answer that comes before the upload is sent, and lets go of its source", () =>
   withFetch(async (fetch) => {
     for (const isTls of [false, true]) {
       for (const status of [401, 413]) {
@@ -150,7 +150,7 @@ Deno.test("createSocketFetch() gives an answer that comes before the upload is s
     }
   }, CA));
 
-Deno.test("createSocketFetch() does not use a connection again on which an upload was not sent whole", () =>
+Deno.test("createHttpClient() does not use a connection again on which an upload was not sent whole", () =>
   withFetch(async (fetch) => {
     for (const body of ["", "no"]) {
       const isClosed = Promise.withResolvers<void>();
@@ -170,7 +170,7 @@ Deno.test("createSocketFetch() does not use a connection again on which an uploa
   }));
 
 Deno.test(
-  "createSocketFetch() fails with what the source failed with, also while the server takes nothing",
+  "createHttpClient() fails with what the source failed with, also while the server takes nothing",
   () =>
     withFetch(async (fetch) => {
       const isOver = Promise.withResolvers<void>();
@@ -195,7 +195,7 @@ Deno.test(
 );
 
 Deno.test(
-  "createSocketFetch() sends no stream of which the length is not known",
+  "createHttpClient() sends no stream of which the length is not known",
   () =>
     withFetch(async (fetch) => {
       const got = Promise.withResolvers<string>();

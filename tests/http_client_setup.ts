@@ -1,6 +1,9 @@
-/** What the tests of the fetch over sockets share. */
+/** What the tests of the HTTP client share. */
 
-import { createSocketFetch, type SocketFetchOptions } from "../src/machine/network/socket_fetch.ts";
+import { fastSockets } from "../src/deno/fast_sockets.ts";
+import type { ConnectorOptions } from "../src/machine/network/connector.ts";
+import { createHttpClient } from "../src/machine/network/http_client.ts";
+import { nodeSockets } from "../src/machine/network/node_sockets.ts";
 import type { Fetch, FetchInit } from "../src/registry/fetch.ts";
 import type { Line } from "./tls_servers.ts";
 
@@ -19,17 +22,26 @@ export function isSame(some: Uint8Array, others: Uint8Array): boolean {
   return some.length === others.length && some.every((byte, index) => byte === others[index]);
 }
 
-/** Runs a test with a fetch that is closed afterwards; what it cannot connect to fails the test. */
+/** Every way of opening connections: Deno's own, those of `node:` builtins, and with any certificate. */
+export const WAYS: readonly Pick<ConnectorOptions, "sockets" | "isInsecure">[] = [
+  { sockets: fastSockets(nodeSockets) },
+  { sockets: nodeSockets },
+  { sockets: fastSockets(nodeSockets), isInsecure: true },
+  { sockets: nodeSockets, isInsecure: true },
+];
+
+/** Runs a test with a fetch of each kind, which is closed afterwards. */
 export async function withFetch(
   test: (fetch: Fetch, close: () => void) => Promise<void>,
-  options: Partial<SocketFetchOptions> = {},
+  options: Partial<ConnectorOptions> = {},
 ): Promise<void> {
-  const otherwise: Fetch = () => Promise.reject(new RangeError("asked another fetch"));
-  const { fetch, close } = createSocketFetch({ otherwise, ...options });
-  try {
-    await test(fetch, close);
-  } finally {
-    close();
+  for (const way of WAYS) {
+    const { fetch, close } = createHttpClient({ ...way, ...options });
+    try {
+      await test(fetch, close);
+    } finally {
+      close();
+    }
   }
 }
 
