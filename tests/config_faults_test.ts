@@ -112,7 +112,7 @@ Deno.test("fault 28: a config of 100,000 nested brackets is refused in a sentenc
   }
 });
 
-Deno.test('fault 9: an unknown key beside "to" is an error with the key that was meant, and its line', () => {
+Deno.test("fault 9: an unknown key beside the one called to is an error with the key that was meant, and its line", () => {
   const text = `{\n  "images": {\n    "r.test/a": { "to": "r.test/b", "platform": ["linux/amd64"] }\n  }\n}`;
   const error = assertThrows(() => parseConfig(text), ConfigError);
   assert(error instanceof ConfigError);

@@ -97,8 +97,8 @@ export async function readDeployConfig(environment: Environment): Promise<Config
   try {
     return await readConfigFile(path, { environment });
   } catch (cause) {
-    const isThere = !(cause instanceof ConfigError && cause.cause instanceof Deno.errors.NotFound);
-    if (isThere) throw cause;
+    const reason: unknown = cause instanceof ConfigError ? cause.cause : undefined;
+    if (!(reason instanceof Error && "code" in reason && reason.code === "ENOENT")) throw cause;
     throw new SettingsError("IMAGE_SYNCER_CONFIG", `it is not set, and there is no file "${path}"`, {
       cause,
     });
