@@ -25,6 +25,10 @@ export interface Flags {
   "attestations"?: boolean;
   /** Whether what BuildKit attests stays where it is. */
   "no-attestations"?: boolean;
+  /** Whether what belongs to images stays where it is. */
+  "no-referrers"?: boolean;
+  /** Milliseconds after which what belongs to the platforms of unchanged images is looked at again. */
+  "referrers-every"?: number;
   /** Registry of empty destinations. */
   "registry"?: string;
   /** Namespace of empty destinations. */
@@ -127,6 +131,14 @@ const FLAGS: { readonly [Name in FlagName]-?: FlagKind<NonNullable<Flags[Name]>>
   "no-attestations": toggle(
     "leaves out provenance and SBOMs inside indexes, for registries that refuse them",
   ),
+  "no-referrers": toggle(
+    "brings no signatures, SBOMs and attestations along; their tags are tags like others",
+  ),
+  "referrers-every": {
+    value: "AGE",
+    help: "how often to look for new ones of the platforms of unchanged images, as 24h or 7d (24h)",
+    read: readAge,
+  },
   "registry": text("HOST", "registry of empty destinations (DEFAULT_REGISTRY)"),
   "namespace": text("NAME", "namespace of empty destinations (DEFAULT_NAMESPACE)"),
   "dry-run": toggle("prints what would be copied"),
@@ -279,6 +291,12 @@ function list(value: string, help: string): FlagKind<string[]> {
 
 function toggle(help: string): FlagKind<boolean> {
   return { value: "", help, read: () => true };
+}
+
+function readAge(given: string): number {
+  const [, count, unit = ""] = /^(\d{1,6})([mhdw])$/.exec(given) ?? [];
+  if (count === undefined) throw new Error("a number of minutes, hours, days or weeks as 30m, 24h, 7d or 2w");
+  return Number(count) * ({ m: 60_000, h: 3_600_000, d: 86_400_000, w: 604_800_000 }[unit] ?? 0);
 }
 
 function outputFile(help: string): FlagKind<string> {

@@ -29,6 +29,10 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "says who logs in to each repository, and whether that works",
     load: () => import("./auth_check.ts"),
   },
+  "tree": {
+    summary: "prints what belongs to an image at a registry: signatures, SBOMs, attestations",
+    load: () => import("./tree_command.ts"),
+  },
   "records": {
     summary: "export and import carry what is remembered from one store to another",
     load: () => import("./records.ts"),

@@ -8,6 +8,7 @@ import { platformsOf } from "../../oci/platform.ts";
 import { type Flags, UsageError } from "../config/flags.ts";
 import { lazyDigestOf } from "../network/lazy_digest.ts";
 import { openStore, parseLocation } from "../store/store_location.ts";
+import { createVerifiers, prepareVerifiers } from "../verify/verifiers.ts";
 import type { Leases } from "../workers/leases.ts";
 import {
   type Command,
@@ -33,6 +34,8 @@ always "Finished, N sync tasks failed, M tasks generate failed".`,
     "arch",
     "attestations",
     "no-attestations",
+    "no-referrers",
+    "referrers-every",
     "dry-run",
     "force",
     "strict",
@@ -111,11 +114,13 @@ function rulesOf({ config, flags: { shard } }: ConfiguredParts): Config["rules"]
 }
 
 async function mirrorOptions(
-  { flags, log }: ConfiguredParts,
+  { flags, log, config }: ConfiguredParts,
   store: Store,
   leases: Leases | undefined,
 ): Promise<MirrorWork["options"]> {
   const { shard } = flags;
+  const createVerifier = createVerifiers();
+  await prepareVerifiers(config.rules, createVerifier);
   const options: MirrorWork["options"] = {
     store,
     concurrency: flags.proc ?? 5,
@@ -124,7 +129,10 @@ async function mirrorOptions(
     trustRecords: flags["trust-records"] === true,
     platforms: platformsWanted(flags),
     digestOf: lazyDigestOf,
+    referrers: flags["no-referrers"] !== true,
+    createVerifier,
   };
+  if (flags["referrers-every"] !== undefined) options.referrersEvery = flags["referrers-every"];
   if (shard !== undefined) options.select = (plan) => shardPlan(plan, shard);
   if (flags.verify) options.createHasher = (await import("../network/hasher.ts")).createMachineHasher;
   if (leases !== undefined) {

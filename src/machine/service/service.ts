@@ -17,6 +17,7 @@ import { lazyDigestOf } from "../network/lazy_digest.ts";
 import type { Lease, Leases } from "../workers/leases.ts";
 import { createSteadyClock } from "../workers/steady_clock.ts";
 import { type Log, sayProgress } from "../terminal/log.ts";
+import { createVerifiers } from "../verify/verifiers.ts";
 import { RunJournal } from "./run_journal.ts";
 import { type RuleProgress, RunRecorder } from "./run_recorder.ts";
 import { type RunRecord, type RunRequest, StatusMemory, type Trigger } from "./status.ts";
@@ -313,6 +314,7 @@ export class MirrorService {
       concurrency,
       retries,
       digestOf: lazyDigestOf,
+      createVerifier: createVerifiers(),
       onEvent,
       // A getter, because being told to stop brings the end forward.
       get stopAt() {

@@ -96,12 +96,29 @@ export function summaryLines(report: Report): string[] {
   const lines = report.isInterrupted ? ["Interrupted; the next run goes on from here"] : [];
   return [
     ...lines,
+    ...belongingLines(report),
     `Images: ${images} in ${seconds.toFixed(1)} s`,
     `Blobs:  ${formatBytes(bytes.copied)} sent, ${formatBytes(bytes.mounted)} mounted, ${
       formatBytes(bytes.skipped)
     } already there`,
     formatSummary(report),
   ];
+}
+
+/** What belongs to the images, where rules have left out some of it. */
+function belongingLines({ tasks }: Report): string[] {
+  const sums = new Map<string, { found: number; skipped: number }>();
+  for (
+    const [type, { found, skipped }] of tasks.flatMap(({ belongings = {} }) => Object.entries(belongings))
+  ) {
+    const sum = sums.get(type) ?? { found: 0, skipped: 0 };
+    sums.set(type, { found: sum.found + found, skipped: sum.skipped + skipped });
+  }
+  if (![...sums.values()].some(({ skipped }) => skipped > 0)) return [];
+  const rows = [...sums].sort().map(([type, { found, skipped }]) =>
+    `  ${type}: ${skipped} of ${found} left out`
+  );
+  return ["What belongs to the images, and what the rules leave out of it:", ...rows];
 }
 
 /** What a dry run prints. */
