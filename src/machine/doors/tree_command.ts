@@ -36,7 +36,7 @@ async function printTree(parts: CommandParts): Promise<number> {
   const { flags, words: [word = ""], screen, log, signal } = parts;
   const reference = parseReference(word);
   const config = await readFlaggedConfig({ flags, words: [word, word] });
-  const opened = openRegistries(config, log);
+  const opened = openRegistries(config, parts);
   try {
     const registries = new Registries({ ...opened.options, signal, limits: limitsOf(flags) });
     const onWarning = (message: string) => log.write("warn", message);
