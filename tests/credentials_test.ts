@@ -4,6 +4,7 @@ import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/
 import { CredentialError, normalKey } from "../src/machine/login/auth_file.ts";
 import { type MachineCredentialsOptions, openMachineCredentials } from "../src/machine/login/credentials.ts";
 import { HelperLimitError, helperRunner } from "../src/machine/login/helper_process.ts";
+import { faultOf } from "../src/machine/system_error.ts";
 import { inDirectory } from "./store_files.ts";
 
 const HOME = "/home/someone";
@@ -289,7 +290,8 @@ Deno.test(
       const { find } = machine({ files: { [DOCKER]: { credHelpers: { "reg.test": "shell" } } }, runHelper });
       assertEquals((await find("reg.test", "r"))?.credential, { username: "get", password: "s" });
       assertEquals((await runHelper("shell", "reg.test")).output.includes('"ServerURL":"reg.test"'), true);
-      await assertRejects(() => runHelper("missing", "reg.test"), Deno.errors.NotFound);
+      const error = await assertRejects(() => runHelper("missing", "reg.test"));
+      assertEquals(faultOf(error), "missing");
     }),
 );
 

@@ -17,8 +17,8 @@ interface Scene {
   /** Registry that demands a token, with the token service beside it. */
   host: string;
   directory: string;
-  /** Copies the image with a `config.json` of Docker, and gives all that was printed. */
-  copyWith(dockerConfig: unknown): Promise<string>;
+  /** Copies the image with a `config.json` of Docker, all allowed unless told, and gives all that was printed. */
+  copyWith(dockerConfig: unknown, permissions?: string[]): Promise<string>;
 }
 
 async function withScene(run: (scene: Scene) => Promise<void>): Promise<void> {
@@ -36,10 +36,10 @@ async function withScene(run: (scene: Scene) => Promise<void>): Promise<void> {
     await run({
       host: sourceServer.host,
       directory,
-      copyWith: async (dockerConfig) => {
+      copyWith: async (dockerConfig, permissions = ["-A"]) => {
         await Deno.writeTextFile(`${directory}/config.json`, JSON.stringify(dockerConfig));
         const { code, stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-          args: ["run", "-A", "--quiet", "--no-prompt", CLI, "--config", "cfg.json"],
+          args: ["run", ...permissions, "--quiet", "--no-prompt", CLI, "--config", "cfg.json"],
           cwd: directory,
           env: {
             DOCKER_CONFIG: directory,
@@ -81,3 +81,14 @@ Deno.test("cli.ts logs in with an identity token, which it exchanges at the toke
     const printed = await copyWith({ auths: { [host]: { auth: btoa(`${USER.username}:`), identitytoken } } });
     assert(!printed.includes(identitytoken), printed);
   }));
+
+/** README's narrow permissions, with names where it has none; the helper is found by the PATH of the process. */
+const NARROW = ["--allow-net", "--allow-read=.", "--allow-write=.", "--allow-run=docker-credential-test"];
+
+for (const variables of ["--allow-env", "--allow-env=DOCKER_CONFIG,DEFAULT_REGISTRY,HTTPS_PROXY"]) {
+  Deno.test(`cli.ts logs in with docker-credential-test under README's narrow permissions and ${variables}`, () =>
+    withScene(async ({ host, directory, copyWith }) => {
+      await copyWith({ credHelpers: { [host]: "test" } }, [...NARROW, variables]);
+      assertEquals((await Deno.readTextFile(`${directory}/asked`)).trim(), host);
+    }));
+}

@@ -11,6 +11,7 @@ import {
   readConfig,
   readConfigParts,
 } from "../../mirror/config/config_text.ts";
+import { faultOf } from "../system_error.ts";
 import { UsageError } from "./flags.ts";
 
 /** Where the config is. */
@@ -78,7 +79,7 @@ async function readDefault(options: ParseConfigOptions): Promise<Config> {
   try {
     return await readConfigFile(DEFAULT_CONFIG, options);
   } catch (error) {
-    if (!(error instanceof ConfigError) || codeOf(error.cause) !== "ENOENT") throw error;
+    if (!(error instanceof ConfigError) || faultOf(error.cause) !== "missing") throw error;
     throw noConfig();
   }
 }
@@ -132,17 +133,11 @@ function decode(bytes: Uint8Array, file: string): string {
   }
 }
 
-function codeOf(cause: unknown): string | undefined {
-  return cause instanceof Error && "code" in cause ? String(cause.code) : undefined;
-}
-
 function reasonOf(cause: unknown): string {
-  const code = codeOf(cause);
-  if (code === "ENOENT") return "there is no such file";
-  if (code === "EISDIR") return "it is a directory";
-  if (code === "EACCES" || code === "EPERM") return "it may not be read";
-  if (cause instanceof Error && cause.name === "NotCapable") {
-    return "it may not be read; add it to --allow-read";
-  }
+  const fault = faultOf(cause);
+  if (fault === "missing") return "there is no such file";
+  if (fault === "directory") return "it is a directory";
+  if (fault === "denied") return "it may not be read";
+  if (fault === "not-allowed") return "it may not be read; add it to --allow-read";
   return cause instanceof Error ? cause.message : String(cause);
 }

@@ -10,6 +10,7 @@ import {
 } from "../network/config_registries.ts";
 import { environmentOf } from "../network/proxy.ts";
 import type { NativeNetwork } from "../network/tls.ts";
+import type { StartProgram } from "../login/helper_process.ts";
 import type { OpenKv } from "../store/store_location.ts";
 import { type Log, openLog } from "../terminal/log.ts";
 import type { Screen } from "../terminal/screen.ts";
@@ -25,6 +26,8 @@ export interface Runtime {
   openKv?: OpenKv;
   /** What it does better on the network than `node:` builtins. */
   network?: NativeNetwork;
+  /** Starts programs without a look at the whole environment. */
+  startProgram?: StartProgram;
 }
 
 /** What a command is called with. */
@@ -159,10 +162,11 @@ export async function readFlaggedConfig(
 /** Opens the way to the registries of a config. */
 export function openRegistries(
   config: Config,
-  { log, runtime: { network } }: Pick<CommandParts, "log" | "runtime">,
+  { log, runtime: { network, startProgram } }: Pick<CommandParts, "log" | "runtime">,
 ): OpenedRegistries {
   return openConfigRegistries(config, {
     ...(network !== undefined && { network }),
+    startProgram,
     environment: environmentOf,
     usesMachine: true,
     onWarning: (message) => log.write("warn", message),

@@ -3,6 +3,7 @@
 import { type FileHandle, open, stat } from "node:fs/promises";
 import { SetupError } from "../../mirror/config/config.ts";
 import { messageOf } from "../../mirror/plan/failure.ts";
+import { faultOf } from "../system_error.ts";
 
 /** Only its owner reads a file: names of images and registries are nobody else's business. */
 const MODE = 0o600;
@@ -71,11 +72,10 @@ async function replaceContent(handle: FileHandle, text: string): Promise<void> {
 }
 
 function reasonOf(cause: unknown): string {
-  const { code, name } = Object(cause);
-  if (code === "ENOENT") return "there is no such directory";
-  if (code === "EISDIR") return "it is a directory";
-  if (code === "EACCES" || code === "EPERM") return "permission denied";
-  if (code === "EROFS") return "it is on a disk that is read only";
-  if (name === "NotCapable") return "writing it is not allowed; add it to --allow-write";
-  return messageOf(cause);
+  const fault = faultOf(cause);
+  if (fault === "missing") return "there is no such directory";
+  if (fault === "directory") return "it is a directory";
+  if (fault === "denied") return "permission denied";
+  if (fault === "read-only") return "it is on a disk that is read only";
+  return fault === "not-allowed" ? "writing it is not allowed; add it to --allow-write" : messageOf(cause);
 }

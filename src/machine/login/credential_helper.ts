@@ -2,6 +2,7 @@
 
 import type { Credential } from "../../registry/login/credential.ts";
 import { printable } from "../../oci/printable.ts";
+import { faultOf } from "../system_error.ts";
 import { CredentialError } from "./auth_file.ts";
 import { HelperLimitError, type HelperResult, type RunHelper } from "./helper_process.ts";
 
@@ -57,7 +58,7 @@ export class CredentialHelpers {
     try {
       result = await this.#options.run(name, server);
     } catch (cause) {
-      if (!(cause instanceof Deno.errors.NotCapable)) {
+      if (faultOf(cause) !== "not-allowed") {
         throw new CredentialError(`${what}: ${whyNotRun(name, cause)}`, { cause });
       }
       const program = `docker-credential-${name}`;
@@ -69,7 +70,7 @@ export class CredentialHelpers {
 }
 
 function whyNotRun(name: string, cause: unknown): string {
-  if (cause instanceof Deno.errors.NotFound) return `there is no program "docker-credential-${name}"`;
+  if (faultOf(cause) === "missing") return `there is no program "docker-credential-${name}"`;
   if (cause instanceof HelperLimitError) return cause.message;
   return `"docker-credential-${name}" cannot be run`;
 }

@@ -2,20 +2,23 @@
 
 import { canonicalRegistry } from "../../oci/reference.ts";
 import type { Credential } from "../../registry/login/credential.ts";
+import { faultOf } from "../system_error.ts";
 import { type AuthFile, type AuthFileEntry, CredentialError, parseAuthFile } from "./auth_file.ts";
 import { CredentialHelpers, helperServer } from "./credential_helper.ts";
-import { helperRunner, type RunHelper } from "./helper_process.ts";
+import { helperRunner, type RunHelper, type StartProgram } from "./helper_process.ts";
 
 /** Options of {@linkcode openMachineCredentials}. */
 export interface MachineCredentialsOptions {
   /** Reads an environment variable. */
   env: (name: string) => string | undefined;
-  /** Reads a file; rejects as `Deno.readTextFile` does. */
+  /** Reads a file; rejects as `readFile` of `node:fs/promises` does. */
   readTextFile: (path: string) => Promise<string>;
   /** The user's directory; `HOME`, or `USERPROFILE` on Windows, unless told. */
   homeDirectory?: string | undefined;
   /** Runs a credential helper; {@linkcode helperRunner} unless told. */
   runHelper?: RunHelper | undefined;
+  /** Starts a program; `node:child_process` does unless told. Not used with `runHelper`. */
+  startProgram?: StartProgram | undefined;
   /** Milliseconds a helper may take, 30 seconds unless told; not used with `runHelper`. */
   helperTimeout?: number | undefined;
   /** Told once about each thing that is passed over, in a sentence. */
@@ -58,7 +61,8 @@ export function openMachineCredentials(options: MachineCredentialsOptions): Mach
     if (!warned.has(message)) options.onWarning?.(message);
     warned.add(message);
   };
-  const run = options.runHelper ?? helperRunner({ timeout: options.helperTimeout });
+  const run = options.runHelper ??
+    helperRunner({ timeout: options.helperTimeout, start: options.startProgram });
   const helpers = new CredentialHelpers({ run, onWarning });
   const files = filesOf(options).map((place) => {
     let file: Promise<AuthFile | undefined> | undefined;
@@ -115,7 +119,7 @@ async function readAuthFile(
     if (why === undefined) {
       throw new CredentialError(`Cannot read credentials "${name}": ${reasonOf(cause)}`, { cause });
     }
-    if (isNamed || !(cause instanceof Deno.errors.NotFound)) {
+    if (isNamed || faultOf(cause) !== "missing") {
       onWarning?.(`Cannot read credentials "${name}": ${why}; going on without`);
     }
     return undefined;
@@ -131,14 +135,16 @@ async function readAuthFile(
 
 /** Why a file is passed over; `undefined` when it must not be. */
 function whyNotRead(error: unknown): string | undefined {
-  if (error instanceof Deno.errors.NotFound) return "there is no such file";
-  if (error instanceof Deno.errors.NotCapable) return "reading it is not allowed (--allow-read)";
-  if (error instanceof Deno.errors.PermissionDenied) return "permission denied";
-  return undefined;
+  const fault = faultOf(error);
+  if (fault === "missing") return "there is no such file";
+  if (fault === "not-allowed") return "reading it is not allowed (--allow-read)";
+  return fault === "denied" ? "permission denied" : undefined;
 }
 
 function reasonOf(cause: unknown): string {
-  return cause instanceof Error ? cause.message.replace(/: readfile '.*'$/, "") : String(cause);
+  return cause instanceof Error
+    ? cause.message.replace(/(?:: readfile|, open|, read)(?: '.*')?$/, "")
+    : String(cause);
 }
 
 /** The keys a repository may stand under, the longest first. */

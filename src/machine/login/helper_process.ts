@@ -13,14 +13,33 @@ export interface HelperResult {
  *
  * @param name Name of the helper, already checked.
  * @param input What it reads from its standard input: the registry.
- * @throws {Deno.errors.NotFound} when there is no such program.
- * @throws {Deno.errors.NotCapable} when programs may not be run.
+ * @throws What {@linkcode faultOf} calls missing when there is no such program, and not allowed when none may be run.
  * @throws {HelperLimitError} when it takes too long or writes too much.
  */
 export type RunHelper = (name: string, input: string) => Promise<HelperResult>;
 
+/** A program that runs. */
+export interface RunningProgram {
+  /** Its standard input. */
+  stdin: WritableStream<Uint8Array>;
+  /** Its standard output. */
+  stdout: ReadableStream<Uint8Array>;
+  /** How it ended; rejects when it could not be started. */
+  status: Promise<{ code: number }>;
+  /** Ends it. */
+  kill(signal: "SIGKILL"): void;
+}
+
+/** Starts a program with variables besides the process's own; its standard error goes nowhere. */
+export type StartProgram = (
+  program: string,
+  options: { args: string[]; env: Record<string, string> },
+) => RunningProgram | Promise<RunningProgram>;
+
 /** Options of {@linkcode helperRunner}. */
 export interface HelperRunnerOptions {
+  /** Starts the program; `node:child_process` does unless told. */
+  start?: StartProgram | undefined;
   /** Milliseconds a helper may take; 30 seconds unless told. */
   timeout?: number | undefined;
   /** Environment variables besides the process's own, which the program is also searched by. */
@@ -41,16 +60,9 @@ const OUTPUT_LIMIT = 1024 * 1024;
 
 /** Makes a {@linkcode RunHelper} that starts processes. */
 export function helperRunner(options: HelperRunnerOptions = {}): RunHelper {
-  const { timeout = 30_000, env = {} } = options;
+  const { start = startProgram, timeout = 30_000, env = {} } = options;
   return async (name, input) => {
-    const command = new Deno.Command(`docker-credential-${name}`, {
-      args: ["get"],
-      stdin: "piped",
-      stdout: "piped",
-      stderr: "null",
-      env,
-    });
-    const child = command.spawn();
+    const child = await start(`docker-credential-${name}`, { args: ["get"], env });
     const limit = Promise.withResolvers<never>();
     const timer = setTimeout(
       () => limit.reject(new HelperLimitError(`no answer within ${timeout / 1000} s`)),
@@ -64,8 +76,32 @@ export function helperRunner(options: HelperRunnerOptions = {}): RunHelper {
   };
 }
 
+async function startProgram(
+  program: string,
+  { args, env }: { args: string[]; env: Record<string, string> },
+): Promise<RunningProgram> {
+  const [{ spawn }, { Readable, Writable }, { default: { env: own } }] = await Promise.all([
+    import("node:child_process"),
+    import("node:stream"),
+    import("node:process"),
+  ]);
+  const child = spawn(program, args, { stdio: ["pipe", "pipe", "ignore"], env: { ...own, ...env } });
+  const started = Promise.withResolvers<void>();
+  const ended = Promise.withResolvers<{ code: number }>();
+  child.once("spawn", started.resolve);
+  child.once("error", started.reject);
+  child.once("exit", (code, signal) => ended.resolve({ code: code ?? (signal === null ? 1 : 128) }));
+  await started.promise;
+  return {
+    stdin: Writable.toWeb(child.stdin) as WritableStream<Uint8Array>,
+    stdout: Readable.toWeb(child.stdout) as unknown as ReadableStream<Uint8Array>,
+    status: ended.promise,
+    kill: (signal) => void child.kill(signal),
+  };
+}
+
 async function converse(
-  child: Deno.ChildProcess,
+  child: RunningProgram,
   input: string,
   limit: Promise<never>,
 ): Promise<HelperResult> {
@@ -86,13 +122,13 @@ async function converse(
 }
 
 /** A helper that knows its answer without reading the question is no failure. */
-async function feed(child: Deno.ChildProcess, input: string): Promise<void> {
+async function feed(child: RunningProgram, input: string): Promise<void> {
   const writer = child.stdin.getWriter();
   await writer.write(new TextEncoder().encode(input)).catch(() => {});
   await writer.close().catch(() => {});
 }
 
-function kill(child: Deno.ChildProcess): void {
+function kill(child: RunningProgram): void {
   try {
     child.kill("SIGKILL");
   } catch {

@@ -12,6 +12,7 @@ import type { Environment } from "../../mirror/config/environment_values.ts";
 import type { Credential } from "../../registry/login/credential.ts";
 import { Once } from "../../registry/once.ts";
 import type { RegistriesOptions } from "../../registry/request.ts";
+import type { StartProgram } from "../login/helper_process.ts";
 import type { MachineCredentials } from "../login/credentials.ts";
 import type { ClosableFetch } from "./http_client.ts";
 import { environmentOf } from "./proxy.ts";
@@ -36,6 +37,8 @@ export interface OpenRegistriesOptions {
   environment?: Environment;
   /** What the runtime does better than `node:` builtins. */
   network?: NativeNetwork;
+  /** Starts credential helpers; `node:child_process` does unless told. */
+  startProgram?: StartProgram | undefined;
   /** Whether credentials of the machine (`docker login` and its like) count where the config has none. */
   usesMachine?: boolean;
   /** Told, in a sentence, about what is passed over. */
@@ -169,11 +172,14 @@ function pickCredential({ username, password, identityToken, registryToken }: Au
   return credential;
 }
 
-async function openMachine({ environment, onWarning }: OpenRegistriesOptions): Promise<MachineCredentials> {
+async function openMachine(
+  { environment, onWarning, startProgram }: OpenRegistriesOptions,
+): Promise<MachineCredentials> {
   const { openMachineCredentials } = await import("../login/credentials.ts");
   return openMachineCredentials({
     env: environment ?? environmentOf,
     readTextFile: async (path) => await (await import("node:fs/promises")).readFile(path, "utf8"),
+    startProgram,
     onWarning,
   });
 }
