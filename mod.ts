@@ -42,8 +42,8 @@ export { type AuthEntry, type Config, ConfigError, type Rule } from "./src/mirro
 export { parseConfig, type ParseConfigOptions } from "./src/mirror/config/config_text.ts";
 export type { Environment } from "./src/mirror/config/environment_values.ts";
 export type { NoticeEvent, NoticeTarget } from "./src/mirror/config/notice_target.ts";
-export type { BelongingsPolicy } from "./src/mirror/plan/belongings_policy.ts";
-export type { RuleDefaults } from "./src/mirror/plan/rules.ts";
+export type { BelongingsPolicy } from "./src/mirror/rules/belongings_policy.ts";
+export type { RuleDefaults } from "./src/mirror/rules/rules.ts";
 export type {
   CreateVerifier,
   SignatureManifest,

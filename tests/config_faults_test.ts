@@ -5,7 +5,7 @@ import { parseYaml } from "../src/machine/config/yaml_source.ts";
 import { type Config, ConfigError } from "../src/mirror/config/config.ts";
 import { parseConfig, readConfig } from "../src/mirror/config/config_text.ts";
 import { findLines } from "../src/mirror/config/json_lines.ts";
-import { parseRuleSource } from "../src/mirror/plan/rules.ts";
+import { parseRuleSource } from "../src/mirror/rules/rules.ts";
 
 function yaml(text: string): Config {
   return readConfig(parseYaml(text, "cfg.yaml"), {});

@@ -9,10 +9,7 @@ const FLOORS = ["src/oci/", "src/registry/", "src/mirror/", "src/machine/", "src
 /** Imports that point upwards while files move; the list may only shrink. */
 const STILL_UPWARD: string[] = [];
 /** Pairs of folders that import each other while files move; the list may only shrink. */
-const STILL_CIRCULAR = [
-  "src/deno <-> src/machine/doors",
-  "src/mirror/config <-> src/mirror/plan",
-];
+const STILL_CIRCULAR: string[] = [];
 /** Packages that floors 1 to 3 may import: they run wherever fetch and WHATWG streams exist. */
 const CORE_PACKAGES = /^(?:@std\/(?:async|jsonc|streams)\/[a-z-]+|re2js|picomatch|semver)$/;
 const LINE_LIMIT = 400;

@@ -8,8 +8,8 @@ import {
   matchNamespace,
   parseNamespace,
   prefixOf,
-} from "../src/mirror/plan/namespace.ts";
-import { RuleError } from "../src/mirror/plan/rules.ts";
+} from "../src/mirror/rules/namespace.ts";
+import { RuleError } from "../src/mirror/rules/rules.ts";
 import { InvalidReferenceError } from "../src/oci/reference.ts";
 
 Deno.test("isNamespace() knows a wildcard in a name from one in a pattern of tags", () => {

@@ -7,7 +7,7 @@ import { assert, assertStringIncludes } from "@std/assert";
 import { parseYaml } from "../src/machine/config/yaml_source.ts";
 import { parseAuthFile } from "../src/machine/login/auth_file.ts";
 import { parseConfig, readConfig } from "../src/mirror/config/config_text.ts";
-import { expandRule, parseRuleSource } from "../src/mirror/plan/rules.ts";
+import { expandRule, parseRuleSource } from "../src/mirror/rules/rules.ts";
 import { parseShard } from "../src/mirror/plan/shard.ts";
 import { parsePlatformSelector } from "../src/oci/platform.ts";
 import { parseReference } from "../src/oci/reference.ts";

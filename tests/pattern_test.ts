@@ -1,7 +1,7 @@
 /** Tests of tag patterns: they mean what RE2 means, and nobody can make them run for ever. */
 
 import { assertEquals, assertRejects } from "@std/assert";
-import { compilePattern } from "../src/mirror/plan/pattern.ts";
+import { compilePattern } from "../src/mirror/rules/pattern.ts";
 import { InvalidReferenceError } from "../src/oci/reference.ts";
 
 async function selected(pattern: string, tags: readonly string[]): Promise<string[]> {

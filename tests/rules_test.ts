@@ -8,7 +8,7 @@ import {
   needsTags,
   parseRuleSource,
   RuleError,
-} from "../src/mirror/plan/rules.ts";
+} from "../src/mirror/rules/rules.ts";
 import { formatReference, InvalidReferenceError } from "../src/oci/reference.ts";
 
 const DIGEST = `sha256:${"a".repeat(64)}`;

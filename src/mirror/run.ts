@@ -5,7 +5,7 @@ import type { Rule } from "./config/config.ts";
 import type { CopyEvent, Phase } from "./copy/copy_event.ts";
 import { ImageCopier } from "./copy/image_copy.ts";
 import { Lanes } from "./lanes.ts";
-import { withoutBelongings } from "./plan/belongings_policy.ts";
+import { withoutBelongings } from "./rules/belongings_policy.ts";
 import { messageOf } from "./plan/failure.ts";
 import type { CopyTask, Plan, PlannedDestination } from "./plan/plan.ts";
 import { makePlan, Planner } from "./plan/planner.ts";

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { mirror, parseConfig, Registries, type RegistriesOptions, type Report } from "../../mod.ts";
 import { openConfigRegistries } from "../../src/machine/network/config_registries.ts";
-import { parseRuleSource } from "../../src/mirror/plan/rules.ts";
+import { parseRuleSource } from "../../src/mirror/rules/rules.ts";
 import { FakeClock } from "../fake_clock.ts";
 import { buildImage, pushImage } from "../images.ts";
 import { DESTINATION, type MirrorSetup, rulesOf, setUpMirror, SOURCE } from "../mirror_setup.ts";

@@ -2,8 +2,8 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { ConfigError, parseConfig } from "../../mod.ts";
-import { compilePattern } from "../../src/mirror/plan/pattern.ts";
-import { defaultDestination, expandRule, parseRuleSource, RuleError } from "../../src/mirror/plan/rules.ts";
+import { compilePattern } from "../../src/mirror/rules/pattern.ts";
+import { defaultDestination, expandRule, parseRuleSource, RuleError } from "../../src/mirror/rules/rules.ts";
 import { DigestError, isDigest } from "../../src/oci/descriptor.ts";
 import { childrenOf, ManifestError, parseContent } from "../../src/oci/manifest.ts";
 import { formatReference, InvalidReferenceError, parseReference } from "../../src/oci/reference.ts";

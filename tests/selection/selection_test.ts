@@ -2,14 +2,14 @@
 
 import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
 import semver from "semver";
-import { NamePatternError } from "../../src/mirror/plan/name_pattern.ts";
+import { NamePatternError } from "../../src/mirror/rules/name_pattern.ts";
 import {
   isBelongingTag,
   SelectionError,
   type TagSelection,
   TagSelector,
-} from "../../src/mirror/plan/selection.ts";
-import { parseTagVersion } from "../../src/mirror/plan/tag_version.ts";
+} from "../../src/mirror/rules/selection.ts";
+import { parseTagVersion } from "../../src/mirror/rules/tag_version.ts";
 import { SELECTIONS } from "./selections.ts";
 import { BELONGINGS, createdOf, digestOf, NOW, TAGS } from "./tags.ts";
 

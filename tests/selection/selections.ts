@@ -1,6 +1,6 @@
 /** What 60 selections leave of one repository of 400 tags, and what each filter drops; read by eye, row by row. */
 
-import type { TagSelection } from "../../src/mirror/plan/selection.ts";
+import type { TagSelection } from "../../src/mirror/rules/selection.ts";
 
 /** A selection, the tags that come out in their order, and how many each filter dropped. */
 export const SELECTIONS: readonly (readonly [TagSelection, string, string])[] = [

@@ -2,7 +2,7 @@
 
 import type { Config } from "../../mirror/config/config.ts";
 import { messageOf } from "../../mirror/plan/failure.ts";
-import { parseRuleSource } from "../../mirror/plan/rules.ts";
+import { parseRuleSource } from "../../mirror/rules/rules.ts";
 import { splitReference } from "../../oci/reference.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
 import { Registries } from "../../registry/registries.ts";

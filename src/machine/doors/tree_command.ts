@@ -1,7 +1,7 @@
 /** `image-syncer tree`: what belongs to an image at a registry, in whichever way it is held there. */
 
 import { Belongings, ignoreMissing } from "../../mirror/plan/belongings.ts";
-import { artifactTypeOf, type Belonging } from "../../mirror/plan/belongings_policy.ts";
+import { artifactTypeOf, type Belonging } from "../../mirror/rules/belongings_policy.ts";
 import { messageOf } from "../../mirror/plan/failure.ts";
 import { MemoryStore } from "../../mirror/store/memory_store.ts";
 import type { Descriptor, Digest, Platform } from "../../oci/descriptor.ts";

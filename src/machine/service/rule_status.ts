@@ -2,7 +2,7 @@
 
 import type { Rule } from "../../mirror/config/config.ts";
 import type { Report, ReportDestination, ReportTask } from "../../mirror/report.ts";
-import { expandRule, parseRuleSource, type RuleSource } from "../../mirror/plan/rules.ts";
+import { expandRule, parseRuleSource, type RuleSource } from "../../mirror/rules/rules.ts";
 import { formatReference, parseReference, splitReference } from "../../oci/reference.ts";
 import { BEATS, type RuleRecord } from "./status.ts";
 

@@ -1,6 +1,6 @@
 /** Who must have signed an image for it to be copied: a rule's `verify`, checked, with the files it names read. */
 
-import { compilePattern } from "../../mirror/plan/pattern.ts";
+import { compilePattern } from "../../mirror/rules/pattern.ts";
 
 /** What a rule demands of signatures: a key, or an identity that an authority has certified. */
 export interface SignaturePolicy {

@@ -1,6 +1,6 @@
 /** Step 3 of the walk, the config: what a rule says of the things that belong to its images, `referrers` and `verify`. */
 
-import type { BelongingsPolicy } from "../plan/belongings_policy.ts";
+import type { BelongingsPolicy } from "../rules/belongings_policy.ts";
 import type { Path } from "./json_lines.ts";
 
 /** What reading these keys takes. */

@@ -2,7 +2,7 @@
 
 import { splitReference } from "../../oci/reference.ts";
 import type { Credential } from "../../registry/login/credential.ts";
-import type { BelongingsPolicy } from "../plan/belongings_policy.ts";
+import type { BelongingsPolicy } from "../rules/belongings_policy.ts";
 import type { Path } from "./json_lines.ts";
 import type { NoticeTarget } from "./notice_target.ts";
 

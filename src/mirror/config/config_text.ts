@@ -14,7 +14,7 @@ import { readBelongings } from "./belongings_keys.ts";
 import { explainJson, findLines, type Lines, type Path } from "./json_lines.ts";
 import { NOTICE_KEYS, type NoticeTarget, readNoticeTarget } from "./notice_target.ts";
 import { nearestName } from "./nearest.ts";
-import { defaultDestination, parseRuleSource, type RuleDefaults } from "../plan/rules.ts";
+import { defaultDestination, parseRuleSource, type RuleDefaults } from "../rules/rules.ts";
 
 /** Options of {@linkcode parseConfig}. */
 export interface ParseConfigOptions {

@@ -14,7 +14,7 @@ import {
   compileFilter,
   hasDemands,
   RefusedImageError,
-} from "../plan/belongings_policy.ts";
+} from "../rules/belongings_policy.ts";
 import type { CopyContext } from "./copy_context.ts";
 import { type CreateVerifier, isSignatureType, type SignatureManifest } from "../plan/verification.ts";
 

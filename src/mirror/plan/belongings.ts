@@ -9,7 +9,7 @@ import { RegistryError } from "../../registry/registry_error.ts";
 import type { Registries } from "../../registry/registries.ts";
 import type { Repository } from "../../registry/repository.ts";
 import { lacksReferrersKey, listTagKey, type Store } from "../store/store.ts";
-import type { Belonging } from "./belongings_policy.ts";
+import type { Belonging } from "../rules/belongings_policy.ts";
 import { mapAll } from "../work_pool.ts";
 import { isListTag, maybeBelongingTag, SourceTags } from "./source_tags.ts";
 

@@ -5,7 +5,7 @@ import type { Reference } from "../../oci/reference.ts";
 import type { Repository } from "../../registry/repository.ts";
 import { belongingsKey, passedKey, type StoreValue } from "../store/store.ts";
 import { type Belongings, fingerprintOf, type RootBelongings } from "./belongings.ts";
-import { type BelongingsPolicy, hasDemands } from "./belongings_policy.ts";
+import { type BelongingsPolicy, hasDemands } from "../rules/belongings_policy.ts";
 import type { ResolveContext, Root } from "./resolve.ts";
 
 /** An image that is at its destination already. */

@@ -6,7 +6,7 @@ import { PlatformError } from "../../oci/platform.ts";
 import { InvalidReferenceError } from "../../oci/reference.ts";
 import { AuthError, RegistryError } from "../../registry/registry_error.ts";
 import type { Retry } from "../../registry/retry.ts";
-import { RuleError } from "./rules.ts";
+import { RuleError } from "../rules/rules.ts";
 
 /** What is wrong in itself: no registry can mend it. */
 const HOPELESS = [InvalidReferenceError, PlatformError, RuleError];

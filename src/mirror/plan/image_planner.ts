@@ -6,7 +6,7 @@ import { Lanes } from "../lanes.ts";
 import { tagKey } from "../store/store.ts";
 import type { Belongings } from "./belongings.ts";
 import { isIncomplete, type PresentImage } from "./belongings_check.ts";
-import type { BelongingsPolicy } from "./belongings_policy.ts";
+import type { BelongingsPolicy } from "../rules/belongings_policy.ts";
 import { DestinationLists, type ListContext } from "./destination_lists.ts";
 import { isPermanent, messageOf, toError } from "./failure.ts";
 import {

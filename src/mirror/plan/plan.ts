@@ -2,7 +2,7 @@
 
 import type { Descriptor, Digest } from "../../oci/descriptor.ts";
 import type { Reference } from "../../oci/reference.ts";
-import type { BelongingsPolicy } from "./belongings_policy.ts";
+import type { BelongingsPolicy } from "../rules/belongings_policy.ts";
 
 /** What is to be done at one destination. */
 export interface PlannedDestination {

@@ -6,7 +6,7 @@ import { Lanes } from "../lanes.ts";
 import { ImagePlanner, type PlanContext, type TakePiece } from "./image_planner.ts";
 import { oddPlatforms } from "./platform_filter.ts";
 import { addToPlan, type CopyTask, type Plan, type PlanFailure, startPlan } from "./plan.ts";
-import type { RuleSource } from "./rules.ts";
+import type { RuleSource } from "../rules/rules.ts";
 import { expandGroup, groupRules, type PlacedRule, type RuleGroup, type WantedPair } from "./rule_group.ts";
 
 /** Repositories of one registry that are listed at once; the gates of the registries bound the requests. */

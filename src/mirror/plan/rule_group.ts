@@ -3,8 +3,8 @@
 import { InvalidReferenceError, splitReference } from "../../oci/reference.ts";
 import type { Rule } from "../config/config.ts";
 import { isPermanent, messageOf } from "./failure.ts";
-import type { BelongingsPolicy } from "./belongings_policy.ts";
-import { compilePattern } from "./pattern.ts";
+import type { BelongingsPolicy } from "../rules/belongings_policy.ts";
+import { compilePattern } from "../rules/pattern.ts";
 import { NO_ATTESTATIONS } from "./platform_filter.ts";
 import type { PlanFailure } from "./plan.ts";
 import {
@@ -14,7 +14,7 @@ import {
   type ReferencePair,
   RuleError,
   type RuleSource,
-} from "./rules.ts";
+} from "../rules/rules.ts";
 
 /** A rule, its position among those of the plan, and its source. */
 export interface PlacedRule {
