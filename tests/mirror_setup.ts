@@ -109,6 +109,7 @@ export class MirrorSetup {
       now: () => this.clock.now(),
       emit: (event) => this.events.push(event),
       force: false,
+      kept: new Map(),
       pass: 0,
       patience: Infinity,
       isStopping: () => false,

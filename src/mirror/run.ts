@@ -5,13 +5,14 @@ import type { Rule } from "./config/config.ts";
 import type { CopyEvent, Phase } from "./copy/copy_event.ts";
 import { ImageCopier } from "./copy/image_copy.ts";
 import { Lanes } from "./lanes.ts";
-import { withoutBelongings } from "./rules/belongings_policy.ts";
 import { messageOf } from "./plan/failure.ts";
 import type { CopyTask, Plan, PlannedDestination } from "./plan/plan.ts";
 import { makePlan, Planner } from "./plan/planner.ts";
 import { type Report, ReportBuilder } from "./report.ts";
+import { rulesFor } from "./rules/belongings_policy.ts";
 import { createContext, DEFAULT_CONCURRENCY, type MirrorOptions, type RunContext } from "./run_context.ts";
-import { cursorKey } from "./store/store.ts";
+import { mergeLearned, readLearned } from "./store/learned_abilities.ts";
+import { abilitiesKey, cursorKey, rateKey } from "./store/store.ts";
 
 /** Milliseconds before the first pass over what has failed; twice as many before each further one. */
 const PASS_PAUSE = 1000;
@@ -85,14 +86,14 @@ class Run {
   /** The phase that begins with the next image that is copied. */
   #nextPhase: Phase | undefined = "copy";
   #hasCopied = false;
+  /** Destination registries that something was to be copied to. */
+  #hosts = new Set<string>();
   /** When the first bytes were read, in milliseconds since 1970. */
   #readAt = Infinity;
 
   constructor(rules: readonly Rule[], options: MirrorOptions) {
     const { registries: { clock }, concurrency = DEFAULT_CONCURRENCY } = options;
-    this.#rules = options.referrers === false
-      ? rules.map((rule) => ({ ...rule, referrers: withoutBelongings(rule.referrers) }))
-      : rules;
+    this.#rules = rulesFor(rules, options);
     this.#options = options;
     this.#startedAt = clock.now();
     this.#builder = new ReportBuilder(this.#time());
@@ -141,6 +142,7 @@ class Run {
       if (!signal?.aborted) throw error;
     }
     const next = await this.#keepPlace();
+    await this.#keepLessons();
     await store.flush();
     const hasStopped = next !== undefined || this.#builder.hasPending() && this.#isStopping();
     const report = this.#builder.finish(this.#time(), signal?.aborted === true || hasStopped);
@@ -167,6 +169,20 @@ class Run {
       await store.delete(cursorKey());
     }
     return isEarly ? next : undefined;
+  }
+
+  /** Remembers what foretells the next run: how registries take uploads, and how fast this run was. */
+  async #keepLessons(): Promise<void> {
+    const { store, registries, now } = this.#context;
+    for (const host of this.#hosts) {
+      const { learned } = registries.get(host).abilities;
+      if (learned === undefined) continue;
+      const before = readLearned(await store.get(abilitiesKey(host)));
+      await store.set(abilitiesKey(host), mergeLearned(before, learned));
+    }
+    const { copied: bytes } = this.#builder.report.bytes;
+    const milliseconds = now() - this.#startedAt;
+    if (bytes > 0 && milliseconds > 0) await store.set(rateKey(), { bytes, milliseconds });
   }
 
   /** What failed is tried again, after everything was tried once. */
@@ -224,6 +240,7 @@ class Run {
   async #copy(task: CopyTask): Promise<void> {
     const lanes = new Map<string, PlannedDestination[]>();
     for (const destination of task.destinations) {
+      this.#hosts.add(destination.reference.registry);
       const lane = `${task.source.registry} > ${destination.reference.registry}`;
       lanes.set(lane, [...lanes.get(lane) ?? [], destination]);
     }

@@ -1,6 +1,7 @@
 /** Step 7 of the walk, the run: what a run is told, and what planning and copying are given of it. */
 
-import { type DigestOf, digestOf } from "../oci/descriptor.ts";
+import { type Digest, type DigestOf, digestOf } from "../oci/descriptor.ts";
+import type { Content } from "../oci/manifest.ts";
 import { TransferSlots } from "../registry/transfer_slots.ts";
 import type { CreateHasher } from "../registry/hasher.ts";
 import type { Registries } from "../registry/registries.ts";
@@ -27,6 +28,18 @@ export interface MirrorOptions {
   retries?: number;
   /** Whether to copy what the destination has already. */
   force?: boolean;
+  /**
+   * Manifests that were read before, by digest: they are not read again.
+   *
+   * @internal
+   */
+  manifests?: ReadonlyMap<Digest, Content>;
+  /**
+   * Destination repositories that are known to have no tags: nothing is asked before they are pushed to.
+   *
+   * @internal
+   */
+  emptyRepositories?: readonly { registry: string; repository: string }[];
   /** Whether to believe the store that a tag it remembers is still at its destination, which saves a request each. */
   trustRecords?: boolean;
   /** Hashes every blob as it passes; without it blobs above 1 MiB are checked by their destinations alone. */
@@ -80,15 +93,18 @@ export function createContext(
   const { referrersEvery: every = DAY, createVerifier } = options;
   const store = guard(options.store);
   const onWarning = (message: string) => emit({ type: "warning", message });
+  const known = new KnownBlobs();
+  for (const place of options.emptyRepositories ?? []) known.setEmpty(registries.open(place, "pull,push"));
   return {
     registries,
-    known: new KnownBlobs(),
+    known,
     slots: new TransferSlots(concurrency),
     store,
     belongings: new Belongings({ registries, store, every, onWarning }),
     createVerifier,
     now: () => registries.clock.now(),
     force: options.force ?? false,
+    kept: options.manifests ?? new Map(),
     pass: 0,
     trustRecords: options.trustRecords ?? false,
     createHasher: options.createHasher,

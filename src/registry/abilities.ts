@@ -9,6 +9,16 @@ import { RegistryError } from "./registry_error.ts";
  */
 const CHUNK_SIZES: readonly number[] = [16, 4, 1, 1 / 4, 1 / 16].map((mebibytes) => mebibytes * 1024 * 1024);
 
+/** What of a registry's abilities is worth knowing in another run, to foretell it. */
+export interface LearnedAbilities {
+  /** Bytes it takes at once; `null` for any number. */
+  chunk: number | null;
+  /** What it answers to a mount: it mounts, opens an upload instead, or refuses outright; `null` while nobody has asked. */
+  mounts: "granted" | "opened" | "refused" | null;
+  /** Whether it takes a small blob with the request that opens its upload; `null` while nobody has tried. */
+  postsWhole: boolean | null;
+}
+
 /** What was learned in this run about how one registry takes uploads. Everything is possible until it shows otherwise. */
 export class Abilities {
   /** Bytes it takes at once. */
@@ -17,6 +27,8 @@ export class Abilities {
   canResume = true;
   /** Whether mounting is worth asking for; Docker Hub refuses it outright. */
   canMount = true;
+  /** What it has answered to mounts in this run; the best counts. */
+  mounted: "granted" | "opened" | null = null;
   /** Whether bytes are taken in PATCH alone, and the closing PUT must have none. */
   isPatchOnly = false;
   /** Whether HEAD is worth asking; some proxies and firewalls know none. */
@@ -27,6 +39,15 @@ export class Abilities {
   hasReferrers: boolean | undefined;
   #postsWhole: boolean | undefined;
   #trial = new Once<"post", void>();
+
+  /** What was learned that is worth knowing in another run; `undefined` while nothing was. */
+  get learned(): LearnedAbilities | undefined {
+    const chunk = Number.isFinite(this.chunk) ? this.chunk : null;
+    const mounts = this.canMount ? this.mounted : "refused";
+    const postsWhole = this.#postsWhole ?? null;
+    const isKnown = chunk !== null || mounts !== null || postsWhole !== null;
+    return isKnown ? { chunk, mounts, postsWhole } : undefined;
+  }
 
   /**
    * Whether a refusal means "too large at once" and smaller chunks are left to try; if so they are used from now on.

@@ -10,6 +10,14 @@ import { RegistryError } from "./registry_error.ts";
 import type { RegistryRequest, RequestContext } from "./request.ts";
 import { exchange, obeyRetryAfter, refusalOf } from "./send.ts";
 
+/** Manifests that were read, as Docker Hub counts them: HEADs are free. */
+export interface Pulls {
+  /** How many in this run. */
+  made: number;
+  /** How many the registry says are left, where it does (`RateLimit-Remaining`). */
+  left: number | undefined;
+}
+
 /** Small bodies and blobs are often served by different hosts, which are slow for themselves. */
 export type BodyKind = "small" | "blob";
 
@@ -26,6 +34,8 @@ export class Registry {
   readonly gate: Gate;
   /** What it has shown of how it takes uploads. */
   readonly abilities: Abilities = new Abilities();
+  /** What was pulled of it in this run. */
+  readonly pulls: Pulls = { made: 0, left: undefined };
   #connection: Connection;
   #login: Login;
   #contact: FirstContact;

@@ -107,6 +107,7 @@ export class Repository extends RepositoryLists {
     });
     await response.body?.cancel();
     this.#learnHead(response.status);
+    this.#countPull(response, 0);
     if (response.status === 404) return undefined;
     const mediaType = response.headers.get("content-type")?.split(";")[0]?.trim() ?? "";
     const digest = response.headers.get("docker-content-digest") ?? "";
@@ -174,14 +175,24 @@ export class Repository extends RepositoryLists {
     return await this.#parseManifest(reference, answer, { ...options, action });
   }
 
-  #fetchManifest(
+  async #fetchManifest(
     reference: string,
     expect: readonly number[],
     { signal }: GetManifestOptions,
   ): Promise<WholeAnswer> {
     const action = `read manifest of "${this.describe(reference)}"`;
     const request = { ...this.#manifestRequest("GET", reference, action), expect, signal };
-    return this.fetch(request, MANIFEST_SIZE_LIMIT);
+    const answer = await this.fetch(request, MANIFEST_SIZE_LIMIT);
+    this.#countPull(answer.response, answer.response.status === 200 ? 1 : 0);
+    return answer;
+  }
+
+  /** Docker Hub says with each manifest how many are left: `RateLimit-Remaining: 98;w=21600`. */
+  #countPull({ headers }: Pick<Response, "headers">, count: number): void {
+    const { pulls } = this.registry;
+    pulls.made += count;
+    const left = /^\d+/.exec(headers.get("ratelimit-remaining") ?? "")?.[0];
+    if (left !== undefined) pulls.left = Number(left);
   }
 
   async #parseManifest(

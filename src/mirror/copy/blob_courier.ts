@@ -213,7 +213,11 @@ export class BlobCourier {
     const { signal } = this.#context;
     if (mountFrom === undefined) return await repository.openUpload(digest, { signal });
     try {
-      return await repository.openUpload(digest, { mountFrom, attempts: MOUNT_ATTEMPTS, signal });
+      const opening = await repository.openUpload(digest, { mountFrom, attempts: MOUNT_ATTEMPTS, signal });
+      const { abilities } = repository.registry;
+      if (opening.type === "mounted") abilities.mounted = "granted";
+      else abilities.mounted ??= "opened";
+      return opening;
     } catch (error) {
       signal?.throwIfAborted();
       if (!(error instanceof RegistryError)) throw error;

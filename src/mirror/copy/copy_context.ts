@@ -1,6 +1,7 @@
 /** Step 6 of the walk, the copy: what copying needs of the run it is part of. */
 
-import type { Descriptor, DigestOf } from "../../oci/descriptor.ts";
+import type { Descriptor, Digest, DigestOf } from "../../oci/descriptor.ts";
+import type { Content } from "../../oci/manifest.ts";
 import type { TransferSlots } from "../../registry/transfer_slots.ts";
 import type { CreateHasher } from "../../registry/hasher.ts";
 import type { Registries } from "../../registry/registries.ts";
@@ -33,6 +34,8 @@ export interface CopyContext {
   belongings?: Belongings | undefined;
   /** Makes the checks of signatures that rules ask for. */
   createVerifier?: CreateVerifier | undefined;
+  /** Manifests that a plan has read, by digest: they are not read again. */
+  kept: ReadonlyMap<Digest, Content>;
   /** Passes that were made before over what had failed. */
   pass: number;
   /** Whether manifests are put again although the destination has them. */

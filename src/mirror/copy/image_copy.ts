@@ -153,9 +153,15 @@ export class ImageCopier {
     source: Repository,
     rewritten: Map<Digest, Content>,
   ): Promise<Content> {
-    const { signal } = this.#context;
+    const { kept, signal } = this.#context;
+    const read = kept.get(task.root.digest);
+    if (read !== undefined) return read;
     const planned = task.original ?? task.root.digest;
-    const content = await this.#readPlanned(task.source, planned, source);
+    const content = await this.#services.manifests.root(
+      source,
+      planned,
+      () => this.#readPlanned(task.source, planned, source),
+    );
     if (task.original === undefined) return content;
     const left = await filterPlatforms(content, task.platforms ?? [], { source, rewritten, signal });
     const hasMoved = content.descriptor.digest !== planned;

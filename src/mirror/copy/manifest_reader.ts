@@ -1,6 +1,6 @@
 /** Step 6 of the walk, the copy: reads manifests at their source, once for all destinations and images that want them. */
 
-import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Descriptor, Digest } from "../../oci/descriptor.ts";
 import type { Content } from "../../oci/manifest.ts";
 import { Once } from "../../registry/once.ts";
 import type { Repository } from "../../registry/repository.ts";
@@ -33,8 +33,10 @@ export class ManifestReader {
    * @throws {ManifestError} when it is none.
    */
   async child(source: Repository, descriptor: Descriptor): Promise<Content | undefined> {
-    const { known, signal } = this.#context;
+    const { known, kept: planned, signal } = this.#context;
     const { digest } = descriptor;
+    const read = planned.get(digest);
+    if (read !== undefined) return read;
     const unreadable = known.unreadable(source, digest);
     if (unreadable !== undefined) throw unreadable;
     const key = `${source.registry.host}/${source.name} ${digest}`;
@@ -49,6 +51,18 @@ export class ManifestReader {
       }
     });
     if (content !== undefined) this.#keep(key, content);
+    return content;
+  }
+
+  /**
+   * The root of an image, shared with other images that have it as their root or in an index.
+   *
+   * @param read Reads it, if nobody has.
+   */
+  async root(source: Repository, digest: Digest, read: () => Promise<Content>): Promise<Content> {
+    const key = `${source.registry.host}/${source.name} ${digest}`;
+    const content = this.#kept.get(key) ?? await this.#reads.do(key, read) ?? await read();
+    if (content.descriptor.digest === digest) this.#keep(key, content);
     return content;
   }
 

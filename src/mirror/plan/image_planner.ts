@@ -26,6 +26,7 @@ import {
   type Root,
 } from "./resolve.ts";
 import type { WantedPair } from "./rule_group.ts";
+import type { RuleLedger } from "./rule_ledger.ts";
 
 /** What planning needs. */
 export interface PlanContext extends ListContext {
@@ -39,6 +40,8 @@ export interface PlanContext extends ListContext {
   platforms?: readonly string[];
   /** Passes that were made before over what had failed. */
   pass: number;
+  /** Takes note of what rules list and want, where somebody asks afterwards. */
+  ledger?: RuleLedger | undefined;
   /** Whether nothing new is to be begun. */
   isStopping: () => boolean;
   /** Milliseconds after which a destination that has not answered is left to follow alone. */
@@ -242,6 +245,7 @@ export class ImagePlanner {
     if (action === "unchanged") await this.#remember(destination, root.descriptor.digest, source);
     const planned: PlannedDestination = { reference: destination, action };
     if (policy !== undefined) planned.referrers = policy;
+    if (there !== undefined && there.digest !== "") planned.there = there.digest;
     if (action === "unchanged") {
       const lacks = await settle(this.#lacksBelongings({ source, destination, root, policy }));
       if (lacks instanceof Error) return this.#addFailure(piece, pair, lacks);

@@ -14,6 +14,8 @@ export interface PlannedDestination {
   referrers?: BelongingsPolicy | false;
   /** Whether what belongs to the image is to be brought although the image itself is there. */
   isIncomplete?: true;
+  /** What it has now, where it has anything. */
+  there?: Digest;
 }
 
 /** One image with all the places it is to go: its source is read once for all of them. */

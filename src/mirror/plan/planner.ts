@@ -120,6 +120,7 @@ export class Planner {
     for await (const pairs of this.#expand(group, piece)) {
       for (let at = 0; at < pairs.length; at += BATCH) {
         await looking;
+        this.#context.ledger?.want(pairs.slice(at, at + BATCH));
         if (signal?.aborted || isStopping()) return void this.#unplanned.add(group.name);
         looking = this.#images.plan(pairs.slice(at, at + BATCH), piece);
         // What fails here is met where it is waited for.
@@ -141,10 +142,13 @@ export class Planner {
 
   /** The pairs of a group; what is wrong with its rules is noted in a piece, and worth another look if that may help. */
   #expand(group: RuleGroup, piece: Plan): AsyncIterable<WantedPair[]> {
-    const { signal, platforms, pass, belongings } = this.#context;
+    const { signal, platforms, pass, belongings, ledger } = this.#context;
     const [{ source } = { source: undefined }] = group.rules;
     return expandGroup(group, {
-      listTags: () => source === undefined ? noPages() : this.#listTags(source, group),
+      listTags: () => {
+        const pages = source === undefined ? noPages() : this.#listTags(source, group);
+        return ledger?.watch(group, pages) ?? pages;
+      },
       isBelonging: (tag) => source !== undefined && belongings?.isBelonging({ ...source, tag }) === true,
       platforms,
       pass,

@@ -42,6 +42,8 @@ export interface WantedPair extends ReferencePair {
   platforms: readonly string[] | undefined;
   /** What is wanted of what belongs to the image: `false` for nothing; everything without it. */
   referrers?: BelongingsPolicy | false | undefined;
+  /** Position of its rule. */
+  rule?: number;
 }
 
 /** What expanding a group needs. */
@@ -197,11 +199,12 @@ class RuleExpansion {
 
   /** The pairs of some tags for some destinations, those that need all tags unless told. */
   pairs(tags: readonly string[], destinations: readonly string[] = this.#whole): WantedPair[] {
-    const { source, rule } = this.#placed;
+    const { source, rule, position } = this.#placed;
     const platforms = wantedPlatforms(rule, this.#options.platforms);
     return destinations.flatMap((destination) => {
       const pairs = this.#guard(destination, () => this.#expand(source, destination, { tags, platforms }));
-      return (pairs ?? []).map((pair) => ({ ...pair, platforms, referrers: rule.referrers }));
+      const more = { platforms, referrers: rule.referrers, rule: position };
+      return (pairs ?? []).map((pair) => ({ ...pair, ...more }));
     });
   }
 

@@ -76,3 +76,12 @@ export function withoutBelongings(policy: BelongingsPolicy | false | undefined):
   if (policy === false || policy === undefined || !hasDemands(policy)) return false;
   return { ...policy, exclude: ["/^/"] };
 }
+
+/** Rules as a run follows them that may have been told to bring nothing along. */
+export function rulesFor<One extends { referrers?: BelongingsPolicy | false }>(
+  rules: readonly One[],
+  { referrers }: { referrers?: boolean },
+): readonly One[] {
+  if (referrers !== false) return rules;
+  return rules.map((rule) => ({ ...rule, referrers: withoutBelongings(rule.referrers) }));
+}

@@ -82,6 +82,7 @@ export const LIFETIMES: Readonly<Record<string, number>> = {
   tag: 60 * DAY,
   challenge: 90 * DAY,
   filtered: 30 * DAY,
+  abilities: 90 * DAY,
   upload: DAY,
   belongings: 60 * DAY,
   passed: 90 * DAY,
@@ -217,4 +218,14 @@ export function belongingsKey(registry: string, repository: string, digest: Dige
 /** Key of "this image has passed what a rule demands"; the value is `true`. It follows from the digest and the demand alone. */
 export function passedKey(digest: Digest, demand: string): StoreKey {
   return ["passed", demand, digest];
+}
+
+/** Key of "this registry takes uploads like this"; the value is a `LearnedAbilities`. It foretells requests and decides nothing. */
+export function abilitiesKey(registry: string): StoreKey {
+  return ["abilities", registry];
+}
+
+/** Key of how fast the last run was that copied anything; the value is `{ bytes, milliseconds }`. */
+export function rateKey(): StoreKey {
+  return ["run", "rate"];
 }

@@ -1,0 +1,206 @@
+/** Step 7 of the walk, the run: runs a saved plan, exactly that, after looking whether the world is still as it saw it. */
+
+import { pooledMap } from "@std/async/pool";
+import { formatReference, type Reference, splitReference } from "../oci/reference.ts";
+import type { Rule } from "./config/config.ts";
+import { isPermanent, messageOf } from "./plan/failure.ts";
+import {
+  type CopyTask,
+  imageId,
+  type Plan,
+  type PlanFailure,
+  type PlannedDestination,
+  startPlan,
+} from "./plan/plan.ts";
+import { resolveDestination, resolveRoot } from "./plan/resolve.ts";
+import { expandGroup, groupRules } from "./plan/rule_group.ts";
+import { hashRules, PlanFileError, readManifests, type SavedPlan } from "./plan/saved_plan.ts";
+import type { Report } from "./report.ts";
+import { runPlan } from "./run.ts";
+import { rulesFor } from "./rules/belongings_policy.ts";
+import { createContext, type MirrorOptions, type RunContext } from "./run_context.ts";
+
+/** Images that are looked at at once; the gates of the registries bound the requests. */
+const IMAGES_AT_ONCE = 64;
+
+/** Options of {@linkcode applyPlan}. */
+export interface ApplyOptions extends MirrorOptions {
+  /** Whether a source tag that has moved since is copied as it is now, instead of being refused. */
+  acceptsChanges?: boolean;
+}
+
+/**
+ * Runs a saved plan. Only the tags that it will copy from, overwrite or delete are asked for, and no manifest is read that the
+ * plan has read.
+ *
+ * @returns What has become of every image; what is not as the plan saw it has failed.
+ * @throws {PlanFileError} when the plan is not one of these rules.
+ */
+export async function applyPlan(
+  saved: SavedPlan,
+  rules: readonly Rule[],
+  options: ApplyOptions,
+): Promise<Report> {
+  await checkOrigin(saved, rulesFor(rules, options), options.platforms);
+  const context = createContext(options, { isStopping: () => false, emit: () => {} });
+  const plan = await checkWorld(saved, context, options.acceptsChanges ?? false);
+  const manifests = await readManifests(saved.manifests);
+  const emptyRepositories = saved.emptyRepositories.flatMap((name) => toPlace(name));
+  return await runPlan(plan, { ...options, manifests, emptyRepositories });
+}
+
+function toPlace(name: string): { registry: string; repository: string }[] {
+  try {
+    return [splitReference(name)];
+  } catch {
+    return [];
+  }
+}
+
+/** Whether a plan is one of these rules, and has no image that none of them makes. */
+async function checkOrigin(
+  saved: SavedPlan,
+  rules: readonly Rule[],
+  platforms: readonly string[] | undefined,
+): Promise<void> {
+  if (await hashRules(rules, platforms) !== saved.config) {
+    throw new PlanFileError("the config has changed since; make the plan anew");
+  }
+  const made = await pairsOf(saved, rules, platforms);
+  for (const { id, source, platforms: wanted, destinations } of saved.tasks) {
+    if (id !== imageId(formatReference(source), wanted)) {
+      throw new PlanFileError(`its image "${id}" is not named after its source`);
+    }
+    for (const { reference, referrers } of destinations) {
+      const destination = formatReference(reference);
+      if (made.has(keyOf(id, destination, referrers))) continue;
+      throw new PlanFileError(`no rule copies "${id}" to "${destination}"`);
+    }
+  }
+}
+
+function keyOf(id: string, destination: string, referrers: PlannedDestination["referrers"]): string {
+  return JSON.stringify([id, destination, referrers]);
+}
+
+/** What rules make of the tags that a plan has, without asking anybody. */
+async function pairsOf(
+  { tasks }: SavedPlan,
+  rules: readonly Rule[],
+  platforms: readonly string[] | undefined,
+): Promise<Set<string>> {
+  const made = new Set<string>();
+  for (const group of groupRules(rules, () => {})) {
+    const tags = tasks.filter(({ source }) => `${source.registry}/${source.repository}` === group.name)
+      .flatMap(({ source: { tag } }) => tag === undefined ? [] : [tag]);
+    const pages = expandGroup(group, {
+      listTags: () => onePage([...new Set(tags)]),
+      platforms,
+      pass: 0,
+      onFailure: () => {},
+      onEmpty: () => {},
+      onWarning: () => {},
+    });
+    for await (const pairs of pages) {
+      for (const { source, destination, platforms: wanted, referrers } of pairs) {
+        const id = imageId(formatReference(source), wanted);
+        made.add(keyOf(id, formatReference(destination), referrers));
+      }
+    }
+  }
+  return made;
+}
+
+async function* onePage(tags: readonly string[]): AsyncIterable<readonly string[]> {
+  yield await Promise.resolve(tags);
+}
+
+/** What of a plan can still be run; the rest is among its failures. */
+async function checkWorld(saved: SavedPlan, context: RunContext, acceptsChanges: boolean): Promise<Plan> {
+  const { tasks, skipped, failed, warnings, empty } = saved;
+  const plan: Plan = { ...startPlan(context.now()), skipped, failed: [...failed], warnings, empty };
+  const check = async (task: CopyTask) => {
+    const moved = await checkSource(task, context, acceptsChanges);
+    const destinations = moved instanceof Error ? [] : await checkDestinations(task, plan, context);
+    if (moved instanceof Error) {
+      for (const one of task.destinations) plan.failed.push(failureOf(task, one, moved));
+    } else plan.tasks.push({ ...moved, destinations });
+  };
+  for await (const _ of pooledMap(IMAGES_AT_ONCE, tasks, check));
+  context.signal?.throwIfAborted();
+  return plan;
+}
+
+/** The task as it can be run, or why it cannot. */
+async function checkSource(
+  task: CopyTask,
+  context: RunContext,
+  acceptsChanges: boolean,
+): Promise<CopyTask | Error> {
+  const isFixed = task.source.digest !== undefined;
+  if (isFixed || task.destinations.every(({ action }) => action !== "copy")) return task;
+  const planned = task.original ?? task.root.digest;
+  const name = formatReference(task.source);
+  try {
+    const now = await context.registries.open(task.source, "pull").resolve(
+      task.source.tag ?? "latest",
+      context.signal,
+    );
+    if (now?.digest === planned) return task;
+    if (now === undefined) return new PlanFileError(`"${name}" is no longer there`);
+    if (!acceptsChanges) {
+      return new PlanFileError(
+        `"${name}" stands for "${now.digest}" now, not for "${planned}"; make the plan anew, or give --accept-changes`,
+      );
+    }
+    const root = await resolveRoot(task.source, task.platforms, context);
+    if ("has" in root) return new PlanFileError(`"${name}" no longer has any of the platforms wanted`);
+    const { original: _, ...rest } = task;
+    const { original } = root;
+    return { ...rest, root: root.descriptor, ...(original === undefined ? {} : { original }) };
+  } catch (error) {
+    context.signal?.throwIfAborted();
+    return error instanceof Error ? error : new Error(String(error), { cause: error });
+  }
+}
+
+/** The destinations that are still what the plan saw; the others have failed. Nobody asks about those that had nothing. */
+async function checkDestinations(
+  task: CopyTask,
+  plan: Plan,
+  context: RunContext,
+): Promise<PlannedDestination[]> {
+  const checked = await Promise.all(task.destinations.map(async (one) => {
+    const { reference, action, there } = one;
+    if (action === "unchanged" || there === undefined || reference.tag === undefined) return one;
+    try {
+      const now = await resolveDestination(reference, context);
+      if (now?.digest === there) return one;
+      const name = formatReference(reference);
+      const stands = now === undefined ? "is no longer there" : `stands for "${now.digest}" now`;
+      plan.failed.push(
+        failureOf(task, one, new PlanFileError(`"${name}" ${stands}, the plan saw "${there}"`)),
+      );
+    } catch (error) {
+      context.signal?.throwIfAborted();
+      plan.failed.push(failureOf(task, one, error));
+    }
+    return undefined;
+  }));
+  return checked.filter((one) => one !== undefined);
+}
+
+function failureOf(
+  { source, platforms }: CopyTask,
+  { reference }: { reference: Reference },
+  error: unknown,
+): PlanFailure {
+  return {
+    kind: "image",
+    source: formatReference(source),
+    destination: formatReference(reference),
+    ...(platforms === undefined ? {} : { platforms }),
+    error: messageOf(error),
+    isPermanent: error instanceof PlanFileError || isPermanent(error),
+  };
+}
