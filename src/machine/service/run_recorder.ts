@@ -6,7 +6,7 @@ import type { CopyEvent, TaskStatus } from "../../mirror/copy/copy_event.ts";
 import { type Report, startReport } from "../../mirror/report.ts";
 import { emptyRule, RuleIndex, updateRules } from "./rule_status.ts";
 import type { Outcome, RuleRecord, RunRecord, StatusMemory, Sums, Trigger } from "./status.ts";
-import type { Traffic } from "./traffic.ts";
+import { Traffic } from "./traffic.ts";
 
 /** Milliseconds between two records of how far the run is. */
 const LIVE_INTERVAL = 2000;
@@ -19,8 +19,6 @@ export interface RunRecorderOptions {
   rule?: string | undefined;
   /** When it starts, in ISO 8601. */
   startedAt: string;
-  /** Its requests. */
-  traffic: Traffic;
 }
 
 /** Images of one rule in a run that is on, by what has become of them so far. */
@@ -32,21 +30,21 @@ export class RunRecorder {
   readonly startedAt: string;
   /** What the run has made of each rule, once it is finished. */
   finished: RuleRecord[] = [];
+  /** What goes to and comes from each registry. */
+  readonly traffic: Traffic = new Traffic();
   /** How far each rule is, by its source as written. */
   readonly rules = new Map<string, RuleProgress>();
   #fold = new ProgressFold({ onImage: (change) => this.#count(change) });
   #index = new RuleIndex([]);
   #memory: StatusMemory;
   #run: RunRecord;
-  #traffic: Traffic;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   /** Nothing is recorded before {@linkcode start}. */
-  constructor(memory: StatusMemory, { trigger, rule, startedAt, traffic }: RunRecorderOptions) {
+  constructor(memory: StatusMemory, { trigger, rule, startedAt }: RunRecorderOptions) {
     const { totals, bytes } = startReport(startedAt);
     this.startedAt = startedAt;
     this.#memory = memory;
-    this.#traffic = traffic;
     this.#run = { startedAt, trigger, outcome: "running", totals, bytes, pulls: 0 };
     if (rule !== undefined) this.#run.rule = rule;
   }
@@ -90,7 +88,7 @@ export class RunRecorder {
   /** Records how the run ended, for itself and for each rule. */
   async finish(rules: readonly Rule[], report: Report, isStrict = false): Promise<RunRecord> {
     const { totals, bytes } = report;
-    const pulls = [...this.#traffic.pulls.values()].reduce((sum, count) => sum + count, 0);
+    const pulls = [...this.traffic.pulls.values()].reduce((sum, count) => sum + count, 0);
     const finishedAt = report.finishedAt ?? new Date().toISOString();
     const updated = await this.#setRules(rules, report, isStrict);
     this.finished = updated;
@@ -121,7 +119,7 @@ export class RunRecorder {
 
   async #end(run: RunRecord): Promise<RunRecord> {
     this.stop();
-    await this.#memory.setSums(addRun(await this.#memory.sums(), run, this.#traffic));
+    await this.#memory.setSums(addRun(await this.#memory.sums(), run, this.traffic));
     await this.#memory.setRun(run);
     await this.#memory.setLive(undefined);
     await this.#memory.flush();
@@ -133,7 +131,7 @@ export class RunRecorder {
     for (const { source } of rules) {
       before.set(source, await this.#memory.rule(source) ?? emptyRule(source));
     }
-    const updated = updateRules(rules, report, { before, pulls: this.#traffic.pulls, isStrict });
+    const updated = updateRules(rules, report, { before, pulls: this.traffic.pulls, isStrict });
     for (const rule of updated) await this.#memory.setRule(rule);
     return updated;
   }

@@ -1,27 +1,19 @@
 /** A mirror that runs again and again: one run at a time, each within its budget, each going on where the last one stopped. */
 
-import { challengeMemory } from "../../mirror/store/challenge_memory.ts";
 import type { Config } from "../../mirror/config/config.ts";
 import { messageOf } from "../../mirror/plan/failure.ts";
-import type { Progress } from "../../mirror/progress.ts";
 import type { CopyEvent } from "../../mirror/copy/copy_event.ts";
 import type { Report } from "../../mirror/report.ts";
-import { mirror } from "../../mirror/run.ts";
-import type { MirrorOptions } from "../../mirror/run_context.ts";
 import type { Store } from "../../mirror/store/store.ts";
 import type { Clock } from "../../registry/clock.ts";
-import type { Fetch } from "../../registry/fetch.ts";
-import { Registries } from "../../registry/registries.ts";
 import type { OpenedRegistries } from "../network/config_registries.ts";
-import { lazyDigestOf } from "../network/lazy_digest.ts";
 import type { Lease, Leases } from "../workers/leases.ts";
 import { createSteadyClock } from "../workers/steady_clock.ts";
 import { type Log, sayProgress } from "../terminal/log.ts";
-import { createVerifiers } from "../verify/verifiers.ts";
+import { runMirror } from "./mirror_run.ts";
 import { RunJournal } from "./run_journal.ts";
 import { type RuleProgress, RunRecorder } from "./run_recorder.ts";
 import { type RunRecord, type RunRequest, StatusMemory, type Trigger } from "./status.ts";
-import { Traffic } from "./traffic.ts";
 
 /** Options of {@linkcode MirrorService}. */
 export interface MirrorServiceOptions {
@@ -63,17 +55,9 @@ export type RunResult = { type: "refused"; why: string } | { type: "ended"; run:
 /** A run that has begun, or the reason why it has not. */
 export type RunStart = { type: "refused"; why: string } | { type: "begun"; end: Promise<RunRecord> };
 
-/** What watches over one run. */
-interface RunWatch {
-  traffic: Traffic;
-  lease: Lease;
-  onEvent: (event: CopyEvent) => void;
-}
-
 /** What a run is made of, besides its recorder. */
 interface RunParts {
   request: RunRequest;
-  traffic: Traffic;
   lease: Lease;
   journal: RunJournal;
 }
@@ -121,7 +105,7 @@ export class MirrorService {
   }
 
   /** How far the run is that is on in this process, if one is. */
-  get progress(): Progress | undefined {
+  get progress(): RunRecorder["progress"] | undefined {
     return this.#recorder?.progress;
   }
 
@@ -232,15 +216,14 @@ export class MirrorService {
 
   async #runAlone(request: RunRequest, lease: Lease): Promise<RunRecord> {
     this.#clock = this.#options.clock ?? createSteadyClock();
-    const traffic = new Traffic();
-    const recorder = new RunRecorder(this.memory, { ...request, startedAt: this.#time(), traffic });
+    const recorder = new RunRecorder(this.memory, { ...request, startedAt: this.#time() });
     this.#recorder = recorder;
     const journal = new RunJournal(this.#options.log, recorder.startedAt);
     journal.begin(request);
     const stopSaying = sayProgress(() => recorder.progress, (line) => journal.say(line));
     try {
       await recorder.start();
-      const run = await this.#mirror(recorder, { request, traffic, lease, journal });
+      const run = await this.#mirror(recorder, { request, lease, journal });
       journal.end(run);
       await this.#notify(run, recorder);
       return run;
@@ -268,7 +251,7 @@ export class MirrorService {
     await new Notifier({ store, log, fetch, now: () => this.#clock.now() }).tell(targets, run, finished);
   }
 
-  async #mirror(recorder: RunRecorder, { request, traffic, lease, journal }: RunParts): Promise<RunRecord> {
+  async #mirror(recorder: RunRecorder, { request, lease, journal }: RunParts): Promise<RunRecord> {
     const config = await this.check();
     const { rule: wanted } = request;
     const rules = config.rules.filter(({ source }) => wanted === undefined || source === wanted);
@@ -280,9 +263,19 @@ export class MirrorService {
     };
     const opened = await this.#options.openRegistries(config);
     try {
-      const registries = this.#registries(opened, { traffic, lease, onEvent });
       if (!this.#isStopped) this.#stopAt = this.#clock.now() + (this.#options.budget ?? Infinity);
-      const report = await mirror(rules, this.#mirrorOptions(registries, onEvent));
+      const { store, concurrency, retries } = this.#options;
+      const report = await runMirror(rules, opened, {
+        store,
+        concurrency,
+        retries,
+        traffic: recorder.traffic,
+        signal: AbortSignal.any([lease.signal, this.#hardStop.signal]),
+        clock: this.#clock,
+        // Being told to stop brings the end forward.
+        stopAt: () => this.#stopAt,
+        onEvent,
+      });
       lease.signal.throwIfAborted();
       journal.failures(report, rules);
       const run = await recorder.finish(rules, report, this.#options.isStrict);
@@ -291,36 +284,6 @@ export class MirrorService {
     } finally {
       opened.close();
     }
-  }
-
-  #registries(
-    { options }: OpenedRegistries,
-    { traffic, lease, onEvent }: RunWatch,
-  ): Registries {
-    const signal = AbortSignal.any([lease.signal, this.#hardStop.signal]);
-    const plainFetch: Fetch = (url, init) => fetch(url, init);
-    const fetchFor = (registry: string) =>
-      traffic.watch(registry, options.fetchFor?.(registry) ?? plainFetch);
-    const challenges = challengeMemory(this.#options.store);
-    return new Registries({ ...options, fetchFor, challenges, signal, clock: this.#clock, onEvent });
-  }
-
-  #mirrorOptions(registries: Registries, onEvent: (event: CopyEvent) => void): MirrorOptions {
-    const { store, concurrency = 5, retries = 2 } = this.#options;
-    const stopAt = () => this.#stopAt;
-    return {
-      registries,
-      store,
-      concurrency,
-      retries,
-      digestOf: lazyDigestOf,
-      createVerifier: createVerifiers(),
-      onEvent,
-      // A getter, because being told to stop brings the end forward.
-      get stopAt() {
-        return stopAt();
-      },
-    };
   }
 
   #time(): string {

@@ -1,0 +1,59 @@
+/** One run of a service: the mirror itself, its registries watched, and its end in the hands of whoever stops it. */
+
+import type { Rule } from "../../mirror/config/config.ts";
+import type { CopyEvent } from "../../mirror/copy/copy_event.ts";
+import type { Report } from "../../mirror/report.ts";
+import { mirror } from "../../mirror/run.ts";
+import { challengeMemory } from "../../mirror/store/challenge_memory.ts";
+import type { Store } from "../../mirror/store/store.ts";
+import type { Clock } from "../../registry/clock.ts";
+import type { Fetch } from "../../registry/fetch.ts";
+import { Registries } from "../../registry/registries.ts";
+import type { OpenedRegistries } from "../network/config_registries.ts";
+import { lazyDigestOf } from "../network/lazy_digest.ts";
+import { createVerifiers } from "../verify/verifiers.ts";
+import type { Traffic } from "./traffic.ts";
+
+/** Options of {@linkcode runMirror}. */
+export interface MirrorRunOptions {
+  /** The memory between runs. */
+  store: Store;
+  /** Blobs under way at once; 5 unless told. */
+  concurrency?: number | undefined;
+  /** Passes over what failed; 2 unless told. */
+  retries?: number | undefined;
+  /** Counts what goes to and comes from each registry. */
+  traffic: Traffic;
+  /** Ends the run at once. */
+  signal: AbortSignal;
+  /** Clock and dice. */
+  clock: Clock;
+  /** Milliseconds since 1970 from which on nothing new is begun; asked again and again. */
+  stopAt: () => number;
+  /** Called with everything that happens. */
+  onEvent: (event: CopyEvent) => void;
+}
+
+/** Mirrors rules once; failures are in the report. */
+export async function runMirror(
+  rules: readonly Rule[],
+  { options }: OpenedRegistries,
+  { store, concurrency = 5, retries = 2, traffic, signal, clock, stopAt, onEvent }: MirrorRunOptions,
+): Promise<Report> {
+  const plainFetch: Fetch = (url, init) => fetch(url, init);
+  const fetchFor = (registry: string) => traffic.watch(registry, options.fetchFor?.(registry) ?? plainFetch);
+  const challenges = challengeMemory(store);
+  const registries = new Registries({ ...options, fetchFor, challenges, signal, clock, onEvent });
+  return await mirror(rules, {
+    registries,
+    store,
+    concurrency,
+    retries,
+    digestOf: lazyDigestOf,
+    createVerifier: createVerifiers(),
+    onEvent,
+    get stopAt() {
+      return stopAt();
+    },
+  });
+}
