@@ -27,7 +27,7 @@ const HELPERS = [
 ];
 
 /** What the program may do: which registries, files and variables it needs is known only when it runs. */
-const PERMISSIONS: readonly string[] = [
+export const PERMISSIONS: readonly string[] = [
   "--no-prompt",
   "--allow-net",
   "--allow-read",

@@ -1,5 +1,7 @@
 /** What the machine says when a file or a program cannot be had, told apart on every runtime. */
 
+import { messageOf } from "../mirror/plan/failure.ts";
+
 /** Why something of the machine cannot be had. */
 export type SystemFault = "missing" | "directory" | "denied" | "read-only" | "not-allowed";
 
@@ -21,4 +23,14 @@ export function faultOf(error: unknown): SystemFault | undefined {
   if (!(error instanceof Error)) return undefined;
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
   return FAULTS[error.name] ?? FAULTS[code];
+}
+
+/** Why a file cannot be written, for a person. */
+export function whyNotWritten(cause: unknown): string {
+  const fault = faultOf(cause);
+  if (fault === "missing") return "there is no such directory";
+  if (fault === "directory") return "it is a directory";
+  if (fault === "denied") return "permission denied";
+  if (fault === "read-only") return "it is on a disk that is read only";
+  return fault === "not-allowed" ? "writing it is not allowed; add it to --allow-write" : messageOf(cause);
 }

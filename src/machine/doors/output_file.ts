@@ -1,9 +1,8 @@
 /** A file that a run ends with, opened when the run begins, so that one that cannot be written is known before anything moves. */
 
-import { type FileHandle, open, stat } from "node:fs/promises";
+import { type FileHandle, open, stat, unlink } from "node:fs/promises";
 import { SetupError } from "../../mirror/config/config.ts";
-import { messageOf } from "../../mirror/plan/failure.ts";
-import { faultOf } from "../system_error.ts";
+import { whyNotWritten } from "../system_error.ts";
 
 /** Only its owner reads a file: names of images and registries are nobody else's business. */
 const MODE = 0o600;
@@ -31,7 +30,7 @@ export interface OutputFile {
  * @throws {OutputFileError} naming the file.
  */
 export async function openOutput(what: string, path: string): Promise<OutputFile> {
-  const sentence = (cause: unknown) => `Cannot write ${what} "${path}": ${reasonOf(cause)}`;
+  const sentence = (cause: unknown) => `Cannot write ${what} "${path}": ${whyNotWritten(cause)}`;
   let handle: FileHandle | undefined;
   try {
     // Opening a pipe waits for its reader, who may well come at the end.
@@ -48,6 +47,23 @@ export async function openOutput(what: string, path: string): Promise<OutputFile
     return undefined;
   };
   return { write };
+}
+
+/**
+ * Finds out whether a file can be written that somebody else will write later; nothing is left of the attempt.
+ *
+ * @param what What is to be written, for messages.
+ * @throws {OutputFileError} naming the file.
+ */
+export async function checkOutput(what: string, path: string): Promise<void> {
+  try {
+    const handle = await open(path, "a", MODE);
+    const { size } = await handle.stat();
+    await handle.close();
+    if (size === 0) await unlink(path);
+  } catch (cause) {
+    throw new OutputFileError(`Cannot write ${what} "${path}": ${whyNotWritten(cause)}`, { cause });
+  }
 }
 
 async function isPipe(path: string): Promise<boolean> {
@@ -69,13 +85,4 @@ async function replaceContent(handle: FileHandle, text: string): Promise<void> {
   } finally {
     await handle.close();
   }
-}
-
-function reasonOf(cause: unknown): string {
-  const fault = faultOf(cause);
-  if (fault === "missing") return "there is no such directory";
-  if (fault === "directory") return "it is a directory";
-  if (fault === "denied") return "permission denied";
-  if (fault === "read-only") return "it is on a disk that is read only";
-  return fault === "not-allowed" ? "writing it is not allowed; add it to --allow-write" : messageOf(cause);
 }

@@ -3,6 +3,7 @@
 import { UsageError } from "../config/flags.ts";
 import { environmentOf } from "../network/proxy.ts";
 import { bothLogs, logEvent, openServiceLog } from "../terminal/log.ts";
+import { checkOutput } from "./output_file.ts";
 import {
   type Command,
   type CommandParts,
@@ -50,6 +51,7 @@ begun by hand, to who has the token in ${TOKEN}. The config is read before each 
 
 async function serve(parts: CommandParts): Promise<number> {
   const { flags, screen, log, runtime, signal } = parts;
+  if (flags.report !== undefined) await checkOutput("report", flags.report);
   const { runServe } = await import("./serve.ts");
   const format = flags["log-format"] ?? "text";
   // What an operator must know is on standard error in any case; a file has all the rest too.

@@ -4,6 +4,7 @@ import { closeSync, openSync, writeSync } from "node:fs";
 import { messageOf } from "../../mirror/plan/failure.ts";
 import { formatProgress, type Progress } from "../../mirror/progress.ts";
 import type { CopyEvent } from "../../mirror/copy/copy_event.ts";
+import { whyNotWritten } from "../system_error.ts";
 import { printableLine } from "./printable.ts";
 
 /** How much a line matters. */
@@ -45,8 +46,10 @@ export function openLog(path: string | undefined, { format, print }: LogOptions)
     const file = openFile(path, print);
     const log = format === "json" ? jsonLog(file.print) : textLog(file.print);
     return { ...log, close: file.close };
-  } catch {
+  } catch (cause) {
+    // The line that scripts look for has neither the name nor the reason.
     print("Failed to log to file, using default stderr");
+    print(`warn: Cannot open log "${path}": ${whyNotWritten(cause)}`);
     return onScreen;
   }
 }
