@@ -73,6 +73,14 @@ export interface Flags {
   "stall-timeout"?: number;
   /** Bytes a second that a registry must give. */
   "minimum-rate"?: number;
+  /** File the plan goes to. */
+  "output"?: string;
+  /** What a command prints. */
+  "format"?: "text" | "json";
+  /** Whether something that would change is told by the exit code. */
+  "check"?: boolean;
+  /** Whether what has moved since the plan is copied as it is now. */
+  "accept-changes"?: boolean;
   /** When `serve` runs, as a cron expression. */
   "schedule"?: string;
   /** Where `serve` listens. */
@@ -164,6 +172,10 @@ const FLAGS: { readonly [Name in FlagName]-?: FlagKind<NonNullable<Flags[Name]>>
     ...whole({ least: 0 }, "bytes a second that a registry must give (1024)"),
     value: "BYTES",
   },
+  "output": outputFile("saves the plan, for apply to run"),
+  "format": choice(["text", "json"], "what is printed"),
+  "check": toggle("exits with 3 when something would change"),
+  "accept-changes": toggle("copies source tags that have moved since the plan as they are now"),
   "schedule": text("CRON", `when to run, in UTC, for example "0 * * * *"`),
   "port": whole({ least: 1, most: 65_535 }, "port of the status page (8080)"),
   "no-progress": toggle("draws no live view"),

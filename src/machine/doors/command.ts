@@ -29,6 +29,14 @@ const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "says who logs in to each repository, and whether that works",
     load: () => import("./auth_check.ts"),
   },
+  "plan": {
+    summary: "says what would be copied, and what that takes; saves it for apply",
+    load: () => import("./plan_command.ts"),
+  },
+  "apply": {
+    summary: "runs a saved plan, exactly that",
+    load: () => import("./apply_command.ts"),
+  },
   "tree": {
     summary: "prints what belongs to an image at a registry: signatures, SBOMs, attestations",
     load: () => import("./tree_command.ts"),

@@ -18,7 +18,7 @@ import { onInterrupt } from "./interrupt.ts";
 import type { Limits } from "../../registry/request.ts";
 
 /** Exit codes; README, "Exit codes". */
-export const EXIT = { done: 0, failed: 1, usage: 2, interrupted: 130 } as const;
+export const EXIT = { done: 0, failed: 1, usage: 2, changes: 3, interrupted: 130 } as const;
 
 /** What only some runtimes have, as their doors hand it in. */
 export interface Runtime {

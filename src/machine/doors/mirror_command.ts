@@ -87,16 +87,22 @@ function platformsWanted(flags: Flags): string[] {
 }
 
 async function run(parts: ConfiguredParts): Promise<number> {
+  const isDry = parts.flags["dry-run"] === true;
+  return await withWork(parts, (work) => isDry ? printPlan(parts, work) : mirrorOnce(parts, work));
+}
+
+/** Opens what mirroring needs, as flags want it, and closes it afterwards. */
+export async function withWork(
+  parts: ConfiguredParts,
+  use: (work: MirrorWork) => Promise<number>,
+): Promise<number> {
   const { flags, log, runtime, signal } = parts;
   const onWarning = (message: string) => log.write("warn", message);
   const { store, leases: openLeases, close } = await openStore(storeText(flags), { onWarning, ...runtime });
   try {
     const leases = openLeases?.();
-    const options = await mirrorOptions(parts, store, leases);
-    const rules = rulesOf(parts);
-    if (flags["dry-run"]) return await printPlan(parts, { rules, options });
-    const code = await mirrorOnce(parts, { rules, options });
-    if (leases !== undefined && !signal.aborted) await clearDead(leases, signal);
+    const code = await use({ rules: rulesOf(parts), options: await mirrorOptions(parts, store, leases) });
+    if (leases !== undefined && !signal.aborted && !flags["dry-run"]) await clearDead(leases, signal);
     return code;
   } finally {
     await close();

@@ -20,6 +20,8 @@ export interface MirrorWork {
   rules: readonly Rule[];
   /** How. */
   options: Omit<MirrorOptions, "registries" | "onEvent"> & { store: Store };
+  /** What runs; {@linkcode mirror} unless told. */
+  mirror?: (rules: readonly Rule[], options: MirrorOptions) => Promise<Report>;
 }
 
 /**
@@ -70,7 +72,7 @@ export async function printPlan(parts: ConfiguredParts, { rules, options }: Mirr
 
 async function runMirror(
   parts: ConfiguredParts,
-  { rules, options }: MirrorWork,
+  { rules, options, mirror: run = mirror }: MirrorWork,
 ): Promise<{ report: Report; warnings: number }> {
   const { flags, screen, log } = parts;
   const view = new LiveView({ paint: screen.paintErrors });
@@ -89,13 +91,14 @@ async function runMirror(
   };
   try {
     const registries = registriesOf(parts, options.store, onEvent);
-    return { report: await mirror(rules, { ...options, registries, onEvent }), warnings };
+    return { report: await run(rules, { ...options, registries, onEvent }), warnings };
   } finally {
     stopProgress();
   }
 }
 
-function registriesOf(
+/** The registries of a run, as flags and the config want them reached. */
+export function registriesOf(
   { registries, flags, signal }: ConfiguredParts,
   store: Store,
   onEvent: (event: CopyEvent) => void,
