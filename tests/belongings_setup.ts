@@ -26,7 +26,7 @@ export function treeOf(registry: TestRegistry, repository: string): Tree {
 /** What a tag lists. */
 export function listUnder(registry: TestRegistry, repository: string, tag: string): Descriptor[] {
   const found = registry.state.repository(repository).findManifest(tag);
-  return found === undefined ? [] : JSON.parse(new TextDecoder().decode(found.bytes)).manifests;
+  return found === undefined ? [] : JSON.parse(new TextDecoder().decode(found.bytes)).manifests ?? [];
 }
 
 /** Tags of a repository with what they stand for, lists of referrers left out. */

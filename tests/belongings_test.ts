@@ -335,3 +335,33 @@ Deno.test("mirror() loses none of what two images bring to one list at once", as
   assertEquals((await setup.run(rules)).totals.copied, 10);
   assertEquals(treeOf(setup.destination, "to/image")[image.digest]?.length, 10);
 });
+
+for (const source of [true, false]) {
+  for (const destination of [true, false]) {
+    const how = `from a registry ${source ? "with" : "without"} the API to one ${
+      destination ? "with" : "without"
+    }`;
+    Deno.test(`mirror() brings regclient's shapes tree for tree: ${how}`, async () => {
+      if (!isThere(TESTDATA)) return;
+      const setup = setUp({ source, destination });
+      const options = { fetch: setup.source.fetch, baseUrl: `https://${SOURCE}`, repository: "app" };
+      await pushLayout(new URL("shapes/", TESTDATA), options);
+      const report = await setup.run({ [`${SOURCE}/app`]: `${DESTINATION}/to/app` });
+      assertEquals(report.totals.failed, 0, JSON.stringify(report.tasks.find(({ error }) => error)));
+      assertSameTrees([setup.source, "app"], [setup.destination, "to/app"]);
+    });
+  }
+}
+
+Deno.test("mirror() brings cosign's signatures of an index and its children, named by its tag", async () => {
+  if (!isThere(TESTDATA)) return;
+  const setup = setUp();
+  const options = { fetch: setup.source.fetch, baseUrl: `https://${SOURCE}`, repository: "app" };
+  await pushLayout(new URL("multi-platform/", TESTDATA), { ...options, tag: "v1" });
+  for await (const { name } of Deno.readDir(new URL("signatures/", TESTDATA))) {
+    await pushLayout(new URL(`signatures/${name}/`, TESTDATA), { ...options, tag: `${name}.sig` });
+  }
+  assertEquals((await setup.run({ [`${SOURCE}/app:v1`]: `${DESTINATION}/to/app` })).totals.copied, 1);
+  assertEquals(Object.keys(tagsOf(setup.destination, "to/app")).length, 6);
+  assertSameTrees([setup.source, "app"], [setup.destination, "to/app"]);
+});

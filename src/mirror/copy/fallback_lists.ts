@@ -6,21 +6,10 @@ import type { Reference } from "../../oci/reference.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
 import type { Repository, ServedContent } from "../../registry/repository.ts";
 import { ignoreMissing } from "../plan/belongings.ts";
+import { FallbackTagError } from "../rules/belongings_policy.ts";
 
 /** Writes of one list, at most: others write it too, and registries cannot compare and set. */
 const ATTEMPTS = 20;
-
-/** A fallback tag names something that is no list of referrers. */
-export class FallbackTagError extends Error {
-  /** Names the tag. */
-  constructor(tag: string) {
-    super(
-      `Cannot list what belongs to an image under "${tag}": the tag names something that is no list of referrers, ` +
-        `and is left as it is`,
-    );
-    this.name = "FallbackTagError";
-  }
-}
 
 interface KeptList {
   repository: Repository;

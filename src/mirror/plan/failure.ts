@@ -6,10 +6,19 @@ import { PlatformError } from "../../oci/platform.ts";
 import { InvalidReferenceError } from "../../oci/reference.ts";
 import { AuthError, RegistryError } from "../../registry/registry_error.ts";
 import type { Retry } from "../../registry/retry.ts";
+import { FallbackTagError, RefusedImageError } from "../rules/belongings_policy.ts";
+import { NamePatternError } from "../rules/name_pattern.ts";
 import { RuleError } from "../rules/rules.ts";
 
 /** What is wrong in itself: no registry can mend it. */
-const HOPELESS = [InvalidReferenceError, PlatformError, RuleError];
+const HOPELESS = [
+  InvalidReferenceError,
+  PlatformError,
+  RuleError,
+  NamePatternError,
+  RefusedImageError,
+  FallbackTagError,
+];
 /** What a registry said wrong: it is asked once more, and believed when it says so again. */
 const DOUBTFUL = [AuthError, DigestError, ManifestError];
 

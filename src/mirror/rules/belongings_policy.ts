@@ -71,6 +71,18 @@ export class RefusedImageError extends Error {
   }
 }
 
+/** A fallback tag names something that is no list of referrers. */
+export class FallbackTagError extends Error {
+  /** Names the tag. */
+  constructor(tag: string) {
+    super(
+      `Cannot list what belongs to an image under "${tag}": the tag names something that is no list of referrers, ` +
+        `and is left as it is`,
+    );
+    this.name = "FallbackTagError";
+  }
+}
+
 /** What a rule wants where nothing is to come along: what it demands stands. */
 export function withoutBelongings(policy: BelongingsPolicy | false | undefined): BelongingsPolicy | false {
   if (policy === false || policy === undefined || !hasDemands(policy)) return false;
