@@ -1,6 +1,6 @@
 /** The HTTP client: answers byte for byte, requests given up, and what it leaves to another fetch. */
 
-import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { assert, assertEquals, assertLess, assertRejects, assertStrictEquals } from "@std/assert";
 import { createHttpClient } from "../src/machine/network/http_client.ts";
 import { nodeSockets } from "../src/machine/network/node_sockets.ts";
 import { serve } from "./registry/serve.ts";
@@ -241,3 +241,27 @@ Deno.test("createHttpClient() fails what is still being connected when it is clo
     await failing;
   });
 });
+
+for (const isTls of [false, true]) {
+  Deno.test(`createHttpClient() leaves in the network what nobody reads, TLS ${isTls}`, () =>
+    withFetch(async (fetch) => {
+      let sent = 0;
+      await using server = listen(async (line) => {
+        await line.readHead();
+        await line.write("HTTP/1.1 200 OK\r\n\r\n");
+        while (await line.write(new Uint8Array(64 * 1024))) sent += 64 * 1024;
+      }, isTls);
+      await using other = serve(() => new Response("tick"), serverIdentity());
+      for (const reads of [0, 3]) {
+        sent = 0;
+        const { body } = await fetch(`http${isTls ? "s" : ""}://${server.host}/`, {});
+        const reader = body?.getReader();
+        for (let read = 0; read < reads; read++) await reader?.read();
+        // Nothing but traffic passes the time.
+        for (let round = 0; round < 100; round++) await textOf(fetch, other.url);
+        assertLess(sent, 16 * MIB, `after ${reads} reads`);
+        // The server's script ends only when the connection does.
+        await reader?.cancel();
+      }
+    }, CA));
+}

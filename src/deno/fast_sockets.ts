@@ -19,6 +19,8 @@ export const denoNetwork: NativeNetwork = {
   },
 };
 
+const NOT_CONNECTED = ["ECONNREFUSED", "ETIMEDOUT", "ENETUNREACH", "EHOSTUNREACH", "EADDRNOTAVAIL"];
+
 /**
  * Opens connections with `Deno.connect`, `Deno.connectTls` and `Deno.startTls`.
  *
@@ -27,9 +29,15 @@ export const denoNetwork: NativeNetwork = {
 export function fastSockets(others: Sockets): Sockets {
   return {
     connect: async (address, signal, tls) => {
-      if (tls !== undefined && tls.accepts === undefined) return await connectTls(address, tls, signal);
-      const duplex = await connectTcp(address, signal, others);
-      return tls === undefined ? duplex : await others.secure(duplex, tls, signal);
+      try {
+        if (tls !== undefined && tls.accepts === undefined) return await connectTls(address, tls, signal);
+        const duplex = new TcpDuplex(await Deno.connect({ ...address, signal }));
+        return tls === undefined ? duplex : await others.secure(duplex, tls, signal);
+      } catch (error) {
+        // A name may have several addresses, of which Deno tries the first.
+        if (signal.aborted || !NOT_CONNECTED.includes((error as { code?: string }).code ?? "")) throw error;
+        return await others.connect(address, signal, tls);
+      }
     },
     secure: async (duplex, tls, signal) => {
       const isFast = duplex instanceof TcpDuplex && tls.accepts === undefined && tls.identity === undefined;
@@ -57,16 +65,6 @@ class TcpDuplex implements Duplex {
 
   close(): void {
     this.connection.close();
-  }
-}
-
-async function connectTcp(address: Address, signal: AbortSignal, others: Sockets): Promise<Duplex> {
-  try {
-    return new TcpDuplex(await Deno.connect({ ...address, signal }));
-  } catch (error) {
-    if (signal.aborted || error instanceof Deno.errors.NotCapable) throw error;
-    // A name may have several addresses, of which Deno tries the first.
-    return await others.connect(address, signal);
   }
 }
 
