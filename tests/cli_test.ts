@@ -239,3 +239,45 @@ Deno.test("cli.ts carries its records from a file into SQLite, and then copies n
     assertExit(await workspace.run(["records", "import", lines, "--store", `sqlite:${lines}`]), 2);
     assertExit(await workspace.run(["--config", config, "--store", `sqlite:${lines}`]), 2);
   }));
+
+Deno.test("README's narrow permissions suffice, asked for nothing more", () =>
+  withScene(async ({ workspace, destination, config }) => {
+    const readme = await Deno.readTextFile(new URL("../README.md", import.meta.url));
+    const [, flags = ""] = /^deno run (--no-prompt .*) cli\.ts --config cfg\.json$/m.exec(readme) ?? [];
+    assertStringIncludes(flags, "--allow-read=.");
+    for (const environment of ["--allow-env", "--allow-env=HOME,HTTPS_PROXY", ""]) {
+      const permissions = flags.replace("--allow-env", environment).split(" ").filter((flag) => flag !== "");
+      const command = new Deno.Command(Deno.execPath(), {
+        args: [
+          "run",
+          "--quiet",
+          ...permissions,
+          new URL("../cli.ts", import.meta.url).href,
+          "--config",
+          config,
+        ],
+        cwd: workspace.directory,
+        stdin: "null",
+      });
+      const { code, stdout, stderr } = await command.output();
+      const said = new TextDecoder().decode(stdout) + new TextDecoder().decode(stderr);
+      assertEquals(code, 0, said);
+      assert(!/allow-sys|Requires/.test(said), said);
+      assertStringIncludes(said, DONE);
+    }
+    assertEquals(destination.repositories.get("copy/app")?.tags.size, 1);
+  }));
+
+Deno.test("fault 55: cli.ts leaves attestations out with --no-attestations and with --arch, and keeps them with --attestations", () =>
+  withScene(async ({ workspace, source, destination, config }) => {
+    pushImage(source, "ns/app", "v1", buildMultiPlatform(["amd64", "arm64"], { attestations: true }));
+    const entries = async (...flags: string[]) => {
+      assertExit(await workspace.run(["--config", config, "--force", ...flags]), 0);
+      const content = destination.state.repository("copy/app").findManifest("v1");
+      return JSON.parse(new TextDecoder().decode(content?.bytes)).manifests.length;
+    };
+    assertEquals(await entries("--no-attestations"), 2);
+    assertEquals(await entries("--arch", "amd64"), 1);
+    assertEquals(await entries("--arch", "amd64", "--attestations"), 2);
+    assertEquals(await entries(), 4);
+  }));
