@@ -1,7 +1,5 @@
 /** Step 6 of the walk, the copy: much work at once, of which none is left under way when it fails. */
 
-import { pooledMap } from "@std/async/pool";
-
 /** Work of one kind that is done at once for one image; an index may have tens of thousands of children. */
 const WORK_AT_ONCE = 64;
 
@@ -21,16 +19,19 @@ export async function mapAll<Item, Value>(
 ): Promise<Value[]> {
   let failure: { error: unknown } | undefined;
   const values: Value[] = [];
-  const run = async (item: Item, place: number) => {
-    if (failure !== undefined) return;
-    try {
-      values[place] = await work(item);
-    } catch (error) {
-      failure ??= { error };
+  const queue = items.entries();
+  // Whoever is free takes the next item: a race of all that are under way costs as much again for each item that ends.
+  const workThrough = async () => {
+    for (const [place, item] of queue) {
+      if (failure !== undefined) return;
+      try {
+        values[place] = await work(item);
+      } catch (error) {
+        failure ??= { error };
+      }
     }
   };
-  const placed = items.map((item, place) => ({ item, place }));
-  for await (const _ of pooledMap(atOnce, placed, ({ item, place }) => run(item, place)));
+  await Promise.all(Array.from({ length: Math.min(atOnce, items.length) }, workThrough));
   if (failure !== undefined) throw (failure as { error: unknown }).error;
   return values;
 }

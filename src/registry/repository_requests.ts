@@ -127,9 +127,10 @@ async function read(
   { request, response, limit }: { request: RegistryRequest; response: Response; limit: number },
 ): Promise<Uint8Array<ArrayBuffer>> {
   const startedAt = registry.context.clock.now();
+  const { limits, buffers } = registry.context;
   const { action, method, signal = registry.context.signal } = request;
   try {
-    const bytes = await readBytes(response, limit, { ...registry.context.limits, signal });
+    const bytes = await readBytes(response, limit, { ...limits, buffers, signal });
     registry.noteFinished("small");
     return bytes;
   } catch (cause) {

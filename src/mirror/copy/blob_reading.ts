@@ -122,7 +122,7 @@ export class BlobReading {
     this.#isOver = true;
     this.#onOver();
     // Everything that was read has arrived, at the first attempt, so nobody is still sending it.
-    if (!this.#hasBroken && this.failure === undefined) this.#shared?.finish();
+    if (!this.#hasBroken && this.failure === undefined) this.#finish();
     this.#drop();
   }
 
@@ -240,7 +240,7 @@ export class BlobReading {
 
   async #readWhole(blob: BlobSource): Promise<Uint8Array<ArrayBuffer>> {
     const { source, blob: { digest } } = this.#order;
-    const bytes = new Uint8Array(blob.size);
+    const bytes = this.#room(blob.size);
     const reader = this.#counted(blob);
     let length = 0;
     for (let piece = await reader.read(); piece !== undefined; piece = await reader.read()) {
@@ -253,6 +253,13 @@ export class BlobReading {
       throw new DigestError(`blob of "${source.registry.host}/${source.name}"`, digest, actual);
     }
     return bytes;
+  }
+
+  /** Memory for a whole blob, from the run's buffers where it is so much that they notice. */
+  #room(size: number): Uint8Array<ArrayBuffer> {
+    if (size <= SMALL_BLOB_LIMIT) return new Uint8Array(size);
+    const { buffers } = this.#order.source.registry.context;
+    return new Uint8Array(buffers.take(2 ** Math.ceil(Math.log2(size))), 0, size);
   }
 
   #counted(source: ByteSource): ByteSource {
@@ -300,6 +307,14 @@ export class BlobReading {
       this.failure ??= toError(error);
       throw error;
     }
+  }
+
+  #finish(): void {
+    this.#shared?.finish();
+    const { whole } = this;
+    // A fetch has made a copy of it.
+    if (whole !== undefined) this.#order.source.registry.context.buffers.give(whole.buffer);
+    this.whole = undefined;
   }
 
   #drop(): void {

@@ -2,13 +2,16 @@
 
 import { LimitedBytesTransformStream } from "@std/streams/limited-bytes-transform-stream";
 import { toBytes } from "@std/streams/to-bytes";
-import type { PieceReader } from "./piece_reader.ts";
+import { BufferPool } from "./buffer_pool.ts";
+import { openPieceReader } from "./piece_reader.ts";
 import { WatchedReader, type WatchOptions } from "./watched_reader.ts";
 
 /** Options of {@linkcode readBytes}; the run's limits are ones. */
 export type ReadOptions = Omit<WatchOptions, "signal"> & {
   /** Ends the reading. */
   signal?: AbortSignal | undefined;
+  /** Memory to read into, which comes back: a runtime takes 64 KiB for the smallest answer. */
+  buffers?: BufferPool;
 };
 
 /**
@@ -26,8 +29,10 @@ export async function readBytes(
   limit: number,
   options: ReadOptions,
 ): Promise<Uint8Array<ArrayBuffer>> {
-  if (response.body === null) return new Uint8Array();
-  const reader = new WatchedReader(plainReader(response.body), { signal: undefined, ...options });
+  const { buffers = new BufferPool() } = options;
+  const body = openPieceReader(response, { size: -1, isSlow: true, buffers });
+  if (body === undefined) return new Uint8Array();
+  const reader = new WatchedReader(body, { signal: undefined, ...options });
   const pieces: Uint8Array<ArrayBuffer>[] = [];
   let length = 0;
   try {
@@ -41,7 +46,9 @@ export async function readBytes(
     throw error;
   }
   // A piece of a few bytes lies in memory of 64 KiB, all of which would be kept with it.
-  return await unpacked(response, join(pieces, length), limit);
+  const whole = join(pieces, length);
+  for (const { buffer } of pieces) buffers.give(buffer);
+  return await unpacked(response, whole, limit);
 }
 
 /** Static hosting and some proxies send stored gzip bodies whatever was asked for; some runtimes have unpacked them by then. */
@@ -68,14 +75,6 @@ export async function readText(response: Response, limit: number, options: ReadO
 export function lengthOf(response: Response): number | undefined {
   const text = response.headers.get("content-length") ?? "";
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
-}
-
-function plainReader(body: ReadableStream<Uint8Array<ArrayBuffer>>): PieceReader {
-  const reader = body.getReader();
-  return {
-    read: async () => (await reader.read()).value,
-    cancel: (reason) => reader.cancel(reason),
-  };
 }
 
 function join(pieces: readonly Uint8Array<ArrayBuffer>[], length: number): Uint8Array<ArrayBuffer> {
