@@ -1,9 +1,17 @@
 /** Tests of what arrives with an image: everything that belongs to it, in whichever way a registry holds it. */
 
 import { assert, assertEquals } from "@std/assert";
+import { compileFilter } from "../src/mirror/rules/belongings_policy.ts";
 import { MemoryStore } from "../src/mirror/store/memory_store.ts";
 import { assertSameTrees, tagsOf, treeOf } from "./belongings_setup.ts";
-import { buildArtifact, buildImage, buildMultiPlatform, type Image, pushImage } from "./images.ts";
+import {
+  buildArtifact,
+  buildImage,
+  buildIndex,
+  buildMultiPlatform,
+  type Image,
+  pushImage,
+} from "./images.ts";
 import { DESTINATION, type MirrorSetup, setUpMirror, SOURCE } from "./mirror_setup.ts";
 import { pushLayout } from "./oci_layout.ts";
 
@@ -364,4 +372,96 @@ Deno.test("mirror() brings cosign's signatures of an index and its children, nam
   assertEquals((await setup.run({ [`${SOURCE}/app:v1`]: `${DESTINATION}/to/app` })).totals.copied, 1);
   assertEquals(Object.keys(tagsOf(setup.destination, "to/app")).length, 6);
   assertSameTrees([setup.source, "app"], [setup.destination, "to/app"]);
+});
+
+Deno.test("mirror() brings a referrer that is an index, with its children and what belongs to them", async () => {
+  for (const destination of [true, false]) {
+    const setup = setUp({ destination });
+    const image = buildImage();
+    pushImage(setup.source, "from/image", "v1", image);
+    const part = buildArtifact({ seed: 2, artifactType: SBOM });
+    const index = buildIndex([part], { withoutPlatforms: true, subject: image, artifactType: SBOM });
+    const ofPart = buildArtifact({ seed: 3, artifactType: SIGNATURE, subject: part });
+    for (const one of [index, ofPart]) pushImage(setup.source, "from/image", undefined, one);
+    assertEquals((await setup.run({ [FROM]: TO })).totals.copied, 1);
+    assertEquals([part, index, ofPart].map((one) => isFound(setup, one)), [true, true, true]);
+    assertSameTrees([setup.source, "from/image"], [setup.destination, "to/image"]);
+  }
+});
+
+Deno.test("mirror() takes a web page in place of a list of referrers for a registry without the API", async () => {
+  const setup = setUpMirror({
+    source: {
+      intercept: (_, { kind }) =>
+        kind === "referrers"
+          ? new Response("<html>", { headers: { "content-type": "text/html" } })
+          : undefined,
+    },
+  });
+  pushImage(setup.source, "from/image", "v1", buildImage());
+  pushImage(setup.source, "from/image", "v2", buildImage({ seed: 2 }));
+  assertEquals((await setup.run({ [FROM]: TO })).totals.copied, 2);
+  assertEquals(setup.source.count({ kind: "referrers" }), 1);
+});
+
+Deno.test("mirror() says of a list that names what belongs to something else that this is left out", async () => {
+  const setup = setUp({ source: false });
+  const image = buildImage();
+  const foreign = buildArtifact({ seed: 2, artifactType: SBOM, subject: buildImage({ seed: 7 }) });
+  pushImage(setup.source, "from/image", "v1", image);
+  const list = buildIndex([foreign], { withoutPlatforms: true });
+  pushImage(setup.source, "from/image", image.digest.replace(":", "-"), list);
+  assertEquals((await setup.run({ [FROM]: TO })).totals.copied, 1);
+  assertEquals(isFound(setup, foreign), false);
+  assertEquals(setup.eventsOf("warning").map(({ message }) => message), [
+    `What belongs to "${image.digest}" names "${FROM}@${foreign.digest}", whose manifest does not say so; it is left out`,
+  ]);
+});
+
+Deno.test("mirror() brings a signature that came late under a tag of its own to an unchanged image", async () => {
+  const setup = setUp({ source: false });
+  const image = buildImage();
+  pushImage(setup.source, "from/image", "v1", image);
+  await setup.run({ [FROM]: TO });
+  const tag = `${image.digest.replace(":", "-")}.sig`;
+  pushImage(setup.source, "from/image", tag, buildImage({ seed: 2 }));
+  assertEquals((await setup.run({ [FROM]: TO })).totals.copied, 1);
+  assert(setup.destination.state.repository("to/image").tags.has(tag));
+  assertEquals((await setup.run({ [FROM]: TO })).totals.unchanged, 1);
+});
+
+Deno.test("mirror() remembers that a source has no referrers API, and finds out when it has learned it", async () => {
+  const setup = setUp({ source: false });
+  pushImage(setup.source, "from/image", "v1", buildImage());
+  const store = new MemoryStore({ now: () => setup.clock.now() });
+  await setup.run({ [FROM]: TO }, { store });
+  const asked: number[] = [];
+  for (const days of [0, 2]) {
+    setup.clock.advance(days * 86_400_000);
+    setup.source.resetLog();
+    await setup.run({ [FROM]: TO }, { store });
+    asked.push(setup.source.count({ kind: "referrers" }));
+  }
+  assertEquals(asked, [0, 1]);
+});
+
+Deno.test("mirror() reads ten pages of tags while images of the first are looked at", async () => {
+  const setup = setUp({ source: false });
+  setup.source.quirks.pageSize = 3;
+  for (let tag = 0; tag < 30; tag++) {
+    pushImage(setup.source, "from/image", `v${tag}`, buildImage({ seed: tag }));
+  }
+  const signed = buildImage({ seed: 3 });
+  pushImage(setup.source, "from/image", `${signed.digest.replace(":", "-")}.sig`, buildImage({ seed: 99 }));
+  assertEquals((await setup.run({ [FROM]: TO })).totals.copied, 30);
+  assertEquals(tagsOf(setup.destination, "to/image"), tagsOf(setup.source, "from/image"));
+});
+
+Deno.test("compileFilter() takes artifact types whole, as globs and as patterns", async () => {
+  const bundle = "application/vnd.dev.sigstore.bundle.v0.3+json";
+  const matches = async (include: string) => (await compileFilter({ include: [include] }))(bundle);
+  for (const one of [bundle, "**/*sigstore*", "application/*", "application/*+json", "/bundle/"]) {
+    assert(await matches(one), one);
+  }
+  for (const one of ["application/json", "*.sbom", "/^bundle/"]) assertEquals(await matches(one), false, one);
 });

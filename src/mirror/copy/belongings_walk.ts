@@ -13,8 +13,6 @@ import { forAll } from "../work_pool.ts";
 
 /** What the walk needs of those around it. */
 export interface BelongingsWalkParts {
-  /** Name of the image in events. */
-  task: string;
   /** Where everything goes. */
   destination: Destination;
   /** Brings what a manifest points at. */
@@ -60,13 +58,6 @@ export class BelongingsWalk {
       };
       await forAll([...level.values()].map(bring));
     }
-    const { task, destination: { name } } = this.#parts;
-    this.#services.context.emit({
-      type: "belongings-brought",
-      task,
-      destination: name,
-      counts: image.counts,
-    });
     return copied > 0;
   }
 

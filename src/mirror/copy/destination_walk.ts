@@ -100,7 +100,6 @@ export class DestinationWalk {
     if (belongings === undefined) return false;
     const walk = new BelongingsWalk(this.#services, {
       destination: this.#destination,
-      task: this.#source.task,
       bringChildren: (content) => this.#bringChildren({ content, depth: 0 }),
       put: (content, reference) => this.#put({ content, depth: 0 }, reference),
     });

@@ -136,14 +136,26 @@ export class ImageCopier {
     const image = new ImageBelongings(belongings, { source: task.source, destination, root: whole, policy });
     await image.judge(task.id, this.#context);
     if (isIncomplete && !await walk.bringBelongings(image)) {
-      return await this.#remember(image, destination, false);
+      return await this.#remember(image, { task: task.id, destination, isChanged: false });
     }
     if (!isIncomplete) await walk.bring(content, image);
-    return await this.#remember(image, destination, true);
+    return await this.#remember(image, { task: task.id, destination, isChanged: true });
   }
 
-  async #remember(image: ImageBelongings, destination: Reference, isChanged: boolean): Promise<boolean> {
+  /** Remembers, and tells, that what belongs to an image is there. */
+  async #remember(
+    image: ImageBelongings,
+    { task, destination, isChanged }: { task: string; destination: Reference; isChanged: boolean },
+  ): Promise<boolean> {
+    const { counts } = image;
     await image.remember(this.#services.lists.has(destination), this.#context);
+    const event = {
+      type: "belongings-brought",
+      task,
+      destination: formatReference(destination),
+      counts,
+    } as const;
+    if (Object.keys(counts).length > 0) this.#context.emit(event);
     return isChanged;
   }
 
