@@ -144,7 +144,7 @@ const REFUSED: [args: string[], sentence: string][] = [
     `"image-syncer mirror" does not take "--schedule"; it is for "image-syncer serve"`,
   ],
   [["--reports", "r"], `does not take "--reports"`],
-  [["serve", "--schedule", "0 * * * *", "--verify"], `"image-syncer serve" does not take "--verify"`],
+  [["serve", "--schedule", "0 * * * *", "--dry-run"], `"image-syncer serve" does not take "--dry-run"`],
   [["serve"], `"image-syncer serve" would never run: give --schedule CRON, or IMAGE_SYNCER_TOKEN`],
   [
     ["serve", "--schedule", "0 * * * *", "--config", "a", "--config", "b"],
@@ -183,7 +183,7 @@ Deno.test("help is one screen, and each command's help has every flag that it ta
   const serve = await workspace.run(["serve", "--help"]);
   assertEquals([serve.code, serve.stdout], [0, (await workspace.run(["help", "serve"])).stdout]);
   assertStringIncludes(serve.stdout, "--schedule CRON");
-  assert(!serve.stdout.includes("--verify"), serve.stdout);
+  assert(!serve.stdout.includes("--dry-run"), serve.stdout);
   const mirror = await workspace.run(["help", "mirror"]);
   for (const name of MIRROR.flags) assertStringIncludes(mirror.stdout, `--${name}`);
 });

@@ -5,9 +5,11 @@ import { runCommand } from "../../src/machine/doors/command.ts";
 import { openConfigRegistries } from "../../src/machine/network/config_registries.ts";
 import { ScheduleError } from "../../src/machine/service/schedule.ts";
 import { ListenError, runServe, type ServeOptions } from "../../src/machine/doors/serve.ts";
+import { parseFlags } from "../../src/machine/config/flags.ts";
+import { mirrorFlagOptions } from "../../src/machine/doors/mirror_flags.ts";
 import { ReportShelf } from "../../src/machine/service/report_shelf.ts";
 import { startReport } from "../../src/mirror/report.ts";
-import { buildImage, pushImage } from "../images.ts";
+import { buildImage, buildMultiPlatform, pushImage } from "../images.ts";
 import { createRegistry, serve, type TestRegistry } from "../registry.ts";
 
 const TOKEN = "correct-horse-battery-staple";
@@ -189,3 +191,20 @@ Deno.test("serve ends with 2 when its schedule is none", async () => {
     await Deno.remove(directory, { recursive: true });
   }
 });
+
+Deno.test("fault 79: runServe() mirrors as flags say: the platforms wanted, and without attestations", () =>
+  withServer(async (registry, options, stop) => {
+    pushImage(registry, "team/app", "v1", buildMultiPlatform(["amd64", "arm64"], { attestations: true }));
+    const told = Promise.withResolvers<string>();
+    const mirrorOptions = await mirrorFlagOptions(parseFlags(["--os", "linux", "--arch", "arm64"]).flags);
+    const serving = runServe({ ...options, mirrorOptions, onListen: told.resolve });
+    const headers = { authorization: `Bearer ${TOKEN}` };
+    await (await fetch(`${await told.promise}run`, { method: "POST", headers })).text();
+    stop.abort();
+    await serving;
+    const content = registry.state.repository("mirror/app").findManifest("v1");
+    const { manifests } = JSON.parse(new TextDecoder().decode(content?.bytes));
+    assertEquals(manifests.map(({ platform }: { platform: unknown }) => platform), [
+      { os: "linux", architecture: "arm64" },
+    ]);
+  }));

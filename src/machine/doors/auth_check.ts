@@ -14,7 +14,6 @@ import {
   EXIT,
   idleFlags,
   LIMIT_FLAGS,
-  limitsOf,
   withConfig,
 } from "./command_setup.ts";
 
@@ -31,9 +30,9 @@ whether pushing is allowed. Nothing is copied.`,
 };
 
 async function printFindings(
-  { config, registries, screen, signal, flags }: ConfiguredParts,
+  { config, registries, screen, signal }: ConfiguredParts,
 ): Promise<number> {
-  const through = new Registries({ ...registries.options, signal, limits: limitsOf(flags) });
+  const through = new Registries({ ...registries.options, signal });
   const findings = await checkAuth(config, registries, through);
   for (const line of findings.flatMap((one) => one.line.split("\n"))) screen.out(line);
   return findings.every(({ isGood }) => isGood) ? EXIT.done : EXIT.failed;

@@ -162,9 +162,9 @@ export async function readFlaggedConfig(
 /** Opens the way to the registries of a config. */
 export function openRegistries(
   config: Config,
-  { log, runtime: { network, startProgram } }: Pick<CommandParts, "log" | "runtime">,
+  { flags, log, runtime: { network, startProgram } }: Pick<CommandParts, "flags" | "log" | "runtime">,
 ): OpenedRegistries {
-  return openConfigRegistries(config, {
+  const opened = openConfigRegistries(config, {
     ...(network !== undefined && { network }),
     startProgram,
     environment: environmentOf,
@@ -172,6 +172,7 @@ export function openRegistries(
     onWarning: (message) => log.write("warn", message),
     onInfo: (message) => log.write("info", message),
   });
+  return { ...opened, options: { ...opened.options, limits: limitsOf(flags) } };
 }
 
 /** The limits that flags change. */

@@ -1,10 +1,8 @@
 /** `image-syncer`: mirrors once what a config says, or prints what it would copy. */
 
 import type { Config } from "../../mirror/config/config.ts";
-import { NO_ATTESTATIONS } from "../../mirror/plan/platform_filter.ts";
 import { shardPlan, shardRules } from "../../mirror/plan/shard.ts";
 import type { Store } from "../../mirror/store/store.ts";
-import { platformsOf } from "../../oci/platform.ts";
 import { type Flags, UsageError } from "../config/flags.ts";
 import { lazyDigestOf } from "../network/lazy_digest.ts";
 import { openStore, parseLocation } from "../store/store_location.ts";
@@ -19,6 +17,7 @@ import {
   storeText,
   withConfig,
 } from "./command_setup.ts";
+import { MIRROR_FLAGS, mirrorFlagOptions, platformsWanted } from "./mirror_flags.ts";
 import { mirrorOnce, type MirrorWork, printPlan } from "./mirror_run.ts";
 
 /** `image-syncer`, and `image-syncer mirror`. */
@@ -28,21 +27,11 @@ export const COMMAND: Command = {
 always "Finished, N sync tasks failed, M tasks generate failed".`,
   flags: [
     ...CONFIG_FLAGS,
-    "proc",
-    "retries",
-    "os",
-    "arch",
-    "attestations",
-    "no-attestations",
-    "no-referrers",
-    "referrers-every",
+    ...MIRROR_FLAGS,
     "dry-run",
-    "force",
     "strict",
-    "verify",
     "records",
     "store",
-    "trust-records",
     "shard",
     "report",
     "output-success-images",
@@ -57,9 +46,6 @@ always "Finished, N sync tasks failed, M tasks generate failed".`,
 };
 
 function checkFlags(flags: Flags, words: readonly string[]): string[] {
-  if (flags.attestations && flags["no-attestations"]) {
-    throw new UsageError(`"--attestations" and "--no-attestations" do not go together`);
-  }
   if (flags["dry-run"] && flags.report !== undefined) {
     throw new UsageError(`"--report" does nothing beside "--dry-run", which copies nothing to report`);
   }
@@ -73,17 +59,6 @@ function checkFlags(flags: Flags, words: readonly string[]): string[] {
     idle.push(`"--output-success-images" does nothing beside "--dry-run"`);
   }
   return idle;
-}
-
-/** As image-syncer's, `--os` and `--arch` leave out what BuildKit attests of a platform. */
-function platformsWanted(flags: Flags): string[] {
-  try {
-    const platforms = platformsOf(flags.os ?? [], flags.arch ?? []);
-    const isBare = flags["no-attestations"] === true || platforms.length > 0 && flags.attestations !== true;
-    return isBare ? [...platforms, NO_ATTESTATIONS] : platforms;
-  } catch (cause) {
-    throw new UsageError(cause instanceof Error ? cause.message : String(cause), { cause });
-  }
 }
 
 async function run(parts: ConfiguredParts): Promise<number> {
@@ -128,19 +103,12 @@ async function mirrorOptions(
   const createVerifier = createVerifiers();
   await prepareVerifiers(config.rules, createVerifier);
   const options: MirrorWork["options"] = {
+    ...await mirrorFlagOptions(flags),
     store,
-    concurrency: flags.proc ?? 5,
-    retries: flags.retries ?? 2,
-    force: flags.force === true,
-    trustRecords: flags["trust-records"] === true,
-    platforms: platformsWanted(flags),
     digestOf: lazyDigestOf,
-    referrers: flags["no-referrers"] !== true,
     createVerifier,
   };
-  if (flags["referrers-every"] !== undefined) options.referrersEvery = flags["referrers-every"];
   if (shard !== undefined) options.select = (plan) => shardPlan(plan, shard);
-  if (flags.verify) options.createHasher = (await import("../network/hasher.ts")).createMachineHasher;
   if (leases !== undefined) {
     const { shareWork } = await import("../workers/shared_work.ts");
     options.claim = shareWork(leases, { store, onWarning: (message) => log.write("warn", message) });

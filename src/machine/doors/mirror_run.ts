@@ -11,7 +11,7 @@ import { Registries } from "../../registry/registries.ts";
 import { LiveView } from "../terminal/live_view.ts";
 import { type Log, logCount, logEvent, sayProgress } from "../terminal/log.ts";
 import { dryRunLines, linesOf, summaryLines } from "../terminal/printer.ts";
-import { type ConfiguredParts, EXIT, limitsOf } from "./command_setup.ts";
+import { type ConfiguredParts, EXIT } from "./command_setup.ts";
 import { openOutput, type OutputFile } from "./output_file.ts";
 
 /** What is to be mirrored, and how. */
@@ -99,15 +99,13 @@ async function runMirror(
 
 /** The registries of a run, as flags and the config want them reached. */
 export function registriesOf(
-  { registries, flags, signal }: ConfiguredParts,
+  { registries, signal }: ConfiguredParts,
   store: Store,
   onEvent: (event: CopyEvent) => void,
 ): Registries {
-  const limits = limitsOf(flags);
   return new Registries({
     ...registries.options,
     challenges: challengeMemory(store),
-    limits,
     signal,
     onEvent,
   });

@@ -12,7 +12,15 @@ import { type OpenKv, openStore } from "../store/store_location.ts";
 export interface ScheduledMirrorOptions extends
   Pick<
     MirrorServiceOptions,
-    "budget" | "concurrency" | "retries" | "isStrict" | "refusal" | "onEvent" | "onReport" | "log"
+    | "budget"
+    | "concurrency"
+    | "retries"
+    | "mirrorOptions"
+    | "isStrict"
+    | "refusal"
+    | "onEvent"
+    | "onReport"
+    | "log"
   > {
   /** Reads and checks the config. */
   readConfig: () => Promise<Config>;

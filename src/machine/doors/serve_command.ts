@@ -3,6 +3,7 @@
 import { UsageError } from "../config/flags.ts";
 import { environmentOf } from "../network/proxy.ts";
 import { bothLogs, logEvent, openServiceLog } from "../terminal/log.ts";
+import { MIRROR_FLAGS, mirrorFlagOptions, platformsWanted } from "./mirror_flags.ts";
 import { checkOutput } from "./output_file.ts";
 import {
   type Command,
@@ -10,6 +11,7 @@ import {
   CONFIG_FLAGS,
   EXIT,
   idleFlags,
+  LIMIT_FLAGS,
   openRegistries,
   readFlaggedConfig,
   storeText,
@@ -29,8 +31,8 @@ begun by hand, to who has the token in ${TOKEN}. The config is read before each 
     ...CONFIG_FLAGS,
     "schedule",
     "port",
-    "proc",
-    "retries",
+    ...MIRROR_FLAGS,
+    ...LIMIT_FLAGS,
     "strict",
     "records",
     "store",
@@ -44,6 +46,7 @@ begun by hand, to who has the token in ${TOKEN}. The config is read before each 
         `"image-syncer serve" would never run: give --schedule CRON, or ${TOKEN} to begin runs by hand`,
       );
     }
+    platformsWanted(flags);
     return idleFlags(flags, []);
   },
   run: (call) => withParts(call, serve),
@@ -56,15 +59,16 @@ async function serve(parts: CommandParts): Promise<number> {
   const format = flags["log-format"] ?? "text";
   // What an operator must know is on standard error in any case; a file has all the rest too.
   const onScreen = openServiceLog({ format, print: (line) => screen.err(line) });
+  const options = await mirrorFlagOptions(flags);
   await runServe({
     readConfig: () => readFlaggedConfig(parts),
-    openRegistries: (config) => openRegistries(config, { log, runtime }),
+    openRegistries: (config) => openRegistries(config, parts),
     store: storeText(flags),
     openKv: runtime.openKv,
     schedule: flags.schedule,
     port: flags.port ?? 8080,
-    concurrency: flags.proc ?? 5,
-    retries: flags.retries ?? 2,
+    ...options,
+    mirrorOptions: options,
     token: environmentOf(TOKEN),
     report: flags.report,
     reports: flags.reports,

@@ -15,7 +15,6 @@ import {
   type CommandParts,
   EXIT,
   LIMIT_FLAGS,
-  limitsOf,
   openRegistries,
   readFlaggedConfig,
   withParts,
@@ -38,7 +37,7 @@ async function printTree(parts: CommandParts): Promise<number> {
   const config = await readFlaggedConfig({ flags, words: [word, word] });
   const opened = openRegistries(config, parts);
   try {
-    const registries = new Registries({ ...opened.options, signal, limits: limitsOf(flags) });
+    const registries = new Registries({ ...opened.options, signal });
     const onWarning = (message: string) => log.write("warn", message);
     const belongings = new Belongings({ registries, store: new MemoryStore(), every: 0, onWarning });
     const repository = registries.open(reference, "pull");

@@ -4,6 +4,7 @@ import type { Rule } from "../../mirror/config/config.ts";
 import type { CopyEvent } from "../../mirror/copy/copy_event.ts";
 import type { Report } from "../../mirror/report.ts";
 import { mirror } from "../../mirror/run.ts";
+import type { MirrorOptions } from "../../mirror/run_context.ts";
 import { challengeMemory } from "../../mirror/store/challenge_memory.ts";
 import type { Store } from "../../mirror/store/store.ts";
 import type { Clock } from "../../registry/clock.ts";
@@ -22,6 +23,8 @@ export interface MirrorRunOptions {
   concurrency?: number | undefined;
   /** Passes over what failed; 2 unless told. */
   retries?: number | undefined;
+  /** How images are mirrored besides. */
+  mirrorOptions?: Partial<MirrorOptions> | undefined;
   /** Counts what goes to and comes from each registry. */
   traffic: Traffic;
   /** Ends the run at once. */
@@ -38,13 +41,15 @@ export interface MirrorRunOptions {
 export async function runMirror(
   rules: readonly Rule[],
   { options }: OpenedRegistries,
-  { store, concurrency = 5, retries = 2, traffic, signal, clock, stopAt, onEvent }: MirrorRunOptions,
+  wanted: MirrorRunOptions,
 ): Promise<Report> {
+  const { store, concurrency = 5, retries = 2, traffic, signal, clock, onEvent } = wanted;
   const plainFetch: Fetch = (url, init) => fetch(url, init);
   const fetchFor = (registry: string) => traffic.watch(registry, options.fetchFor?.(registry) ?? plainFetch);
   const challenges = challengeMemory(store);
   const registries = new Registries({ ...options, fetchFor, challenges, signal, clock, onEvent });
   return await mirror(rules, {
+    ...wanted.mirrorOptions,
     registries,
     store,
     concurrency,
@@ -53,7 +58,7 @@ export async function runMirror(
     createVerifier: createVerifiers(),
     onEvent,
     get stopAt() {
-      return stopAt();
+      return wanted.stopAt();
     },
   });
 }

@@ -10,7 +10,7 @@ import type { OpenedRegistries } from "../network/config_registries.ts";
 import type { Lease, Leases } from "../workers/leases.ts";
 import { createSteadyClock } from "../workers/steady_clock.ts";
 import { type Log, sayProgress } from "../terminal/log.ts";
-import { runMirror } from "./mirror_run.ts";
+import { type MirrorRunOptions, runMirror } from "./mirror_run.ts";
 import { RunJournal } from "./run_journal.ts";
 import { type RuleProgress, RunRecorder } from "./run_recorder.ts";
 import { type RunRecord, type RunRequest, StatusMemory, type Trigger } from "./status.ts";
@@ -33,6 +33,8 @@ export interface MirrorServiceOptions {
   concurrency?: number;
   /** Passes over what failed. */
   retries?: number;
+  /** How images are mirrored besides. */
+  mirrorOptions?: MirrorRunOptions["mirrorOptions"];
   /** Whether a rule that selects nothing makes a run one with failures. */
   isStrict?: boolean;
   /** Why nothing runs here, where nothing does. */
@@ -264,11 +266,12 @@ export class MirrorService {
     const opened = await this.#options.openRegistries(config);
     try {
       if (!this.#isStopped) this.#stopAt = this.#clock.now() + (this.#options.budget ?? Infinity);
-      const { store, concurrency, retries } = this.#options;
+      const { store, concurrency, retries, mirrorOptions } = this.#options;
       const report = await runMirror(rules, opened, {
         store,
         concurrency,
         retries,
+        mirrorOptions,
         traffic: recorder.traffic,
         signal: AbortSignal.any([lease.signal, this.#hardStop.signal]),
         clock: this.#clock,
