@@ -49,8 +49,12 @@ const REFUSALS: Record<number, string> = {
   5: "connection refused",
 };
 
-/** The proxy resolves the name, with `socks5:` too: it is the one that will connect. */
-async function openSocksTunnel(duplex: Duplex, proxy: URL, { hostname, port }: Address): Promise<void> {
+async function openSocksTunnel(duplex: Duplex, proxy: URL, server: Address): Promise<void> {
+  await greetSocks(duplex, proxy);
+  await askSocks(duplex, proxy, server);
+}
+
+async function greetSocks(duplex: Duplex, proxy: URL): Promise<void> {
   const user = proxyUser(proxy);
   const method = user === undefined ? WITHOUT_PASSWORD : WITH_PASSWORD;
   await writeFully(duplex, Uint8Array.of(SOCKS, 1, method));
@@ -58,17 +62,17 @@ async function openSocksTunnel(duplex: Duplex, proxy: URL, { hostname, port }: A
   if (chosen !== method) {
     throw new ProxyError(proxy.href, `it wants ${user ? "no" : "a"} user name and password, or another way`);
   }
-  if (user !== undefined) {
-    const words = [user.username, user.password].flatMap((text) => lengthAndBytes(text));
-    await writeFully(duplex, Uint8Array.of(1, ...words));
-    if ((await readBytes(duplex, 2))[1] !== 0) {
-      throw new ProxyError(proxy.href, "it refuses the user name or the password");
-    }
-  }
-  await writeFully(
-    duplex,
-    Uint8Array.of(SOCKS, 1, 0, 3, ...lengthAndBytes(hostname), port >> 8, port & 0xff),
-  );
+  if (user === undefined) return;
+  const words = [user.username, user.password].flatMap((text) => lengthAndBytes(text));
+  await writeFully(duplex, Uint8Array.of(1, ...words));
+  const [, refusal] = await readBytes(duplex, 2);
+  if (refusal !== 0) throw new ProxyError(proxy.href, "it refuses the user name or the password");
+}
+
+/** The proxy resolves the name, with `socks5:` too: it is the one that will connect. */
+async function askSocks(duplex: Duplex, proxy: URL, { hostname, port }: Address): Promise<void> {
+  const name = lengthAndBytes(hostname);
+  await writeFully(duplex, Uint8Array.of(SOCKS, 1, 0, 3, ...name, port >> 8, port & 0xff));
   const [, status = 0, , kind] = await readBytes(duplex, 4);
   if (status !== 0) {
     const why = REFUSALS[status] ?? `code ${status}`;
