@@ -465,3 +465,44 @@ Deno.test("compileFilter() takes artifact types whole, as globs and as patterns"
   }
   for (const one of ["application/json", "*.sbom", "/^bundle/"]) assertEquals(await matches(one), false, one);
 });
+
+Deno.test("mirror() looks for what belongs to images named by tag when they are copied, and then once a day", async () => {
+  for (const source of [true, false]) {
+    const setup = setUp({ source });
+    const image = buildImage();
+    pushImage(setup.source, "from/image", "v1", image);
+    pushImage(setup.source, "from/image", `${image.digest.replace(":", "-")}.sig`, buildImage({ seed: 2 }));
+    assertEquals((await setup.run({ [`${FROM}:v1`]: TO })).totals.copied, 1);
+    assertEquals(tagsOf(setup.destination, "to/image"), tagsOf(setup.source, "from/image"));
+    const asked: number[] = [];
+    for (const hours of [0, 25, 0]) {
+      setup.clock.advance(hours * 3_600_000);
+      setup.source.resetLog();
+      assertEquals((await setup.run({ [`${FROM}:v1`]: TO })).totals.unchanged, 1);
+      asked.push(
+        setup.source.requests.filter(({ kind, method }) => kind !== "ping" && method === "GET").length,
+      );
+    }
+    const each = source ? 1 : 0;
+    assertEquals([asked[0], asked[2]], [each, each]);
+    assert((asked[1] ?? 0) > each);
+  }
+});
+
+Deno.test("mirror() writes a list whose registry refuses every condition", async () => {
+  const setup = setUpMirror({
+    destination: {
+      quirks: { noReferrers: true },
+      intercept: (request) =>
+        request.headers.has("if-match")
+          ? Response.json({ errors: [{ code: "DENIED" }] }, { status: 412 })
+          : undefined,
+    },
+  });
+  const { image } = pushSigned(setup);
+  await setup.run({ [FROM]: TO });
+  const late = buildArtifact({ seed: 50, artifactType: SIGNATURE, subject: image });
+  pushImage(setup.source, "from/image", undefined, late);
+  assertEquals((await setup.run({ [FROM]: TO })).totals.copied, 1);
+  assertSameTrees([setup.source, "from/image"], [setup.destination, "to/image"]);
+});

@@ -126,3 +126,14 @@ Deno.test("fault 23: leases and health are told that a database does not answer,
   await assertRejects(() => whenFree(busy, 1000), Error, "disk I/O error");
   assertEquals(attempts, 3);
 });
+
+Deno.test("claim() takes an image that is there for what belongs to it", () =>
+  withClaim(async ({ claim, kv, store }) => {
+    await noteCopied(store);
+    const reference = { registry: "two.test", repository: "app", tag: "v1" };
+    const destinations = [{ reference, action: "unchanged", isIncomplete: true }] as const;
+    const giveBack = await claim({ ...TASK, destinations: [...destinations] });
+    assert(giveBack !== undefined);
+    await giveBack();
+    assertEquals(await leasesLeft(kv), 0);
+  }));

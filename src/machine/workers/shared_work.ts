@@ -67,7 +67,9 @@ export function shareWork(leases: Leases, options: ShareWorkOptions): NonNullabl
 
 /** Whether every tag that a task is to put is noted to have been put, at its digest and lately. */
 async function hasCopied(store: Store, task: CopyTask, since: number): Promise<boolean> {
-  for (const { reference, action } of task.destinations) {
+  for (const { reference, action, isIncomplete } of task.destinations) {
+    // What belongs to an image that is there has no note of its own; who looks again finds out.
+    if (isIncomplete) return false;
     if (action === "unchanged") continue;
     const { registry, repository, tag } = reference;
     const fact = tag === undefined ? undefined : await store.get(tagKey(registry, repository, tag));

@@ -82,9 +82,12 @@ export class DestinationWalk {
   async bring(root: Content, belongings?: ImageBelongings): Promise<void> {
     const { tag } = this.#reference;
     const node = { content: root, depth: 0 };
+    // Found while the image is brought; what is wrong with it is met below.
+    const finding = belongings?.hasWanted();
+    finding?.catch(() => {});
     const isThere = await this.#holds(root.descriptor);
     if (!isThere) await this.#bringChildren(node);
-    const hasBelongings = await belongings?.hasWanted() === true;
+    const hasBelongings = await finding === true;
     if (!isThere && (tag === undefined || hasBelongings)) await this.#putByDigest(node);
     if (hasBelongings) await this.bringBelongings(belongings);
     if (tag !== undefined) await this.#bringTag(root, tag);

@@ -2,9 +2,10 @@
 
 import { type Descriptor, type Digest, DigestError } from "../../oci/descriptor.ts";
 import { addReferrers, fallbackTagOf, readReferrers } from "../../oci/referrers.ts";
+import type { Content } from "../../oci/manifest.ts";
 import type { Reference } from "../../oci/reference.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
-import type { Repository, ServedContent } from "../../registry/repository.ts";
+import type { Repository } from "../../registry/repository.ts";
 import { ignoreMissing } from "../plan/belongings.ts";
 import { FallbackTagError } from "../rules/belongings_policy.ts";
 
@@ -74,34 +75,38 @@ export class FallbackLists {
 /** Reads, adds what is missing and puts, until a reading lacks nothing. */
 async function write({ repository, subject, added }: KeptList, signal?: AbortSignal): Promise<void> {
   const tag = fallbackTagOf(subject);
+  let refused: string | undefined;
   for (let attempt = 0; attempt < ATTEMPTS; attempt++) {
     const content = await repository.getManifest(tag, { signal }).catch(ignoreMissing);
     const referrers = content === undefined ? [] : readReferrers(content);
     if (referrers === undefined) throw new FallbackTagError(repository.describe(tag));
     const merged = await addReferrers({ content, referrers }, [...added.values()]);
     if (merged === undefined) return;
-    await put(repository, tag, { merged, before: content, signal });
+    // Who refuses the tag that it gave itself minds no conditions.
+    const ifMatch = content?.etag === refused ? undefined : content?.etag;
+    if (!await put(repository, tag, { merged, ifMatch, signal })) refused = ifMatch;
   }
   throw new Error(
     `Cannot list what belongs to "${repository.describe(subject)}": others write the list all the time`,
   );
 }
 
-/** Who has written in between is found by the next reading. */
+/** Whether it was put; who has written in between is found by the next reading. */
 async function put(
   repository: Repository,
   tag: string,
-  { merged, before, signal }: {
-    merged: Parameters<Repository["putManifest"]>[1];
-    before: ServedContent | undefined;
+  { merged, ifMatch, signal }: {
+    merged: Content;
+    ifMatch: string | undefined;
     signal: AbortSignal | undefined;
   },
-): Promise<void> {
+): Promise<boolean> {
   try {
-    await repository.putManifest(tag, merged, { ifMatch: before?.etag, signal });
+    await repository.putManifest(tag, merged, { ifMatch, signal });
+    return true;
   } catch (error) {
-    const isOvertaken = error instanceof DigestError ||
-      error instanceof RegistryError && error.status === 412;
-    if (!isOvertaken) throw error;
+    if (error instanceof DigestError) return true;
+    if (error instanceof RegistryError && error.status === 412 && ifMatch !== undefined) return false;
+    throw error;
   }
 }

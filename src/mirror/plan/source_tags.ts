@@ -16,7 +16,7 @@ type Page = { tags: string[] } | { error: unknown };
 /** Tags that belong to images, of the source repositories that were listed. */
 export class SourceTags {
   #lists = new Map<string, Promise<ReadonlySet<string> | undefined>>();
-  #listing = new Once<string, ReadonlySet<string> | undefined>();
+  #found = new Once<string, ReadonlySet<string> | undefined>({ remembers: true });
 
   /**
    * Every tag of a repository, page by page; those that belong to images are noted on the way. The list is read ahead, so that
@@ -33,7 +33,7 @@ export class SourceTags {
     }
   }
 
-  /** The tags that belong to images, where the repository was listed; `undefined` where nobody knows them all. */
+  /** The tags that belong to images, where a rule has listed the repository; `undefined` where nobody knows them all. */
   async known(repository: Repository): Promise<ReadonlySet<string> | undefined> {
     return await this.#lists.get(keyOf(repository));
   }
@@ -43,11 +43,7 @@ export class SourceTags {
     const key = keyOf(repository);
     const list = this.#lists.get(key);
     if (list !== undefined) return await list;
-    return await this.#listing.do(key, async () => {
-      const tags = await listShort(repository, signal);
-      this.#lists.set(key, Promise.resolve(tags));
-      return tags;
-    });
+    return await this.#found.do(key, () => listShort(repository, signal));
   }
 }
 
