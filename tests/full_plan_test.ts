@@ -253,6 +253,7 @@ Deno.test("a plan counts by rule, and tells the time at the rate of the last run
       same: 1,
       skipped: 0,
       failed: 0,
+      pruned: 0,
     },
   ]);
   assertEquals(plan.forecast.seconds, plan.forecast.bytes.send / 10);

@@ -9,6 +9,7 @@ import {
   imageId,
   type Plan,
   type PlanFailure,
+  type PlannedDeletion,
   type PlannedDestination,
   startPlan,
 } from "./plan/plan.ts";
@@ -66,6 +67,7 @@ async function checkOrigin(
   if (await hashRules(rules, platforms) !== saved.config) {
     throw new PlanFileError("the config has changed since; make the plan anew");
   }
+  for (const deletion of saved.deletions ?? []) checkDeletion(deletion, rules);
   const made = await pairsOf(saved, rules, platforms);
   for (const { id, source, platforms: wanted, destinations } of saved.tasks) {
     if (id !== imageId(formatReference(source), wanted)) {
@@ -77,6 +79,19 @@ async function checkOrigin(
       throw new PlanFileError(`no rule copies "${id}" to "${destination}"`);
     }
   }
+}
+
+/** Deletes as its rule would: in a destination of the rule that deletes, what came from its source. */
+function checkDeletion({ rule, reference, source }: PlannedDeletion, rules: readonly Rule[]): void {
+  const name = `${reference.registry}/${reference.repository}`;
+  const nameOf = (text: string) => {
+    const { registry, repository } = splitReference(text);
+    return `${registry}/${repository}`;
+  };
+  const one = rules[rule];
+  const isMeant = one?.prune !== undefined && nameOf(one.source) === source &&
+    one.destinations.some((destination) => nameOf(destination) === name);
+  if (!isMeant) throw new PlanFileError(`no rule deletes "${formatReference(reference)}"`);
 }
 
 function keyOf(id: string, destination: string, referrers: PlannedDestination["referrers"]): string {
@@ -118,7 +133,15 @@ async function* onePage(tags: readonly string[]): AsyncIterable<readonly string[
 /** What of a plan can still be run; the rest is among its failures. */
 async function checkWorld(saved: SavedPlan, context: RunContext, acceptsChanges: boolean): Promise<Plan> {
   const { tasks, skipped, failed, warnings, empty } = saved;
-  const plan: Plan = { ...startPlan(context.now()), skipped, failed: [...failed], warnings, empty };
+  const { deletions = [] } = saved;
+  const plan: Plan = {
+    ...startPlan(context.now()),
+    skipped,
+    failed: [...failed],
+    warnings,
+    empty,
+    deletions,
+  };
   const check = async (task: CopyTask) => {
     const moved = await checkSource(task, context, acceptsChanges);
     const destinations = moved instanceof Error ? [] : await checkDestinations(task, plan, context);

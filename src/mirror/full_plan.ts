@@ -18,6 +18,7 @@ import {
   saveManifests,
 } from "./plan/saved_plan.ts";
 import { rulesFor } from "./rules/belongings_policy.ts";
+import { planDeletions } from "./prune_run.ts";
 import { createContext, type MirrorOptions, type RunContext } from "./run_context.ts";
 
 /** A plan with everything that is known of it. */
@@ -39,6 +40,7 @@ export async function makeFullPlan(asked: readonly Rule[], options: MirrorOption
   const emptyRepositories = emptyOnes(plan, context);
   const survey = new ImageSurvey(context);
   await survey.run(plan);
+  plan.deletions = await planDeletions(rules, plan, context);
   const rest = {
     version: PLAN_VERSION,
     config: await hashRules(rules, options.platforms),
@@ -53,10 +55,11 @@ export async function makeFullPlan(asked: readonly Rule[], options: MirrorOption
 }
 
 /** Whether anything would change. */
-export function wouldChange({ tasks }: Plan): boolean {
-  return tasks.some(({ destinations }) =>
-    destinations.some(({ action, isIncomplete }) => action === "copy" || isIncomplete)
-  );
+export function wouldChange({ tasks, deletions = [] }: Plan): boolean {
+  return deletions.length > 0 ||
+    tasks.some(({ destinations }) =>
+      destinations.some(({ action, isIncomplete }) => action === "copy" || isIncomplete)
+    );
 }
 
 function emptyOnes({ tasks }: Plan, { known, registries }: RunContext): string[] {
@@ -83,6 +86,7 @@ function countRules(rules: readonly Rule[], plan: Plan, ledger: RuleLedger | und
     same: 0,
     skipped: 0,
     failed: 0,
+    pruned: plan.deletions?.filter((deletion) => deletion.rule === rule).length ?? 0,
   }));
   const of = (destination: string) => counts[ledger?.ownerOf(destination) ?? -1];
   for (const { destinations } of plan.tasks) {

@@ -3,6 +3,7 @@
 import type { Digest } from "../oci/descriptor.ts";
 import type { CopyEvent, Phase, TaskStatus } from "./copy/copy_event.ts";
 import { formatReference, splitReference } from "../oci/reference.ts";
+import type { DeletionOutcome } from "./plan/tag_deletion.ts";
 import { imageId, type Plan, type PlanFailure } from "./plan/plan.ts";
 
 /** Numbers of bytes: sent, found by mounting, found at the destination. */
@@ -67,6 +68,8 @@ export interface Report {
   rules: { source: string; destination?: string; error: string }[];
   /** Rules that select nothing of their sources. */
   emptyRules: { source: string }[];
+  /** Tags that were to be deleted at destinations, and what has become of each. */
+  deletions?: DeletionOutcome[];
   /** Source repository that the next run begins with, where this one ended before it was through. */
   next?: string;
 }
@@ -99,6 +102,7 @@ export class ReportBuilder {
   add(event: CopyEvent): void {
     if (event.type === "planned") this.#addPlan(event.plan);
     else if (event.type === "phase-started") this.#startPhase(event.phase);
+    else if (event.type === "tag-deletion") this.#addDeletion(event);
     else if (event.type === "blob-copied") this.#count(event.task, "copied", event.size);
     else if (event.type === "blob-skipped") this.#addSkip(event);
     else if (event.type === "belongings-brought") this.#addBelongings(event);
@@ -150,6 +154,7 @@ export class ReportBuilder {
       summarize(task);
       for (const { status } of task.destinations) report.totals[status]++;
     }
+    for (const { status } of report.deletions ?? []) if (status === "failed") report.totals.failed++;
     report.totals.rulesFailed = report.rules.length;
     return report;
   }
@@ -171,6 +176,10 @@ export class ReportBuilder {
     }
     for (const { source } of plan.empty) this.report.emptyRules.push({ source });
     for (const failure of plan.failed) this.#addFailure(failure);
+  }
+
+  #addDeletion({ type: _, ...outcome }: Extract<CopyEvent, { type: "tag-deletion" }>): void {
+    (this.report.deletions ??= []).push(outcome);
   }
 
   #addFailure({ kind, source, destination, platforms, error, isPermanent }: PlanFailure): void {

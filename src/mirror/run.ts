@@ -6,8 +6,9 @@ import type { CopyEvent, Phase } from "./copy/copy_event.ts";
 import { ImageCopier } from "./copy/image_copy.ts";
 import { Lanes } from "./lanes.ts";
 import { messageOf } from "./plan/failure.ts";
-import type { CopyTask, Plan, PlannedDestination } from "./plan/plan.ts";
+import type { CopyTask, Plan, PlannedDeletion, PlannedDestination } from "./plan/plan.ts";
 import { makePlan, Planner } from "./plan/planner.ts";
+import { RuleLedger } from "./plan/rule_ledger.ts";
 import { type Report, ReportBuilder } from "./report.ts";
 import { rulesFor } from "./rules/belongings_policy.ts";
 import { createContext, DEFAULT_CONCURRENCY, type MirrorOptions, type RunContext } from "./run_context.ts";
@@ -101,6 +102,7 @@ class Run {
       isStopping: () => this.#isStopping(),
       emit: (event) => this.#emit(event),
     });
+    if (this.#rules.some(({ prune }) => prune !== undefined)) this.#context.ledger = new RuleLedger();
     this.#planner = new Planner(this.#context, (piece) => this.#take(piece));
     this.#copier = new ImageCopier(this.#context);
     const width = Math.max(IMAGES_AT_LEAST, IMAGES_PER_TRANSFER * concurrency);
@@ -124,10 +126,26 @@ class Run {
     return this.#run(async () => {
       await this.#take(plan);
       this.#emit({ type: "planning-ended" });
-    });
+    }, plan.deletions ?? []);
   }
 
-  async #run(find: () => Promise<void>): Promise<Report> {
+  /** What is in doubt is not deleted: a run that was cut short, or that sees only a part of the work, deletes nothing. */
+  async #prune(deletions: readonly PlannedDeletion[] | undefined): Promise<void> {
+    const { claim, select } = this.#options;
+    if (this.#isStopping() || this.#context.signal?.aborted) return;
+    if (deletions === undefined && !this.#rules.some(({ prune }) => prune !== undefined)) return;
+    if (claim !== undefined || select !== undefined) {
+      const message = "Nothing is deleted where several workers share the work: none of them sees all of it";
+      return this.#emit({ type: "warning", message });
+    }
+    const { prune } = await import("./prune_run.ts");
+    await prune({ rules: this.#rules, report: this.#builder.report, deletions }, this.#context);
+  }
+
+  async #run(
+    find: () => Promise<void>,
+    deletions?: readonly PlannedDeletion[],
+  ): Promise<Report> {
     const { signal, store } = this.#context;
     try {
       await find();
@@ -136,6 +154,7 @@ class Run {
       await this.#retry();
       await this.#revisit();
       await this.#mendLists();
+      await this.#prune(deletions);
     } catch (error) {
       await Promise.allSettled(this.#copying);
       // Anything but an abort is a mistake of this program, and hiding it would call a mirror complete that is not.

@@ -142,6 +142,13 @@ function wireEntryOf(event: CopyEvent): Entry | undefined {
   switch (event.type) {
     case "warning":
       return ["warn", event.message];
+    case "tag-deletion": {
+      const { reference, digest, status, by, why = "" } = event;
+      const fields = { destination: reference, digest, outcome: status };
+      if (status === "failed") return ["error", why, { ...fields, error: why }];
+      if (status === "kept") return ["warn", `"${reference}" is not deleted: ${why}`, fields];
+      return ["info", `Deleted "${reference}" (by ${by}, it stood for "${digest}")`, fields];
+    }
     case "request-retried":
       return ["info", `${event.reason}; trying again in ${(event.wait / 1000).toFixed(1)} s`, {
         registry: event.registry,

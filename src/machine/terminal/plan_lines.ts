@@ -8,7 +8,7 @@ import { formatReference } from "../../oci/reference.ts";
 
 /** The lines of a plan, for a person. */
 export function planLines(plan: FullPlan): string[] {
-  const { tasks, skipped, failed, rules, forecast } = plan;
+  const { tasks, skipped, failed, rules, forecast, deletions = [] } = plan;
   const copies = tasks.flatMap(({ source, destinations }) =>
     destinations.filter(({ action }) => action === "copy").map(({ reference, there }) =>
       `  would ${there === undefined ? "copy   " : "replace"}  ${formatReference(source)} -> ${
@@ -22,13 +22,16 @@ export function planLines(plan: FullPlan): string[] {
   const failures = failed.map(({ source, destination, error }) =>
     `  failed   ${source}${destination === undefined ? "" : ` -> ${destination}`}: ${error}`
   );
-  return [...rules.map(ruleLine), ...copies, ...skips, ...failures, ...forecastLines(forecast)];
+  const deleted = deletions.map(({ reference, reason, since }) =>
+    `  would delete   ${formatReference(reference)} (${reason}, missing since ${since})`
+  );
+  return [...rules.map(ruleLine), ...copies, ...deleted, ...skips, ...failures, ...forecastLines(forecast)];
 }
 
 function ruleLine(counts: RuleCounts): string {
-  const { source, tags, selected, new: added, changed, same, skipped, failed } = counts;
+  const { source, tags, selected, new: added, changed, same, skipped, failed, pruned } = counts;
   const all = tags === 0 ? "" : `${tags} tags, `;
-  const more = [[skipped, "skipped"], [failed, "failed"]] as const;
+  const more = [[skipped, "skipped"], [failed, "failed"], [pruned, "to be deleted"]] as const;
   const rest = more.filter(([count]) => count > 0).map(([count, what]) => `, ${count} ${what}`).join("");
   return `Rule "${source}": ${all}${selected} selected: ${added} new, ${changed} changed, ${same} the same${rest}`;
 }

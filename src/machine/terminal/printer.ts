@@ -33,6 +33,7 @@ export function linesOf(): (event: CopyEvent) => string[] {
       return [...skipLines(event.plan), ...failures.flatMap(once)];
     }
     if (event.type === "planning-ended") return counts.lines();
+    if (event.type === "tag-deletion") return deletionLines(event);
     if (event.type === "destination-copied") return [`  copied  ${event.task} -> ${event.destination}`];
     if (event.type === "destination-failed") {
       return once(failureLines(event.task, event.destination, event.error));
@@ -74,6 +75,13 @@ function skipLines({ skipped }: Plan): string[] {
     `  skipped ${source} -> ${destination}`,
     `          ${reason}`,
   ]);
+}
+
+function deletionLines(
+  { reference, status, why }: Extract<CopyEvent, { type: "tag-deletion" }>,
+): string[] {
+  if (status === "kept") return [];
+  return status === "deleted" ? [`  deleted ${reference}`] : failureLines(reference, undefined, why ?? "");
 }
 
 function failureLines(source: string, destination: string | undefined, error: string): string[] {

@@ -3,6 +3,7 @@
 import { splitReference } from "../../oci/reference.ts";
 import type { Credential } from "../../registry/login/credential.ts";
 import type { BelongingsPolicy } from "../rules/belongings_policy.ts";
+import type { PrunePolicy } from "../rules/prune_policy.ts";
 import type { Path } from "./json_lines.ts";
 import type { NoticeTarget } from "./notice_target.ts";
 
@@ -35,6 +36,8 @@ export interface Rule {
    * `false` for nothing, everything without it.
    */
   referrers?: BelongingsPolicy | false;
+  /** What is deleted at the destinations; nothing without it. */
+  prune?: PrunePolicy;
   /** Line of the rule in the config, from 1. */
   line?: number;
 }

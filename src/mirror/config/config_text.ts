@@ -14,6 +14,7 @@ import { readBelongings } from "./belongings_keys.ts";
 import { explainJson, findLines, type Lines, type Path } from "./json_lines.ts";
 import { NOTICE_KEYS, type NoticeTarget, readNoticeTarget } from "./notice_target.ts";
 import { nearestName } from "./nearest.ts";
+import { readPrune } from "../rules/prune_policy.ts";
 import { defaultDestination, parseRuleSource, type RuleDefaults } from "../rules/rules.ts";
 
 /** Options of {@linkcode parseConfig}. */
@@ -58,6 +59,7 @@ export const DESTINATION_KEYS: readonly string[] = [
   "platforms",
   "attestations",
   "referrers",
+  "prune",
   "verify",
 ];
 
@@ -292,6 +294,9 @@ class ConfigReader {
       rule.destinations = this.#destinations([...path, "to"], source, value.to);
       if (value.platforms !== undefined) {
         rule.platforms = this.#platforms([...path, "platforms"], value.platforms);
+      }
+      if (value.prune !== undefined) {
+        rule.prune = readPrune([...path, "prune"], value.prune, (place, why) => this.error(place, why));
       }
       const attestations = this.#optional([...path, "attestations"], value.attestations, "boolean");
       if (attestations !== undefined) rule.attestations = attestations;

@@ -3,6 +3,7 @@
 import type { Digest } from "../../oci/descriptor.ts";
 import type { RegistryEvent } from "../../registry/request.ts";
 import type { Plan } from "../plan/plan.ts";
+import type { DeletionOutcome } from "../plan/tag_deletion.ts";
 
 /** What happens during a run. A progress view, a log, a report and a status page are readers of one stream of these. */
 export type CopyEvent =
@@ -33,6 +34,7 @@ export type CopyEvent =
   | { type: "destination-copied"; task: string; destination: string }
   | { type: "destination-failed"; task: string; destination: string; error: string; isPermanent: boolean }
   | { type: "task-finished"; task: string; status: TaskStatus }
+  | { type: "tag-deletion" } & DeletionOutcome
   | { type: "warning"; message: string }
   | RegistryEvent;
 

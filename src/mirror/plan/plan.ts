@@ -52,6 +52,22 @@ export interface PlanFailure {
   isPermanent: boolean;
 }
 
+/** A tag that is to be deleted at its destination, once everything was copied. */
+export interface PlannedDeletion {
+  /** Position of the rule that wants it deleted. */
+  rule: number;
+  /** The tag. */
+  reference: Reference;
+  /** What it stands for; another is left alone. */
+  digest: Digest;
+  /** Source repository (`registry/repository`) that it came from. */
+  source: string;
+  /** Whether the source no longer has it, or the rule no longer selects it. */
+  reason: "gone" | "unselected";
+  /** When it was first seen missing, in ISO 8601. */
+  since: string;
+}
+
 /** What there is to do: plain JSON, so that it can be saved, reviewed and run later. */
 export interface Plan {
   /** When it was made, in ISO 8601. */
@@ -66,6 +82,8 @@ export interface Plan {
   warnings: string[];
   /** Rules that select nothing: position among those of the plan, and source as written. */
   empty: { rule: number; source: string }[];
+  /** What is to be deleted after everything was copied, where that has been looked at. */
+  deletions?: PlannedDeletion[];
 }
 
 /** A plan of nothing. */

@@ -15,6 +15,7 @@ export class RuleLedger {
   /** Rules by what they want, as references are written; the first one has it. */
   #owners = new Map<string, number>();
   #wanted = new Map<number, Set<string>>();
+  #doubted = new Set<number>();
 
   /** Takes note of the pages of a group's list. */
   async *watch(group: RuleGroup, pages: AsyncIterable<readonly string[]>): AsyncIterable<readonly string[]> {
@@ -37,6 +38,16 @@ export class RuleLedger {
       this.#wanted.set(rule, wanted);
       wanted.add(formatReference(source));
     }
+  }
+
+  /** Takes note that what a rule selects is not certain, so that nothing is deleted for it. */
+  doubt(rule: number): void {
+    this.#doubted.add(rule);
+  }
+
+  /** Whether what a rule selects is not certain. */
+  isDoubted(rule: number): boolean {
+    return this.#doubted.has(rule);
   }
 
   /** All tags of a source repository (`registry/repository`), where its list came to its end. */

@@ -5,7 +5,7 @@ import { type Content, parseContent } from "../../oci/manifest.ts";
 import { formatReference, parseReference, type Reference } from "../../oci/reference.ts";
 import { type Rule, SetupError } from "../config/config.ts";
 import { messageOf } from "./failure.ts";
-import type { CopyTask, Plan } from "./plan.ts";
+import type { CopyTask, Plan, PlannedDeletion } from "./plan.ts";
 
 /** Version of the files that are written and read. */
 export const PLAN_VERSION = 1;
@@ -38,6 +38,8 @@ export interface RuleCounts {
   skipped: number;
   /** What could not be looked at. */
   failed: number;
+  /** What is to be deleted. */
+  pruned: number;
 }
 
 /** A plan as it is saved. */
@@ -118,6 +120,7 @@ export async function readSavedPlan(text: string): Promise<SavedPlan> {
     );
   }
   for (const [position, task] of plan.tasks.entries()) checkTask(task, position);
+  for (const [position, deletion] of (plan.deletions ?? []).entries()) checkDeletion(deletion, position);
   return plan;
 }
 
@@ -148,6 +151,16 @@ function checkTask(task: CopyTask, position: number): void {
     }
   } catch (cause) {
     throw new PlanFileError(`task ${position + 1} makes no sense (${messageOf(cause)})`, { cause });
+  }
+}
+
+function checkDeletion({ reference, digest, source }: PlannedDeletion, position: number): void {
+  try {
+    checkReference(reference);
+    parseReference(source);
+    if (!isDigest(digest) || reference.tag === undefined) throw new TypeError("it names no tag and digest");
+  } catch (cause) {
+    throw new PlanFileError(`deletion ${position + 1} makes no sense (${messageOf(cause)})`, { cause });
   }
 }
 

@@ -229,3 +229,8 @@ export function abilitiesKey(registry: string): StoreKey {
 export function rateKey(): StoreKey {
   return ["run", "rate"];
 }
+
+/** Key of "this tag is wanted no more"; the value is when that was first seen, in milliseconds since 1970. */
+export function missingKey(registry: string, repository: string, tag: string): StoreKey {
+  return ["missing", registry, repository, tag];
+}
