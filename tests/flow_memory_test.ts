@@ -20,6 +20,7 @@ const headersOf = (tag) => ({
 const answer = (url) => {
   const { pathname, searchParams } = new URL(url);
   if (pathname === "/v2/") return new Response("{}");
+  if (pathname.includes("/referrers/")) return new Response(null, { status: 404 });
   const name = pathname.split("/").at(-1);
   if (pathname.includes("/referrers/") || name.startsWith("sha256-")) return new Response(null, { status: 404 });
   if (name !== "list") return new Response(null, { headers: headersOf(name) });

@@ -72,7 +72,7 @@ compat(
   "a variable that is not set is an error with its name, key and line, before anything moves",
   () =>
     withScene(async (scene) => {
-      const auth = `{\n  "r.test": { "username": "robot",\n    "password": "\${ABSENT}" }\n}`;
+      const auth = `{\n  "${scene.D}": { "username": "robot",\n    "password": "\${ABSENT}" }\n}`;
       const images = `{\n  "${scene.S}/ns/app:v1":\n    "${scene.D}/$ABSENT/app"\n}`;
       const good = [
         await scene.write("auth.json", scene.auth()),
@@ -80,7 +80,7 @@ compat(
       ];
       const bad = [await scene.write("bad.json", auth), await scene.write("wrong.json", images)];
       for (
-        const [index, place] of [[0, /bad\.json.*r\.test\.password.*line 3/], [
+        const [index, place] of [[0, /bad\.json.*password.*line 3/], [
           1,
           /wrong\.json.*ns\/app:v1.*line/,
         ]] as const

@@ -340,19 +340,25 @@ compat(55, "a layer that another repository of the registry has is mounted from 
   assertEquals(mountsAt(setup.destination).filter(({ digest }) => digest === SHARED).length, 1);
 });
 
-for (const exception of ["", "127.0.0.1"]) {
-  compat(56, `HTTPS_PROXY leads to registries, with NO_PROXY=${exception}`, () =>
-    withScene(async (scene) => {
-      // What the runtime fetches for itself, it fetches before there is a proxy.
-      assertExit(await scene.run(["--version"]), 0);
-      await using proxy = serveProxy();
-      const environment = { HTTPS_PROXY: `http://${proxy.host}`, NO_PROXY: exception };
-      assertExit(
-        await scene.sync({ [`${scene.S}/ns/app:v1`]: `${scene.D}/copy/app` }, [], { environment }),
-        0,
-      );
-      const reached = new Set(proxy.heads.map((head) => /^CONNECT (\S+)/.exec(head)?.[1]));
-      assertEquals([...reached].sort(), exception === "" ? [scene.S, scene.D].sort() : []);
-      assertEquals(scene.tagsAt("copy/app"), ["v1"]);
-    }, { tls: true }));
+for (const host of ["source.test", "127.0.0.1"]) {
+  compat(
+    56,
+    `HTTPS_PROXY leads to registries, and not to this machine itself (${host})`,
+    () =>
+      withScene(async (scene) => {
+        // What the runtime fetches for itself, it fetches before there is a proxy.
+        assertExit(await scene.run(["--version"]), 0);
+        const source = scene.S.replace("127.0.0.1", host);
+        await using proxy = serveProxy({ hosts: { [source]: scene.S } });
+        const config = await scene.write("proxied.json", {
+          auth: scene.auth({ [source]: { insecure: true } }),
+          images: { [`${source}/ns/app:v1`]: `${scene.D}/copy/app` },
+        });
+        const environment = { HTTPS_PROXY: `http://${proxy.host}` };
+        assertExit(await scene.run(["--config", config], { environment }), 0);
+        const reached = new Set(proxy.heads.map((head) => /^CONNECT (\S+)/.exec(head)?.[1]));
+        assertEquals([...reached], host === "127.0.0.1" ? [] : [source]);
+        assertEquals(scene.tagsAt("copy/app"), ["v1"]);
+      }, { tls: true }),
+  );
 }

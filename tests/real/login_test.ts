@@ -50,7 +50,7 @@ realTest(
     assertEquals(refused.lines.at(-1), "Finished, 1 sync tasks failed, 0 tasks generate failed");
     const sentences = refused.lines.filter((line) => line.includes("Cannot"));
     assertEquals(sentences.length, 1, refused.stdout);
-    assertMatch(sentences[0] ?? "", new RegExp(`${destination.host}.*UNAUTHORIZED`));
+    assertMatch(sentences[0] ?? "", new RegExp(`${destination.host}.*401 .*user "robot" from config`));
     const said = [refused.stdout, refused.stderr, await workspace.readAll()].join("\n");
     for (const secret of [WRONG, btoa(`${USER.username}:${WRONG}`)]) assert(!said.includes(secret), said);
 
