@@ -5,7 +5,7 @@ import { challengeMemory } from "../src/mirror/store/challenge_memory.ts";
 import type { Report } from "../src/mirror/report.ts";
 import type { MirrorOptions } from "../src/mirror/run_context.ts";
 import { DEFAULT_PLATFORM } from "./images/image.ts";
-import { buildImage, buildIndex, buildLayer, type Image, pushImage } from "./images.ts";
+import { buildArtifact, buildImage, buildIndex, buildLayer, type Image, pushImage } from "./images.ts";
 import {
   assertHolds,
   assertSentOnce,
@@ -205,6 +205,59 @@ Deno.test("mirror() finds 10×4 unchanged with at most 22 requests where the rec
   assertEquals((await run(setup, { trustRecords: true })).totals.unchanged, TAGS);
   assertRequests(setup, EXPECTED.noOpTrusted);
   assert(totalOf(EXPECTED.noOpTrusted) <= 12 + 10);
+});
+
+/** What stands beside a table when the source has no referrers API: the probe, which is remembered. */
+function withoutApi(requests: Requests, probes: number): Requests {
+  const { "source GET referrers": _, ...rest } = requests;
+  return probes === 0 ? rest : { ...rest, "source GET referrers": probes };
+}
+
+Deno.test("mirror() asks a source without the referrers API once in all, and nothing more of 10×4", async () => {
+  const setup = setUpJob();
+  setup.source.quirks.noReferrers = true;
+  assertEquals((await run(setup)).totals.copied, TAGS);
+  assertRequests(setup, withoutApi(EXPECTED.cold, 1));
+  for (
+    const [options, expected] of [[{}, EXPECTED.noOp], [
+      { trustRecords: true },
+      EXPECTED.noOpTrusted,
+    ]] as const
+  ) {
+    forgetRequests(setup);
+    assertEquals((await run(setup, options)).totals.unchanged, TAGS);
+    assertRequests(setup, withoutApi(expected, 0));
+  }
+});
+
+Deno.test("mirror() finds 10×4 with two referrers an image unchanged with at most 33 requests", async () => {
+  for (const noReferrers of [false, true]) {
+    const setup = setUpJob({ noReferrers });
+    for (let tag = 0; tag < TAGS; tag++) {
+      for (const seed of [1, 2]) {
+        const subject = buildTag(tag);
+        const artifactType = "application/vnd.test.signature";
+        pushImage(
+          setup.source,
+          "from/image",
+          undefined,
+          buildArtifact({ seed: 10 * tag + seed, artifactType, subject }),
+        );
+      }
+    }
+    await run(setup);
+    // A destination without the API has lists that others write as well: they are looked at once more.
+    if (noReferrers) await run(setup);
+    forgetRequests(setup);
+    assertEquals((await run(setup)).totals.unchanged, TAGS);
+    assertRequests(setup, EXPECTED.noOp);
+  }
+});
+
+Deno.test("mirror() asks for nothing that belongs to images where nothing is to come along", async () => {
+  const setup = setUpJob();
+  await run(setup, { referrers: false });
+  assertRequests(setup, withoutApi(EXPECTED.cold, 0));
 });
 
 Deno.test("mirror() copies one new tag without asking about what the others have", async () => {
