@@ -132,8 +132,9 @@ function belongingLines({ tasks }: Report): string[] {
 /** What a dry run prints. */
 export function dryRunLines(plan: Plan): string[] {
   const lines = plan.tasks.flatMap(({ source, destinations }) =>
-    destinations.map(({ reference, action }) => {
-      const names = `${formatReference(source)} -> ${formatReference(reference)}`;
+    destinations.map(({ reference, action, isIncomplete }) => {
+      const more = isIncomplete ? " (what belongs to it would be looked at)" : "";
+      const names = `${formatReference(source)} -> ${formatReference(reference)}${more}`;
       return `  ${action === "copy" ? "would copy" : "unchanged "}  ${names}`;
     })
   );
