@@ -31,6 +31,7 @@ const FAILED: CopyEvent = {
     ],
     warnings: [],
     empty: [],
+    dropped: [],
   },
 };
 

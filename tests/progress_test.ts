@@ -20,7 +20,7 @@ function planOf(images: Record<string, "copy" | "unchanged">, more: Partial<Plan
   }));
   return {
     type: "planned",
-    plan: { createdAt: START, tasks, skipped: [], failed: [], warnings: [], empty: [], ...more },
+    plan: { createdAt: START, tasks, skipped: [], failed: [], warnings: [], empty: [], dropped: [], ...more },
   };
 }
 

@@ -13,7 +13,16 @@ const DIGEST = `sha256:${"a".repeat(64)}`;
 function planOf(some: Partial<Plan>): CopyEvent {
   return {
     type: "planned",
-    plan: { createdAt: START, tasks: [], skipped: [], failed: [], warnings: [], empty: [], ...some },
+    plan: {
+      createdAt: START,
+      tasks: [],
+      skipped: [],
+      failed: [],
+      warnings: [],
+      empty: [],
+      dropped: [],
+      ...some,
+    },
   };
 }
 

@@ -1,7 +1,13 @@
 /** Tests of looking at what a source stands for and what a destination has. */
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
-import { rememberedDigest, resolveDestination, resolveRoot, type Root } from "../src/mirror/plan/resolve.ts";
+import {
+  rememberedDigest,
+  type ResolveContext,
+  resolveDestination,
+  resolveRoot,
+  type Root,
+} from "../src/mirror/plan/resolve.ts";
 import { filteredKey, tagKey } from "../src/mirror/store/store.ts";
 import type { Reference } from "../src/oci/reference.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
@@ -28,8 +34,12 @@ function refusingHead(status: number): RegistryOptions {
 }
 
 /** What is left of an image, of which something is. */
-async function rootOf(...parameters: Parameters<typeof resolveRoot>): Promise<Root> {
-  const root = await resolveRoot(...parameters);
+async function rootOf(
+  from: Reference,
+  platforms: readonly string[] | undefined,
+  context: ResolveContext,
+): Promise<Root> {
+  const root = await resolveRoot(from, { platforms }, context);
   assert("descriptor" in root, "nothing is left");
   return root;
 }
@@ -58,7 +68,7 @@ for (const status of [400, 401, 403]) {
 Deno.test("resolveRoot() fails in the registry's own words where there is no such tag", async () => {
   const reference = { ...FROM, tag: "v2" };
   const error = await assertRejects(
-    () => resolveRoot(reference, undefined, withImage().context()),
+    () => resolveRoot(reference, { platforms: undefined }, withImage().context()),
     RegistryError,
     `Cannot read manifest of "${SOURCE}/from/image:v2": 404 MANIFEST_UNKNOWN`,
   );
@@ -81,9 +91,9 @@ Deno.test("resolveRoot() names no original where platforms leave all", async () 
 Deno.test("resolveRoot() finds out once what platforms leave, also that they leave nothing", async () => {
   for (const platforms of [["linux/amd64"], ["linux/s390x"]]) {
     const setup = withImage();
-    const first = await resolveRoot(FROM, platforms, setup.context());
+    const first = await resolveRoot(FROM, { platforms }, setup.context());
     const gets = setup.source.count({ method: "GET", kind: "manifest" });
-    assertEquals(await resolveRoot(FROM, platforms, setup.context()), first);
+    assertEquals(await resolveRoot(FROM, { platforms }, setup.context()), first);
     assertEquals([gets, setup.source.count({ method: "GET", kind: "manifest" })], [1, 1]);
   }
 });
@@ -102,8 +112,8 @@ Deno.test("resolveRoot() tells the same platforms apart in no order", async () =
     {},
     buildIndex([...INDEX.children, buildImage({ platform: { os: "w", architecture: "x" } })]),
   );
-  const one = await resolveRoot(FROM, ["linux/amd64", "linux/arm64"], setup.context());
-  assertEquals(await resolveRoot(FROM, ["linux/arm64", "linux/amd64"], setup.context()), one);
+  const one = await resolveRoot(FROM, { platforms: ["linux/amd64", "linux/arm64"] }, setup.context());
+  assertEquals(await resolveRoot(FROM, { platforms: ["linux/arm64", "linux/amd64"] }, setup.context()), one);
   assertEquals(setup.source.count({ method: "GET", kind: "manifest" }), 1);
 });
 

@@ -3,7 +3,9 @@
 import { assertEquals } from "@std/assert";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import schema from "../src/mirror/config/config.schema.json" with { type: "json" };
-import { AUTH_KEYS, DESTINATION_KEYS, parseConfig, TOP_KEYS } from "../src/mirror/config/config_text.ts";
+import { AUTH_KEYS, parseConfig, TOP_KEYS } from "../src/mirror/config/config_text.ts";
+import { DEFAULTS_KEYS, DESTINATION_KEYS } from "../src/mirror/config/rule_reader.ts";
+import { SELECTION_KEYS } from "../src/mirror/config/selection_keys.ts";
 
 const GOOD: unknown[] = [
   { images: {} },
@@ -21,6 +23,25 @@ const GOOD: unknown[] = [
   { images: { "a/b": { to: "r.test/c", referrers: { include: "application/*", exclude: ["/sbom/"] } } } },
   { images: { "a/b": { to: "r.test/c", referrers: { require: ["application/spdx+json"] } } } },
   { images: { "a/b": { to: "r.test/c", verify: { key: "cosign.pub", transparencyLog: false } } } },
+  { images: { "a/b": { to: "r.test/c", tags: { semver: ">=1", newest: 5 }, rename: "{tag}-x" } } },
+  {
+    images: {
+      "a/b": { to: "r.test/c", tags: { include: "v*", exclude: ["*-rc*", "/x$/"], immutable: ["v?"] } },
+    },
+  },
+  { images: { "a/b": { to: "r.test/c", tags: { within: "90d", by: "created", newest: 3, atLeast: 1 } } } },
+  { images: { "a/b": { to: "r.test/c", tags: null } } },
+  {
+    images: {
+      "a/b": ["r.test/c", { to: "r.test/d", tags: { semver: "1", variant: "alpine", prereleases: true } }],
+    },
+  },
+  { defaults: {}, images: {} },
+  {
+    defaults: { tags: { semver: "*" }, platforms: ["linux/amd64"], attestations: false, referrers: false },
+    images: {},
+  },
+  { defaults: { tags: { semver: "*" } }, images: { "a/b": { to: "r.test/c", tags: { semver: null } } } },
 ];
 
 const BAD: unknown[] = [
@@ -49,6 +70,21 @@ const BAD: unknown[] = [
   { images: { "a/b": { to: "r.test/c", verify: { key: 1 } } } },
   { images: { "a/b": { to: "r.test/c", verify: { transparencyLog: "no" } } } },
   { images: { "a/b": { to: "r.test/c", verify: { keys: "k" } } } },
+  { images: { "a/b": { to: "r.test/c", tags: [] } } },
+  { images: { "a/b": { to: "r.test/c", tags: { includes: "v*" } } } },
+  { images: { "a/b": { to: "r.test/c", tags: { include: [] } } } },
+  { images: { "a/b": { to: "r.test/c", tags: { semver: 1 } } } },
+  { images: { "a/b": { to: "r.test/c", tags: { newest: 0, by: "name" } } } },
+  { images: { "a/b": { to: "r.test/c", tags: { newest: 1.5, by: "name" } } } },
+  { images: { "a/b": { to: "r.test/c", tags: { newest: 1, by: "age" } } } },
+  { images: { "a/b": { to: "r.test/c", rename: "x" } } },
+  { images: { "a/b": { to: "r.test/c", rename: "{tag}{tag}" } } },
+  { images: { "a/b": { to: "r.test/c", rename: "{tag} x" } } },
+  { images: { "a/b": [{ tags: {} }] } },
+  { images: { "a/b": ["r.test/c", { to: "r.test/d" }, 1] } },
+  { defaults: [], images: {} },
+  { defaults: { to: "r.test" }, images: {} },
+  { defaults: { tags: { newer: 1 } }, images: {} },
   { auth: [], images: {} },
   { auth: { "r.test": "password" }, images: {} },
   { auth: { "": {} }, images: {} },
@@ -80,6 +116,7 @@ Deno.test("config.schema.json accepts what parseConfig() accepts, and nothing el
 Deno.test("config.schema.json names every key that parseConfig() knows", () => {
   assertEquals(Object.keys(schema.properties).sort(), [...TOP_KEYS].sort());
   assertEquals(Object.keys(schema.$defs.auth.properties).sort(), [...AUTH_KEYS].sort());
-  const object = schema.$defs.destination.anyOf[1];
-  assertEquals(Object.keys(object?.properties ?? {}).sort(), [...DESTINATION_KEYS].sort());
+  assertEquals(Object.keys(schema.$defs.rule.properties).sort(), [...DESTINATION_KEYS].sort());
+  assertEquals(Object.keys(schema.properties.defaults.properties).sort(), [...DEFAULTS_KEYS].sort());
+  assertEquals(Object.keys(schema.$defs.tags.properties).sort(), [...SELECTION_KEYS].sort());
 });

@@ -78,7 +78,7 @@ Deno.test("shardPlan() divides a plan as shardRules() divides its rules", () => 
       action: "copy" as const,
     })),
   }));
-  const plan: Plan = { createdAt: "", tasks, skipped: [], failed: [], warnings: [], empty: [] };
+  const plan: Plan = { createdAt: "", tasks, skipped: [], failed: [], warnings: [], empty: [], dropped: [] };
   const parts = shardsOf(4).map((shard) => shardPlan(plan, shard));
   const references = parts.flatMap((part) => part.tasks).flatMap((task) => task.destinations);
   assertEquals(references.length, 6);

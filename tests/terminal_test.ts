@@ -24,7 +24,7 @@ function viewAtWork(): LiveView {
     root: ROOT,
     destinations: [{ reference: parseReference(`d.test/${source}`), action: "copy" as const }],
   }));
-  const plan = { createdAt: "", tasks, skipped: [], failed: [], warnings: [], empty: [] };
+  const plan = { createdAt: "", tasks, skipped: [], failed: [], warnings: [], empty: [], dropped: [] };
   const blob = { task: NAME, digest: DIGEST };
   const add = (...events: CopyEvent[]) => events.forEach((event) => view.add(event));
   add({ type: "planned", plan }, { type: "planning-ended" }, { type: "task-started", task: NAME });

@@ -4,6 +4,7 @@ import { SetupError } from "../mirror/config/config.ts";
 import { type Config, ConfigError } from "../mirror/config/config.ts";
 import { parseConfig } from "../mirror/config/config_text.ts";
 import type { Environment } from "../mirror/config/environment_values.ts";
+import { checkSelections } from "../mirror/config/selection_keys.ts";
 import { readConfigFile } from "../machine/config/config_file.ts";
 import { parseSchedule, type Schedule } from "../machine/service/schedule.ts";
 
@@ -92,7 +93,7 @@ function refusalOf(environment: Environment): string | undefined {
  */
 export async function readDeployConfig(environment: Environment): Promise<Config> {
   const text = environment("IMAGE_SYNCER_CONFIG");
-  if (text !== undefined && text.trim() !== "") return parseValue(text, environment);
+  if (text !== undefined && text.trim() !== "") return await parseValue(text, environment);
   const path = environment("IMAGE_SYNCER_CONFIG_FILE") || CONFIG_FILE;
   try {
     return await readConfigFile(path, { environment });
@@ -105,9 +106,11 @@ export async function readDeployConfig(environment: Environment): Promise<Config
   }
 }
 
-function parseValue(text: string, environment: Environment): Config {
+async function parseValue(text: string, environment: Environment): Promise<Config> {
   try {
-    return parseConfig(text, { environment });
+    const config = parseConfig(text, { environment });
+    await checkSelections(config.rules);
+    return config;
   } catch (cause) {
     const size = new TextEncoder().encode(text).length;
     if (!(cause instanceof ConfigError) || size < VALUE_LIMIT - 64) throw cause;

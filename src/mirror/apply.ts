@@ -133,13 +133,14 @@ async function* onePage(tags: readonly string[]): AsyncIterable<readonly string[
 /** What of a plan can still be run; the rest is among its failures. */
 async function checkWorld(saved: SavedPlan, context: RunContext, acceptsChanges: boolean): Promise<Plan> {
   const { tasks, skipped, failed, warnings, empty } = saved;
-  const { deletions = [] } = saved;
+  const { dropped, deletions = [] } = saved;
   const plan: Plan = {
     ...startPlan(context.now()),
     skipped,
     failed: [...failed],
     warnings,
     empty,
+    dropped,
     deletions,
   };
   const check = async (task: CopyTask) => {
@@ -176,7 +177,7 @@ async function checkSource(
         `"${name}" stands for "${now.digest}" now, not for "${planned}"; make the plan anew, or give --accept-changes`,
       );
     }
-    const root = await resolveRoot(task.source, task.platforms, context);
+    const root = await resolveRoot(task.source, { platforms: task.platforms }, context);
     if ("has" in root) return new PlanFileError(`"${name}" no longer has any of the platforms wanted`);
     const { original: _, ...rest } = task;
     const { original } = root;

@@ -5,6 +5,7 @@ import type { CopyEvent, Phase, TaskStatus } from "./copy/copy_event.ts";
 import { formatReference, splitReference } from "../oci/reference.ts";
 import type { DeletionOutcome } from "./plan/tag_deletion.ts";
 import { imageId, type Plan, type PlanFailure } from "./plan/plan.ts";
+import type { DroppedTags } from "./rules/selection.ts";
 
 /** Numbers of bytes: sent, found by mounting, found at the destination. */
 export interface ByteCounts {
@@ -70,6 +71,8 @@ export interface Report {
   emptyRules: { source: string }[];
   /** Tags that were to be deleted at destinations, and what has become of each. */
   deletions?: DeletionOutcome[];
+  /** What filters have left out of the tags of rules: how many, and the first few. */
+  dropped?: ({ source: string } & DroppedTags)[];
   /** Source repository that the next run begins with, where this one ended before it was through. */
   next?: string;
 }
@@ -175,6 +178,7 @@ export class ReportBuilder {
       this.#set(task, { reference: destination, status: "skipped" });
     }
     for (const { source } of plan.empty) this.report.emptyRules.push({ source });
+    for (const { rule: _, ...dropped } of plan.dropped) (this.report.dropped ??= []).push(dropped);
     for (const failure of plan.failed) this.#addFailure(failure);
   }
 

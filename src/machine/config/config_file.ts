@@ -12,6 +12,7 @@ import {
   readConfigParts,
 } from "../../mirror/config/config_text.ts";
 import { faultOf } from "../system_error.ts";
+import { checkSelections } from "../../mirror/config/selection_keys.ts";
 import { UsageError } from "./flags.ts";
 
 /** Where the config is. */
@@ -38,10 +39,13 @@ const DEFAULT_CONFIG = "./image-syncer.json";
  */
 export async function readConfigFiles(files: ConfigFiles, options: ParseConfigOptions = {}): Promise<Config> {
   if (files.pair !== undefined) return await readPair(files, files.pair, options);
-  if (files.config !== undefined) return readConfig(await readSource(files.config), options);
+  if (files.config !== undefined) return await readConfigFile(files.config, options);
   if (files.images !== undefined) {
     const auth = files.auth === undefined ? undefined : await readSource(files.auth);
-    const config = readConfigParts(auth, await readSource(files.images), options);
+    const config = await checked(
+      readConfigParts(auth, await readSource(files.images), options),
+      files.images,
+    );
     if (auth === undefined) {
       config.warnings.push("No --auth file is given, so registries are used without its credentials");
     }
@@ -53,7 +57,14 @@ export async function readConfigFiles(files: ConfigFiles, options: ParseConfigOp
 
 /** Reads one file in the combined form. */
 export async function readConfigFile(path: string, options: ParseConfigOptions = {}): Promise<Config> {
-  return readConfig(await readSource(path), options);
+  const source = await readSource(path);
+  return await checked(readConfig(source, options), source.file);
+}
+
+/** Filters of tags are compiled only where there are some: what they take is loaded for it. */
+async function checked(config: Config, file: string | undefined): Promise<Config> {
+  await checkSelections(config.rules, file);
+  return config;
 }
 
 async function readPair(

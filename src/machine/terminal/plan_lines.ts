@@ -4,6 +4,7 @@ import type { Forecast, Range } from "../../mirror/forecast.ts";
 import type { FullPlan } from "../../mirror/full_plan.ts";
 import type { RuleCounts } from "../../mirror/plan/saved_plan.ts";
 import { formatBytes } from "../../mirror/report.ts";
+import { droppedLines } from "./printer.ts";
 import { formatReference } from "../../oci/reference.ts";
 
 /** The lines of a plan, for a person. */
@@ -25,7 +26,15 @@ export function planLines(plan: FullPlan): string[] {
   const deleted = deletions.map(({ reference, reason, since }) =>
     `  would delete   ${formatReference(reference)} (${reason}, missing since ${since})`
   );
-  return [...rules.map(ruleLine), ...copies, ...deleted, ...skips, ...failures, ...forecastLines(forecast)];
+  return [
+    ...rules.map(ruleLine),
+    ...droppedLines(plan),
+    ...copies,
+    ...deleted,
+    ...skips,
+    ...failures,
+    ...forecastLines(forecast),
+  ];
 }
 
 function ruleLine(counts: RuleCounts): string {

@@ -30,7 +30,7 @@ export function linesOf(): (event: CopyEvent) => string[] {
     if (event.type === "planned") {
       counts.add(event.plan);
       const failures = event.plan.failed.map((one) => failureLines(one.source, one.destination, one.error));
-      return [...skipLines(event.plan), ...failures.flatMap(once)];
+      return [...droppedLines(event.plan), ...skipLines(event.plan), ...failures.flatMap(once)];
     }
     if (event.type === "planning-ended") return counts.lines();
     if (event.type === "tag-deletion") return deletionLines(event);
@@ -68,6 +68,18 @@ class PlanCounts {
     const what = `${countOf(size, "index")}, whose digests and signatures then differ from the source's`;
     return size === 0 ? lines : [...lines, `  the platforms wanted rewrite ${what}`];
   }
+}
+
+/** What the filters of each rule have left out, with examples. */
+export function droppedLines({ dropped }: Pick<Plan, "dropped">): string[] {
+  const sources = [...new Set(dropped.map(({ source }) => source))];
+  return sources.map((source) => {
+    const filters = dropped.filter((one) => one.source === source).map(({ filter, count, examples }) => {
+      const rest = count > examples.length ? ", …" : "";
+      return `${count} by ${filter} (${examples.join(", ")}${rest})`;
+    });
+    return `  left out of ${source}: ${filters.join("; ")}`;
+  });
 }
 
 function skipLines({ skipped }: Plan): string[] {
@@ -143,7 +155,7 @@ export function dryRunLines(plan: Plan): string[] {
   );
   const counts = new PlanCounts();
   counts.add(plan);
-  return [...lines, ...counts.lines(), ...skipLines(plan), ...failures];
+  return [...lines, ...counts.lines(), ...droppedLines(plan), ...skipLines(plan), ...failures];
 }
 
 function countOf(count: number, noun: string): string {

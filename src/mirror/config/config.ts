@@ -4,6 +4,7 @@ import { splitReference } from "../../oci/reference.ts";
 import type { Credential } from "../../registry/login/credential.ts";
 import type { BelongingsPolicy } from "../rules/belongings_policy.ts";
 import type { PrunePolicy } from "../rules/prune_policy.ts";
+import type { TagSelection } from "../rules/selection.ts";
 import type { Path } from "./json_lines.ts";
 import type { NoticeTarget } from "./notice_target.ts";
 
@@ -38,6 +39,10 @@ export interface Rule {
   referrers?: BelongingsPolicy | false;
   /** What is deleted at the destinations; nothing without it. */
   prune?: PrunePolicy;
+  /** Which tags of the source are wanted; all of them without it. */
+  tags?: TagSelection;
+  /** How tags are named at the destinations, `{tag}` standing for the name at the source; the same without it. */
+  rename?: string;
   /** Line of the rule in the config, from 1. */
   line?: number;
 }

@@ -1,7 +1,6 @@
 /** Step 3 of the walk, the config: from text to what the user wants, every problem named by its place. */
 
 import { parse } from "@std/jsonc/parse";
-import { parsePlatformSelector } from "../../oci/platform.ts";
 import { canonicalRegistry } from "../../oci/reference.ts";
 import { type AuthEntry, type Config, ConfigError, type Rule, usedKeys } from "./config.ts";
 import {
@@ -10,12 +9,11 @@ import {
   expandDestination,
   UndefinedVariableError,
 } from "./environment_values.ts";
-import { readBelongings } from "./belongings_keys.ts";
-import { explainJson, findLines, type Lines, type Path } from "./json_lines.ts";
+import { explainJson, findLines, type Lines, nameType, type Path } from "./json_lines.ts";
 import { NOTICE_KEYS, type NoticeTarget, readNoticeTarget } from "./notice_target.ts";
 import { nearestName } from "./nearest.ts";
-import { readPrune } from "../rules/prune_policy.ts";
-import { defaultDestination, parseRuleSource, type RuleDefaults } from "../rules/rules.ts";
+import { RuleReader } from "./rule_reader.ts";
+import type { RuleDefaults } from "../rules/rules.ts";
 
 /** Options of {@linkcode parseConfig}. */
 export interface ParseConfigOptions {
@@ -38,7 +36,7 @@ export interface ConfigSource {
 }
 
 /** Keys of the combined form. */
-export const TOP_KEYS: readonly string[] = ["auth", "images", "notify", "$schema"];
+export const TOP_KEYS: readonly string[] = ["auth", "defaults", "images", "notify", "$schema"];
 const TEXT_KEYS = [
   "username",
   "password",
@@ -52,17 +50,7 @@ const TEXT_KEYS = [
 /** Keys of an entry of `auth`. */
 export const AUTH_KEYS: readonly string[] = [...TEXT_KEYS, "insecure"];
 /** Keys whose values are true or false. */
-export const BOOLEAN_KEYS: readonly string[] = ["insecure", "attestations"];
-/** Keys of a destination that is an object. */
-export const DESTINATION_KEYS: readonly string[] = [
-  "to",
-  "platforms",
-  "attestations",
-  "referrers",
-  "prune",
-  "verify",
-];
-
+export const BOOLEAN_KEYS: readonly string[] = ["insecure", "attestations", "prereleases"];
 /**
  * Parses the combined form of a config: JSON with comments and trailing commas, `auth` and `images`.
  *
@@ -117,7 +105,7 @@ export function readConfig(source: ConfigSource, options: ParseConfigOptions = {
   if (top.images === undefined) {
     throw reader.error([], `there are no "images", so there is nothing to copy${foreignForm(top)}`);
   }
-  const rules = reader.rules(["images"], top.images);
+  const rules = reader.rules(["images"], top.images, top.defaults);
   const auth = reader.auth(["auth"], top.auth ?? {}, rules);
   const config: Config = { auth, rules, warnings: reader.warnings };
   if (top.notify !== undefined) config.notify = reader.notify(["notify"], top.notify);
@@ -179,14 +167,6 @@ class ConfigReader {
     }
   }
 
-  /** What was meant to narrow a rule must not be passed over: everything would be copied. */
-  #refuseUnknown(path: Path, fields: Fields, known: readonly string[]): void {
-    const key = Object.keys(fields).find((key) => !known.includes(key));
-    if (key === undefined) return;
-    throw this.error([...path, key], `an object with "to" has no such key${hintOf(key, known)}`);
-  }
-
-  /** An entry that no image uses may lack its variables, and is a mistake more often than not. */
   auth(path: Path, value: unknown, rules: readonly Rule[]): Record<string, AuthEntry> {
     const isUsed = usedKeys(rules);
     const entries: Record<string, AuthEntry> = Object.create(null);
@@ -279,69 +259,16 @@ class ConfigReader {
     throw this.error(path, `expected a ${kind}, got ${nameType(value)}`);
   }
 
-  rules(path: Path, value: unknown): Rule[] {
-    return Object.entries(this.object(path, value))
-      .filter(([source]) => path.length > 0 || source !== "$schema")
-      .map(([source, destination]) => this.#rule([...path, source], source, destination));
-  }
-
-  #rule(path: Path, source: string, value: unknown): Rule {
-    if (source.trim() === "") throw this.error(path, "expected a source, got an empty key");
-    const rule: Rule = { source: source.trim(), destinations: [] };
-    if (isFields(value)) {
-      this.#refuseUnknown(path, value, DESTINATION_KEYS);
-      if (value.to === undefined) throw this.error(path, `an object needs "to"`);
-      rule.destinations = this.#destinations([...path, "to"], source, value.to);
-      if (value.platforms !== undefined) {
-        rule.platforms = this.#platforms([...path, "platforms"], value.platforms);
-      }
-      if (value.prune !== undefined) {
-        rule.prune = readPrune([...path, "prune"], value.prune, (place, why) => this.error(place, why));
-      }
-      const attestations = this.#optional([...path, "attestations"], value.attestations, "boolean");
-      if (attestations !== undefined) rule.attestations = attestations;
-      const referrers = readBelongings(value, { path, error: (path, why) => this.error(path, why) });
-      if (referrers !== undefined) rule.referrers = referrers;
-    } else rule.destinations = this.#destinations(path, source, value);
-    const line = this.#source.lines.lineOf(path);
-    if (line !== undefined) rule.line = line;
-    return rule;
-  }
-
-  #destinations(path: Path, source: string, value: unknown): string[] {
-    const written = typeof value === "string" ? [value] : value;
-    if (!Array.isArray(written) || written.length === 0 || !written.every((one) => typeof one === "string")) {
-      throw this.error(path, `expected a string, an array of strings or an object with "to"`);
-    }
-    const expanded = written.map((one: string) => this.#expand(path, one, expandDestination).trim());
-    return [...new Set(expanded.map((one) => one === "" ? this.#default(path, source) : one))];
-  }
-
-  #platforms(path: Path, value: unknown): string[] {
-    if (!Array.isArray(value) || value.length === 0 || !value.every((one) => typeof one === "string")) {
-      throw this.error(path, "expected an array of platforms such as linux/amd64");
-    }
-    try {
-      for (const platform of value) parsePlatformSelector(platform);
-    } catch (cause) {
-      throw this.error(path, cause instanceof Error ? cause.message : String(cause), { cause });
-    }
-    return value;
-  }
-
-  #default(path: Path, source: string): string {
-    const { defaults = {} } = this.#options;
-    if (!defaults.registry) {
-      const why = "its destination is empty and there is no default registry " +
-        "(give --registry and --namespace, or DEFAULT_REGISTRY and DEFAULT_NAMESPACE)";
-      throw this.error(path, why);
-    }
-    try {
-      return defaultDestination(parseRuleSource(source), defaults) ?? "";
-    } catch {
-      // A malformed source fails its rule alone, when the rule is expanded.
-      return defaults.registry;
-    }
+  /** The rules, with the defaults that stand beside them. */
+  rules(path: Path, value: unknown, defaults?: unknown): Rule[] {
+    const reader = new RuleReader({
+      error: (path, why, options) => this.error(path, why, options),
+      expand: (path, text) => this.#expand(path, text, expandDestination),
+      lineOf: (path) => this.#source.lines.lineOf(path),
+      destinations: this.#options.defaults,
+    });
+    if (defaults !== undefined) reader.setDefaults(["defaults"], defaults);
+    return reader.read(path, this.object(path, value));
   }
 }
 
@@ -360,12 +287,6 @@ function canonicalKey(key: string): string {
   const plain = key.trim().replace(/^https?:\/\//, "").replace(/\/+$/, "").replace(/^([^/]+)\/v[12]$/, "$1");
   const [registry = "", ...rest] = plain.split("/");
   return [canonicalRegistry(registry), ...rest].join("/");
-}
-
-function nameType(value: unknown): string {
-  if (value === null) return "null";
-  if (Array.isArray(value)) return "an array";
-  return typeof value === "object" ? "an object" : `a ${typeof value}`;
 }
 
 function hintOf(key: string, known: readonly string[]): string {

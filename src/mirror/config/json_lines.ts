@@ -138,3 +138,10 @@ function reasonOfText(rest: string): string {
     ? "there is a character that must be escaped"
     : `"\\${wrong}" is no escape; a backslash is written "\\\\"`;
 }
+
+/** What kind of value something is, for messages. */
+export function nameType(value: unknown): string {
+  if (value === null) return "null";
+  if (Array.isArray(value)) return "an array";
+  return typeof value === "object" ? "an object" : `a ${typeof value}`;
+}

@@ -9,6 +9,7 @@ import type { Retry } from "../../registry/retry.ts";
 import { FallbackTagError, RefusedImageError } from "../rules/belongings_policy.ts";
 import { NamePatternError } from "../rules/name_pattern.ts";
 import { RuleError } from "../rules/rules.ts";
+import { SelectionError } from "../rules/selection.ts";
 
 /** What is wrong in itself: no registry can mend it. */
 const HOPELESS = [
@@ -16,6 +17,7 @@ const HOPELESS = [
   PlatformError,
   RuleError,
   NamePatternError,
+  SelectionError,
   RefusedImageError,
   FallbackTagError,
 ];

@@ -1,6 +1,6 @@
 /** Step 5 of the walk, the plan: what images stand for at their sources and are at their destinations, many side by side. */
 
-import type { Descriptor } from "../../oci/descriptor.ts";
+import type { Descriptor, Digest } from "../../oci/descriptor.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
 import { Lanes } from "../lanes.ts";
 import { tagKey } from "../store/store.ts";
@@ -25,7 +25,7 @@ import {
   resolveRoot,
   type Root,
 } from "./resolve.ts";
-import type { WantedPair } from "./rule_group.ts";
+import type { WantedPair } from "./rule_expansion.ts";
 import type { RuleLedger } from "./rule_ledger.ts";
 
 /** What planning needs. */
@@ -62,6 +62,10 @@ interface WantedImage {
   destinations: Reference[];
   /** What is wanted of what belongs to the image, by destination, where that is not everything. */
   referrers: Map<Reference, BelongingsPolicy | false>;
+  /** What the source has answered in this run. */
+  found?: Descriptor | undefined;
+  /** What every destination has, where nobody need be asked. */
+  settled?: Digest | undefined;
 }
 
 /** What was found out about one destination. */
@@ -137,15 +141,17 @@ export class ImagePlanner {
   /** Two sources for one destination would overwrite each other, so the second is refused. */
   #toImages(pairs: readonly WantedPair[], piece?: Plan): WantedImage[] {
     const images = new Map<string, WantedImage>();
-    for (const { source, destination, platforms, referrers } of pairs) {
+    for (const { source, destination, platforms, referrers, found, settled } of pairs) {
       const id = imageId(formatReference(source), platforms);
       const owner = this.#own(destination, id, piece === undefined);
       if (owner === "known") continue;
       if (owner !== undefined) piece?.failed.push(refusal({ source, destination, platforms }, id, owner));
       else {
         const image: WantedImage = images.get(id) ??
-          { id, source, platforms, destinations: [], referrers: new Map() };
+          { id, source, platforms, destinations: [], referrers: new Map(), found, settled };
         images.set(id, image);
+        // Another rule may want it at a place of which that is not known.
+        if (image.settled !== settled) image.settled = undefined;
         image.destinations.push(destination);
         if (referrers !== undefined) image.referrers.set(destination, referrers);
       }
@@ -167,7 +173,8 @@ export class ImagePlanner {
   }
 
   async #lookAt(images: readonly WantedImage[]): Promise<void> {
-    this.#lists.expect(images.flatMap(({ destinations }) => destinations));
+    const asked = images.filter(({ settled }) => settled === undefined);
+    this.#lists.expect(asked.flatMap(({ destinations }) => destinations));
     const look = ([image]: WantedImage[]) => image === undefined ? Promise.resolve() : this.#lookAtOne(image);
     await Promise.all(
       images.map((image) => {
@@ -182,13 +189,21 @@ export class ImagePlanner {
     const { signal, isStopping, patience, registries } = this.#context;
     const { registry, repository } = image.source;
     if (signal?.aborted || isStopping()) return void this.#leftOff.add(`${registry}/${repository}`);
-    const looking = settle(resolveRoot(image.source, image.platforms, this.#context));
+    if (image.settled !== undefined) return await this.#take(this.#settledPiece(image, image.settled));
+    const looking = settle(resolveRoot(image.source, image, this.#context));
     const asked = image.destinations.map((destination) => this.#ask(destination, looking));
     const root = await looking;
     const wait = (time: number) => registries.clock.delay(time, signal);
     const { early, late } = await splitByPatience(asked, patience, wait);
     await this.#tell(image, root, early);
     if (late.length > 0) await this.#tell(image, root, await Promise.all(late));
+  }
+
+  /** What never changes and is everywhere is unchanged. */
+  #settledPiece({ id, source, platforms, destinations }: WantedImage, digest: Digest): Plan {
+    const planned = destinations.map((reference): PlannedDestination => ({ reference, action: "unchanged" }));
+    const task: CopyTask = { id, source, root: { digest }, ...onlyOf(platforms), destinations: planned };
+    return { ...startPlan(this.#context.now()), tasks: [task] };
   }
 
   async #ask(destination: Reference, looking: Promise<Root | NothingLeft | Error>): Promise<Answer> {
@@ -242,7 +257,7 @@ export class ImagePlanner {
     }
     const isSame = await isSameContent(root, there, { source, context: this.#context });
     const action = isSame && this.#context.force !== true ? "unchanged" : "copy";
-    if (action === "unchanged") await this.#remember(destination, root.descriptor.digest, source);
+    if (action === "unchanged") await this.#remember(destination, root.descriptor.digest, id);
     const planned: PlannedDestination = { reference: destination, action };
     if (policy !== undefined) planned.referrers = policy;
     if (there !== undefined && there.digest !== "") planned.there = there.digest;
@@ -268,10 +283,10 @@ export class ImagePlanner {
   }
 
   /** What is found unchanged is remembered like what is copied, so that the next run knows of it however it got there. */
-  async #remember(destination: Reference, digest: string, source: Reference): Promise<void> {
+  async #remember(destination: Reference, digest: string, source: string): Promise<void> {
     const { registry, repository, tag } = destination;
     if (tag === undefined || await rememberedDigest(destination, this.#context) === digest) return;
-    const value = { digest, source: formatReference(source), copiedAt: this.#context.now() };
+    const value = { digest, source, copiedAt: this.#context.now() };
     await this.#context.store.set(tagKey(registry, repository, tag), value);
   }
 }

@@ -3,6 +3,7 @@
 import type { Descriptor, Digest } from "../../oci/descriptor.ts";
 import type { Reference } from "../../oci/reference.ts";
 import type { BelongingsPolicy } from "../rules/belongings_policy.ts";
+import type { DroppedTags } from "../rules/selection.ts";
 
 /** What is to be done at one destination. */
 export interface PlannedDestination {
@@ -24,8 +25,11 @@ export interface CopyTask {
   id: string;
   /** Where the image is. */
   source: Reference;
-  /** What the source's tag stood for when the plan was made; that is what is copied, or what is left of it. */
-  root: Descriptor;
+  /**
+   * What the source's tag stood for when the plan was made; that is what is copied, or what is left of it. Of an image that never
+   * changes and is at every destination nobody was asked, so only the digest is known.
+   */
+  root: Pick<Descriptor, "digest"> & Partial<Descriptor>;
   /** Platforms that are wanted; all of them without it. */
   platforms?: string[];
   /** Digest at the source, where the platforms wanted leave something else than the source has. */
@@ -84,6 +88,8 @@ export interface Plan {
   empty: { rule: number; source: string }[];
   /** What is to be deleted after everything was copied, where that has been looked at. */
   deletions?: PlannedDeletion[];
+  /** What filters have left out of the tags of rules: position among those of the plan, source as written, how many and which. */
+  dropped: ({ rule: number; source: string } & DroppedTags)[];
 }
 
 /** A plan of nothing. */
@@ -95,17 +101,20 @@ export function startPlan(createdAt: number): Plan {
     failed: [],
     warnings: [],
     empty: [],
+    dropped: [],
   };
 }
 
 /** Adds what a piece of a plan says to the whole. */
-export function addToPlan(plan: Plan, { tasks, skipped, failed, warnings, empty }: Plan): void {
+export function addToPlan(plan: Plan, piece: Plan): void {
   // One by one: as arguments of one call they would have to fit on the stack.
+  const { tasks, skipped, failed, warnings, empty, dropped } = piece;
   for (const task of tasks) plan.tasks.push(task);
   for (const skip of skipped) plan.skipped.push(skip);
   for (const failure of failed) plan.failed.push(failure);
   for (const warning of warnings) plan.warnings.push(warning);
   for (const one of empty) plan.empty.push(one);
+  for (const one of dropped) plan.dropped.push(one);
 }
 
 /**

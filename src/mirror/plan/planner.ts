@@ -7,7 +7,9 @@ import { ImagePlanner, type PlanContext, type TakePiece } from "./image_planner.
 import { oddPlatforms } from "./platform_filter.ts";
 import { addToPlan, type CopyTask, type Plan, type PlanFailure, startPlan } from "./plan.ts";
 import type { RuleSource } from "../rules/rules.ts";
-import { expandGroup, groupRules, type PlacedRule, type RuleGroup, type WantedPair } from "./rule_group.ts";
+import { expandGroup, groupRules, type RuleGroup } from "./rule_group.ts";
+import type { PlacedRule, WantedPair } from "./rule_expansion.ts";
+import { TagDates } from "./tag_dates.ts";
 
 /** Repositories of one registry that are listed at once; the gates of the registries bound the requests. */
 const REPOSITORIES_AT_ONCE = 64;
@@ -110,7 +112,7 @@ export class Planner {
     const piece = this.#piece();
     await this.#planPages(group, piece);
     if (signal?.aborted) this.#unplanned.add(group.name);
-    if (piece.failed.length + piece.warnings.length > 0) await this.#take(piece);
+    if (piece.failed.length + piece.warnings.length + piece.dropped.length > 0) await this.#take(piece);
   }
 
   /** While a batch is looked at the next page is asked for, and no more. */
@@ -142,7 +144,7 @@ export class Planner {
 
   /** The pairs of a group; what is wrong with its rules is noted in a piece, and worth another look if that may help. */
   #expand(group: RuleGroup, piece: Plan): AsyncIterable<WantedPair[]> {
-    const { signal, platforms, pass, belongings, ledger } = this.#context;
+    const { signal, platforms, pass, belongings, ledger, force } = this.#context;
     const [{ source } = { source: undefined }] = group.rules;
     return expandGroup(group, {
       listTags: () => {
@@ -150,8 +152,14 @@ export class Planner {
         return ledger?.watch(group, pages) ?? pages;
       },
       isBelonging: (tag) => source !== undefined && belongings?.isBelonging({ ...source, tag }) === true,
+      dates: new TagDates(this.#context),
       platforms,
+      force,
       pass,
+      onDropped: (dropped, { rule: { source }, position }) => {
+        for (const one of dropped) piece.dropped.push({ rule: position, source, ...one });
+      },
+      onDoubt: ({ position }) => ledger?.doubt(position),
       onFailure: (failure, rule) => {
         if (signal?.aborted) return;
         piece.failed.push(failure);

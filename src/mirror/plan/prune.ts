@@ -27,6 +27,8 @@ export interface PruneContext extends ResolveContext {
 interface PruneTarget {
   rule: number;
   policy: PrunePolicy;
+  /** How the rule names tags, where it names them anew. */
+  rename?: string | undefined;
   /** Source repository, `registry/repository`. */
   source: string;
   destination: { registry: string; repository: string };
@@ -59,13 +61,13 @@ export async function chooseDeletions(
   return chosen.flat();
 }
 
-function targetsOf({ source, destinations, prune }: Rule, rule: number): PruneTarget[] {
+function targetsOf({ source, destinations, prune, rename }: Rule, rule: number): PruneTarget[] {
   if (prune === undefined) return [];
   try {
     const { registry, repository } = parseRuleSource(source);
     return destinations.map((destination) => {
       const to = splitReference(destination);
-      return { rule, policy: prune, source: `${registry}/${repository}`, destination: to };
+      return { rule, policy: prune, rename, source: `${registry}/${repository}`, destination: to };
     });
   } catch {
     // The rule itself has failed.
@@ -127,7 +129,9 @@ async function chooseAt(target: PruneTarget, context: PruneContext): Promise<Pla
     reference: { registry: destination.registry, repository: destination.repository, tag },
     digest,
     source: target.source,
-    reason: context.ledger.completeList(target.source)?.has(tag) ? "unselected" : "gone",
+    reason: context.ledger.completeList(target.source)?.has(nameAtSource(tag, target.rename) ?? "")
+      ? "unselected"
+      : "gone",
     since: new Date(since).toISOString(),
   }));
 }
@@ -141,9 +145,12 @@ async function findMissing(
   const { policy, source, destination: { registry, repository } } = target;
   const list = context.ledger.completeList(source);
   const stays = await compileNames(policy.keep ?? []);
+  const isListed = (tag: string) => list?.has(nameAtSource(tag, target.rename) ?? "") !== false;
+  // What is not named as the rule names its tags is none of them.
   const isWanted = (tag: string) =>
+    nameAtSource(tag, target.rename) === undefined ||
     context.ledger.ownerOf(formatReference({ registry, repository, tag })) !== undefined ||
-    policy.when === "gone" && list?.has(tag) !== false || stays(tag) || isBelongingTag(tag);
+    policy.when === "gone" && isListed(tag) || stays(tag) || isBelongingTag(tag);
   const missing: MissingTag[] = [];
   for (const tag of tags) {
     const key = missingKey(registry, repository, tag);
@@ -158,6 +165,13 @@ async function findMissing(
     missing.push({ tag, digest, since });
   }
   return missing;
+}
+
+/** The name that a tag of a destination has at its source; `undefined` for one that the rule cannot have named. */
+function nameAtSource(tag: string, rename = "{tag}"): string | undefined {
+  const [before = "", after = ""] = rename.split("{tag}");
+  const isNamed = tag.length > before.length + after.length && tag.startsWith(before) && tag.endsWith(after);
+  return isNamed ? tag.slice(before.length, tag.length - after.length) : undefined;
 }
 
 /** What this mirror has put under a tag, out of the rule's source; or what is there, where foreign tags go too. */

@@ -37,14 +37,15 @@ export interface NothingLeft {
 /**
  * What a source stands for, or what the platforms wanted leave of it.
  *
+ * @param wanted Which platforms, and what the source has answered in this run, where that is known.
  * @throws {RegistryError} when there is none, or the registry refuses.
  */
 export async function resolveRoot(
   source: Reference,
-  platforms: readonly string[] | undefined,
+  { platforms, found: known }: { platforms: readonly string[] | undefined; found?: Descriptor | undefined },
   context: ResolveContext,
 ): Promise<Root | NothingLeft> {
-  const found = await resolveSource(source, context);
+  const found = known ?? await resolveSource(source, context);
   if (platforms === undefined) return { descriptor: found };
   try {
     return await leaveOnly(found, source, platforms, context);
@@ -109,8 +110,12 @@ function readDescriptor(value: StoreValue | undefined): Descriptor | NothingLeft
   return { mediaType, digest, size };
 }
 
-/** A HEAD has no body, so a refusal is asked for again with GET, for the registry's own words. */
-async function resolveSource(reference: Reference, context: ResolveContext): Promise<Descriptor> {
+/**
+ * What a source stands for. A HEAD has no body, so a refusal is asked for again with GET, for the registry's own words.
+ *
+ * @throws {RegistryError} when there is none, or the registry refuses.
+ */
+export async function resolveSource(reference: Reference, context: ResolveContext): Promise<Descriptor> {
   const repository = context.registries.open(reference, "pull");
   const name = reference.digest ?? reference.tag ?? "latest";
   try {

@@ -1,7 +1,8 @@
 /** Step 5 of the walk, the plan: which tags rules have listed and want, kept for whoever asks once everything was looked at. */
 
 import { formatReference } from "../../oci/reference.ts";
-import type { RuleGroup, WantedPair } from "./rule_group.ts";
+import type { WantedPair } from "./rule_expansion.ts";
+import type { RuleGroup } from "./rule_group.ts";
 
 /** What became of one list of tags. */
 interface SourceList {

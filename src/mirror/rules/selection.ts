@@ -134,7 +134,7 @@ export class TagSelector {
 
   /** What the filters by name leave; where no date is needed that is all, else {@linkcode finish} goes on. */
   start(tags: Iterable<string>, { hasBelongings = true }: { hasBelongings?: boolean } = {}): SelectedTags {
-    const tally = new Tally();
+    const tally = new DroppedTally();
     const left: CandidateTag[] = [];
     for (const tag of tags) {
       if (hasBelongings && isBelongingTag(tag)) {
@@ -147,7 +147,7 @@ export class TagSelector {
     return { selected: left, dropped: tally.list() };
   }
 
-  #pass(tag: string, tally: Tally): CandidateTag | undefined {
+  #pass(tag: string, tally: DroppedTally): CandidateTag | undefined {
     let candidate: CandidateTag = { tag };
     for (const [name, filter] of this.#filters) {
       const kept = filter(tag);
@@ -168,7 +168,7 @@ export class TagSelector {
    */
   finish<Tag extends DatedTag>(tags: readonly Tag[], now: number): SelectedTags<Tag> {
     const { within, newest } = this.#selection;
-    const tally = new Tally();
+    const tally = new DroppedTally();
     const oldest = within === undefined ? -Infinity : now - parseAge(within);
     const young = tags.filter(({ tag, created = Infinity }) => created >= oldest || tally.add("within", tag));
     if (newest === undefined) return { selected: young, dropped: tally.list() };
@@ -224,7 +224,7 @@ interface SelectorParts {
 }
 
 /** What filters left out, counted. */
-class Tally {
+export class DroppedTally {
   #dropped = new Map<string, DroppedTags>();
 
   /** Notes a tag; returns `false`, so that a filter may end with it. */
@@ -236,6 +236,17 @@ class Tally {
     return false;
   }
 
+  /** Adds what was counted elsewhere. */
+  addAll(dropped: readonly DroppedTags[]): void {
+    for (const { filter, count, examples } of dropped) {
+      const sum = this.#dropped.get(filter) ?? { filter, count: 0, examples: [] };
+      sum.count += count;
+      sum.examples.push(...examples.slice(0, EXAMPLES - sum.examples.length));
+      this.#dropped.set(filter, sum);
+    }
+  }
+
+  /** What was counted, in the order of the filters. */
   list(): DroppedTags[] {
     return FILTERS.flatMap((filter) => this.#dropped.get(filter) ?? []);
   }
@@ -285,7 +296,12 @@ function parseAge(text: string): number {
   throw new SelectionError("within", `"${text}" is no age; write for example "90d" (h, d, w or y)`);
 }
 
-function checkSelection(selection: TagSelection): void {
+/**
+ * Checks that filters fit together; globs, patterns and ranges are read when a selection is compiled.
+ *
+ * @throws {SelectionError} when they do not.
+ */
+export function checkSelection(selection: TagSelection): void {
   const { include, exclude, semver, variant, prereleases, within, newest, by, atLeast } = selection;
   if (within !== undefined) parseAge(within);
   for (const [name, value] of Object.entries({ newest, atLeast })) {

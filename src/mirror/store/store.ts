@@ -196,6 +196,16 @@ export function filteredKey(digest: Digest, platforms: readonly string[]): Store
   return ["filtered", digest, [...platforms].sort().join(",")];
 }
 
+/**
+ * Key of "this image, or what these platforms leave of it, was made then"; the value is `{ digest, created }`: what it stands
+ * for, and milliseconds since 1970 or `null` where nobody can say.
+ *
+ * @param name A digest, of which it is true for ever, or the reference of a tag that never changes.
+ */
+export function createdKey(name: string, platforms: readonly string[] = []): StoreKey {
+  return ["created", platforms.length === 0 ? "all" : [...platforms].sort().join(","), name];
+}
+
 /** Key of "this registry has no referrers API"; the value is `true`, and expires, for registries learn. */
 export function lacksReferrersKey(registry: string): StoreKey {
   return ["lacks-referrers", registry];
