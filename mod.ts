@@ -45,6 +45,7 @@ export type { NoticeEvent, NoticeTarget } from "./src/mirror/config/notice_targe
 export type { BelongingsPolicy } from "./src/mirror/rules/belongings_policy.ts";
 export type { PrunePolicy } from "./src/mirror/rules/prune_policy.ts";
 export type { RuleDefaults } from "./src/mirror/rules/rules.ts";
+export type { DroppedTags, TagSelection } from "./src/mirror/rules/selection.ts";
 export type {
   CreateVerifier,
   SignatureManifest,
