@@ -95,7 +95,7 @@ export interface LabOptions extends Omit<MirrorOptions, "registries"> {
 }
 
 /** Faults that only time shows are noticed within these milliseconds; a run without them never comes near. */
-export const SHORT_LIMITS: Partial<Limits> = { connect: 150, headers: 150, stall: 150, commit: 150 };
+export const SHORT_LIMITS: Partial<Limits> = { connect: 300, headers: 300, stall: 300, commit: 300 };
 /** Limits that no healthy request reaches on a busy machine, in milliseconds. */
 export const LONG_LIMITS: Partial<Limits> = {
   connect: 10_000,
