@@ -233,6 +233,11 @@ export function parseFlags(args: readonly string[]): ParsedFlags {
   return { flags, repeated, words, asksHelp: parsed.help === true, asksVersion: parsed.version === true };
 }
 
+/** What there is to know of some flags. */
+export function flagsFor(names: readonly FlagName[]): { name: FlagName; value: string; help: string }[] {
+  return names.map((name) => ({ name, value: FLAGS[name].value, help: FLAGS[name].help }));
+}
+
 /** A line for each of some flags: how it is written, and what it does. */
 export function describeFlags(names: readonly FlagName[]): string[] {
   const rows = names.map((name) => {

@@ -6,46 +6,8 @@ import { type FlagName, LEGACY_FLAGS, type ParsedFlags, parseFlags, UsageError }
 import { environmentOf } from "../network/proxy.ts";
 import { Screen } from "../terminal/screen.ts";
 import { VERSION } from "../version.ts";
-import { type Command, EXIT, type Runtime } from "./command_setup.ts";
-
-/** A command, before it is needed. */
-interface CommandEntry {
-  /** What it does, in a few words. */
-  summary: string;
-  load: () => Promise<{ COMMAND: Command }>;
-}
-
-/** Every command by its words: a new one is one file and one line here. */
-const COMMANDS: Readonly<Record<string, CommandEntry>> = {
-  "mirror": {
-    summary: "copies what a config says, or one source to one destination; the word may be left out",
-    load: () => import("./mirror_command.ts"),
-  },
-  "serve": {
-    summary: "mirrors on a schedule and shows how it goes on a page",
-    load: () => import("./serve_command.ts"),
-  },
-  "auth check": {
-    summary: "says who logs in to each repository, and whether that works",
-    load: () => import("./auth_check.ts"),
-  },
-  "plan": {
-    summary: "says what would be copied, and what that takes; saves it for apply",
-    load: () => import("./plan_command.ts"),
-  },
-  "apply": {
-    summary: "runs a saved plan, exactly that",
-    load: () => import("./apply_command.ts"),
-  },
-  "tree": {
-    summary: "prints what belongs to an image at a registry: signatures, SBOMs, attestations",
-    load: () => import("./tree_command.ts"),
-  },
-  "records": {
-    summary: "export and import carry what is remembered from one store to another",
-    load: () => import("./records.ts"),
-  },
-};
+import { COMMANDS } from "./command_table.ts";
+import { type Command, type DescribedCommand, EXIT, type Runtime } from "./command_setup.ts";
 
 /** What is understood without a word that names a command. */
 const DEFAULT = "mirror";
@@ -71,7 +33,14 @@ export async function runCommand(args: readonly string[], runtime: Runtime = {})
     if (parsed.asksHelp || parsed.words[0] === "help") return await showHelp(parsed.words, screen);
     const command = await load(name);
     const warnings = await checkCall(name, command, { ...parsed, words: asked.words });
-    return await command.run({ flags: parsed.flags, words: asked.words, screen, runtime, warnings });
+    return await command.run({
+      flags: parsed.flags,
+      words: asked.words,
+      screen,
+      runtime,
+      warnings,
+      commands: describeAll,
+    });
   } catch (error) {
     if (!(error instanceof SetupError)) throw error;
     // What is wrong stands last, where a person looks.
@@ -82,6 +51,15 @@ export async function runCommand(args: readonly string[], runtime: Runtime = {})
     screen.err(error.message);
     return EXIT.usage;
   }
+}
+
+async function describeAll(): Promise<DescribedCommand[]> {
+  return await Promise.all(
+    Object.entries(COMMANDS).map(async ([name, { summary, load }]) => {
+      const { COMMAND: { flags } } = await load();
+      return { name, summary, flags };
+    }),
+  );
 }
 
 async function load(name: string): Promise<Command> {

@@ -30,6 +30,14 @@ export interface Runtime {
   startProgram?: StartProgram;
 }
 
+/** What a person may want to know of a command. */
+export interface DescribedCommand extends Pick<Command, "flags"> {
+  /** Its words. */
+  name: string;
+  /** What it does, in a few words. */
+  summary: string;
+}
+
 /** What a command is called with. */
 export interface CommandCall {
   /** The flags that were given, all of which the command takes. */
@@ -42,6 +50,8 @@ export interface CommandCall {
   runtime: Runtime;
   /** What is odd about the command line but does no harm. */
   warnings: readonly string[];
+  /** All commands there are. */
+  commands: () => Promise<DescribedCommand[]>;
 }
 
 /** One command of the command line. */

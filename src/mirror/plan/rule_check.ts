@@ -1,0 +1,92 @@
+/** Step 4 of the walk, the rules: whether rules make sense, and what they become, as far as that is known without a request. */
+
+import { formatReference } from "../../oci/reference.ts";
+import type { Rule } from "../config/config.ts";
+import { compileNames } from "../rules/name_pattern.ts";
+import { messageOf } from "./failure.ts";
+import { oddPlatforms } from "./platform_filter.ts";
+import type { PlanFailure } from "./plan.ts";
+import { ruleFailure, type WantedPair } from "./rule_expansion.ts";
+import { expandGroup, groupRules } from "./rule_group.ts";
+
+/** What is wrong with rules, and what is odd. */
+export interface RuleFindings {
+  /** What cannot be used, in sentences. */
+  failures: string[];
+  /** What is odd but does no harm. */
+  warnings: string[];
+}
+
+/** Stands for the list of a source that is not asked. */
+const NOT_ASKED = new Error("its source is not asked");
+
+/** Looks at rules without asking anybody: whether they parse, their patterns compile, and no two write the same tag. */
+export async function checkRules(rules: readonly Rule[]): Promise<RuleFindings> {
+  const failures: string[] = [];
+  const warnings = oddPlatforms(rules.flatMap(({ platforms = [] }) => platforms));
+  const owners = new Map<string, string>();
+  const found = await expandRules(rules, {
+    listTags: () => refusing(),
+    onPair: ({ source, destination }) => {
+      const [from, to] = [formatReference(source), formatReference(destination)];
+      const owner = owners.get(to) ?? from;
+      owners.set(to, owner);
+      if (owner !== from) {
+        failures.push(`Cannot copy "${from}" to "${to}": another rule copies "${owner}" there`);
+      }
+    },
+    onWarning: (message) => warnings.push(message),
+  });
+  failures.push(...found.map(({ error }) => error).filter((error) => error !== NOT_ASKED.message));
+  for (const { source, prune } of rules) {
+    await compileNames(prune?.keep ?? []).catch((error) =>
+      failures.push(`Cannot read what "${source}" keeps: ${messageOf(error)}`)
+    );
+  }
+  return { failures: [...new Set(failures)], warnings };
+}
+
+/** What rules are expanded with. */
+export interface ExpandRulesOptions {
+  /** Tags of a source repository, page by page. */
+  listTags: (source: { registry: string; repository: string }) => AsyncIterable<readonly string[]>;
+  /** Told of each image that a rule becomes. */
+  onPair: (pair: WantedPair) => void;
+  /** Told of what is odd. */
+  onWarning: (message: string) => void;
+}
+
+/**
+ * Finds out what rules become.
+ *
+ * @returns What could not be expanded.
+ */
+export async function expandRules(
+  rules: readonly Rule[],
+  options: ExpandRulesOptions,
+): Promise<PlanFailure[]> {
+  const failed: PlanFailure[] = [];
+  for (const group of groupRules(rules, (failure) => failed.push(failure))) {
+    const [placed] = group.rules;
+    if (placed === undefined) continue;
+    const pages = expandGroup(group, {
+      listTags: () => options.listTags(placed.source),
+      platforms: undefined,
+      pass: 0,
+      onFailure: (failure) => failed.push(failure),
+      onWarning: options.onWarning,
+      onEmpty: ({ rule }) => options.onWarning(`No tag of "${rule.source}" is selected`),
+    });
+    try {
+      for await (const pairs of pages) for (const pair of pairs) options.onPair(pair);
+    } catch (error) {
+      failed.push(ruleFailure(placed.rule, placed.position, error));
+    }
+  }
+  return failed;
+}
+
+// deno-lint-ignore require-yield
+async function* refusing(): AsyncIterable<readonly string[]> {
+  await Promise.reject(NOT_ASKED);
+}
