@@ -42,7 +42,7 @@ export const OURS = "this tool";
 /** This tool, with each switch that it has of those asked for. */
 export async function findOurs(cli: string): Promise<Tool[]> {
   const command = [Deno.execPath(), "run", "-A", cli];
-  const help = await say([...command, "--help"]) ?? "";
+  const help = await say([...command, "mirror", "--help"]) ?? "";
   const version = (await say([...command, "--version"]) ?? "").trim();
   const switches = ["", "--verify", "--trust-records"].filter((one) => help.includes(one));
   return switches.map((one) => ({
