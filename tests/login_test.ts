@@ -1,5 +1,6 @@
 /** Tests of logging in: from a registry's challenge to the header that satisfies it. */
 
+import { digestOf } from "../src/oci/descriptor.ts";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
 import { Connection } from "../src/registry/connection.ts";
 import { Login, type LoginOptions } from "../src/registry/login/login.ts";
@@ -38,6 +39,7 @@ function connectionWith(clock: FakeClock, isPlain: boolean): Connection {
     clock,
     limits: DEFAULT_LIMITS,
     buffers: new BufferPool(),
+    digestOf,
     signal: undefined,
     emit: () => {},
   };

@@ -403,3 +403,16 @@ Deno.test("parseIndexEntries() gives the entries of a list, each once, whatever 
     assertThrows(() => parseIndexEntries(encodeJson(fields), "it"), ManifestError);
   }
 });
+
+Deno.test("parseContent() asks who hashes for it, and believes no other", async () => {
+  const bytes = new TextEncoder().encode(JSON.stringify({ schemaVersion: 2, manifests: [] }));
+  const asked: string[] = [];
+  const digest = `sha256:${"a".repeat(64)}` as const;
+  const hash = (_: Uint8Array, algorithm: string) => {
+    asked.push(algorithm);
+    return digest;
+  };
+  const content = await parseContent(bytes, "application/vnd.oci.image.index.v1+json", digest, { hash });
+  assertEquals(content.descriptor.digest, digest);
+  assertEquals(asked, ["sha256"]);
+});

@@ -5,6 +5,7 @@ import {
   type Descriptor,
   type Digest,
   DigestError,
+  type DigestOf,
   digestOf,
   isDigest,
   isHashable,
@@ -85,13 +86,21 @@ export class ManifestError extends Error {
 
 type Fields = Record<string, unknown>;
 
+/** Options of {@linkcode parseContent}. */
+export interface ParseOptions {
+  /** What the bytes are, for errors. */
+  subject?: string;
+  /** Finds the digest of the bytes; WebCrypto unless told. */
+  hash?: DigestOf;
+}
+
 /**
  * Builds {@linkcode Content} from the bytes of a manifest.
  *
  * @param bytes The bytes as served.
  * @param contentType The `Content-Type` they were served with, if any; the body's own type counts before it.
  * @param expected Digest the bytes must have, if it is known.
- * @param subject What the bytes are, for errors; the digest unless told.
+ * @param options What the bytes are, for errors (the digest unless told), and what hashes them.
  * @throws {ManifestError} when the bytes are no manifest.
  * @throws {DigestError} when the digest differs from the one expected.
  */
@@ -99,14 +108,14 @@ export async function parseContent(
   bytes: Uint8Array<ArrayBuffer>,
   contentType?: string,
   expected?: Digest,
-  subject?: string,
+  { subject, hash = digestOf }: ParseOptions = {},
 ): Promise<Content> {
   const what = subject ?? expected;
   const name = what === undefined ? "" : `"${what}"`;
   const fields = parseFields(bytes, name, contentType);
   const mediaType = mediaTypeOf(fields, essenceOf(contentType), name);
   const hashed = isSchema1Type(mediaType) ? schema1Payload(fields, bytes, name) : bytes;
-  const digest = await digestOf(hashed, expected === undefined ? "sha256" : algorithmOf(expected));
+  const digest = await hash(hashed, expected === undefined ? "sha256" : algorithmOf(expected));
   if (expected !== undefined && expected !== digest) {
     throw new DigestError(`manifest ${name}`, expected, digest);
   }

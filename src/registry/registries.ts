@@ -1,5 +1,6 @@
 /** Step 2 of the walk, the wire: all registries of a run, one object each, and their repositories. */
 
+import { digestOf } from "../oci/descriptor.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { Connection } from "./connection.ts";
 import { Registry } from "./registry.ts";
@@ -46,6 +47,7 @@ export class Registries {
       clock,
       limits: this.limits,
       buffers: new BufferPool(),
+      digestOf: options.digestOf ?? digestOf,
       signal,
       emit: (event) => options.onEvent?.(event),
     };

@@ -19,6 +19,7 @@ import {
   ManifestError,
   mayBeBlob,
   parseContent,
+  type ParseOptions,
 } from "../oci/manifest.ts";
 import { printable } from "../oci/printable.ts";
 import type { SourceResponse } from "./fetch.ts";
@@ -154,7 +155,7 @@ export class Repository extends RepositoryLists {
     const { digest, size, mediaType } = descriptor;
     const embedded = await embeddedContent(descriptor);
     if (embedded !== undefined && !mayBeBlob(descriptor)) {
-      return await parseContent(embedded, mediaType, digest, this.describe(digest));
+      return await parseContent(embedded, mediaType, digest, this.#parsing(digest));
     }
     if (!mayBeBlob(descriptor)) return await this.#readManifest(digest, { size, signal });
     return await this.#findManifest(digest, { size, signal });
@@ -195,6 +196,10 @@ export class Repository extends RepositoryLists {
     if (left !== undefined) pulls.left = Number(left);
   }
 
+  #parsing(reference: string): ParseOptions {
+    return { subject: this.describe(reference), hash: this.registry.context.digestOf };
+  }
+
   async #parseManifest(
     reference: string,
     { response, bytes }: WholeAnswer,
@@ -204,7 +209,7 @@ export class Repository extends RepositoryLists {
     const announced = response.headers.get("docker-content-digest") ?? "";
     const expected = isDigest(reference) ? reference : isDigest(announced) ? announced : undefined;
     try {
-      const content = await parseContent(bytes, contentType, expected, this.describe(reference));
+      const content = await parseContent(bytes, contentType, expected, this.#parsing(reference));
       const etag = response.headers.get("etag");
       return checkSize(etag === null ? content : { ...content, etag }, size);
     } catch (error) {

@@ -1,5 +1,6 @@
 /** Step 2 of the walk, the wire: what a request to a registry is made of, and what may be decided about all of them. */
 
+import type { DigestOf } from "../oci/descriptor.ts";
 import type { Clock } from "./clock.ts";
 import type { Fetch } from "./fetch.ts";
 import type { Challenge } from "./login/challenge.ts";
@@ -71,8 +72,10 @@ export interface RequestContext {
   readonly clock: Clock;
   /** Limits on time and attempts. */
   readonly limits: Limits;
-  /** Memory that blobs are read into. */
+  /** Memory that answers are read into. */
   readonly buffers: BufferPool;
+  /** Finds the digest of a manifest. */
+  readonly digestOf: DigestOf;
   /** Ends everything. */
   readonly signal: AbortSignal | undefined;
   /** Tells whoever watches. */
@@ -89,6 +92,8 @@ export interface RegistriesOptions {
   credentials?: CredentialSource | undefined;
   /** What registries asked for in earlier runs, so that they need not be asked again. */
   challenges?: ChallengeMemory | undefined;
+  /** Finds the digest of a manifest; WebCrypto unless told, which takes longer than all else about a small one. */
+  digestOf?: DigestOf;
   /** Clock and dice. */
   clock?: Clock;
   /** Ends everything. */

@@ -1,5 +1,6 @@
 /** How the registries of a config are reached: with which credentials, certificates and proxies, and closed when the run is over. */
 
+import { lazyDigestOf } from "./lazy_digest.ts";
 import {
   type AuthEntry,
   type Config,
@@ -64,6 +65,7 @@ export function openConfigRegistries(config: Config, options: OpenRegistriesOpti
     options: {
       fetchFor: (registry) => async (url, init) => (await open(registry)).fetch(url, init),
       isInsecure: (registry) => isInsecureRegistry(config.auth, registry),
+      digestOf: lazyDigestOf,
       credentials: async (registry, repository) => {
         const found = await find(registry, repository);
         return found && { ...found.credential, origin: found.origin };

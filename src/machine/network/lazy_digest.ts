@@ -2,6 +2,10 @@
 
 import type { DigestOf } from "../../oci/descriptor.ts";
 
+let loading: Promise<typeof import("./hasher.ts")> | undefined;
+
 /** The digest of bytes in memory; see {@linkcode DigestOf}. */
-export const lazyDigestOf: DigestOf = async (bytes, algorithm) =>
-  (await import("./hasher.ts")).machineDigestOf(bytes, algorithm);
+export const lazyDigestOf: DigestOf = async (bytes, algorithm) => {
+  loading ??= import("./hasher.ts");
+  return (await loading).machineDigestOf(bytes, algorithm);
+};
