@@ -506,3 +506,17 @@ Deno.test("mirror() writes a list whose registry refuses every condition", async
   assertEquals((await setup.run({ [FROM]: TO })).totals.copied, 1);
   assertSameTrees([setup.source, "from/image"], [setup.destination, "to/image"]);
 });
+
+Deno.test("mirror() takes a registry that calls the referrers API a bad request for one without it", async () => {
+  const setup = setUpMirror({
+    source: {
+      intercept: (_, { kind }) =>
+        kind === "referrers"
+          ? Response.json({ errors: [{ code: "UNSUPPORTED" }] }, { status: 400 })
+          : undefined,
+    },
+  });
+  pushImage(setup.source, "from/image", "v1", buildImage());
+  assertEquals((await setup.run({ [FROM]: TO })).totals.copied, 1);
+  assertEquals(setup.source.count({ kind: "referrers" }), 1);
+});

@@ -95,7 +95,8 @@ export class RepositoryLists extends RepositoryUploads {
         method: "GET",
         path,
         headers: { accept: MEDIA_TYPE_OCI_INDEX },
-        expect: [200, ...NO_ENDPOINT],
+        // Some that know no such path call it a bad request; who has answered such a request means this one.
+        expect: [200, ...NO_ENDPOINT, ...abilities.hasReferrers === true ? [] : [400]],
         signal,
       }, REFERRERS_PAGE_BYTES);
       if (isNoEndpoint(answer.response)) return this.#withoutReferrers(answer);
