@@ -251,6 +251,7 @@ Deno.test("a plan counts by rule, and tells the time at the rate of the last run
       new: 1,
       changed: 1,
       same: 1,
+      drifted: 0,
       skipped: 0,
       failed: 0,
       pruned: 0,

@@ -37,6 +37,7 @@ const GOOD: unknown[] = [
     },
   },
   { defaults: {}, images: {} },
+  { defaults: { overwrite: "never" }, images: { "a/b": { to: "r.test/c", overwrite: "always" } } },
   {
     defaults: { tags: { semver: "*" }, platforms: ["linux/amd64"], attestations: false, referrers: false },
     images: {},
@@ -83,6 +84,7 @@ const BAD: unknown[] = [
   { images: { "a/b": [{ tags: {} }] } },
   { images: { "a/b": ["r.test/c", { to: "r.test/d" }, 1] } },
   { defaults: [], images: {} },
+  { images: { "a/b": { to: "r.test/c", overwrite: false } } },
   { defaults: { to: "r.test" }, images: {} },
   { defaults: { tags: { newer: 1 } }, images: {} },
   { auth: [], images: {} },

@@ -196,7 +196,7 @@ async function checkDestinations(
 ): Promise<PlannedDestination[]> {
   const checked = await Promise.all(task.destinations.map(async (one) => {
     const { reference, action, there } = one;
-    if (action === "unchanged" || there === undefined || reference.tag === undefined) return one;
+    if (action !== "copy" || there === undefined || reference.tag === undefined) return one;
     try {
       const now = await resolveDestination(reference, context);
       if (now?.digest === there) return one;

@@ -84,6 +84,7 @@ function countRules(rules: readonly Rule[], plan: Plan, ledger: RuleLedger | und
     new: 0,
     changed: 0,
     same: 0,
+    drifted: 0,
     skipped: 0,
     failed: 0,
     pruned: plan.deletions?.filter((deletion) => deletion.rule === rule).length ?? 0,
@@ -106,7 +107,8 @@ function countRules(rules: readonly Rule[], plan: Plan, ledger: RuleLedger | und
   return counts;
 }
 
-function kindOf({ action, there }: PlannedDestination): "new" | "changed" | "same" {
+function kindOf({ action, there }: PlannedDestination): "new" | "changed" | "same" | "drifted" {
+  if (action === "drifted") return "drifted";
   if (action === "unchanged") return "same";
   return there === undefined ? "new" : "changed";
 }

@@ -131,6 +131,7 @@ export class ProgressFold {
     else if (event.type === "task-started") this.#begin(event.task);
     else if (event.type === "task-finished") this.#begun.delete(event.task);
     else if (event.type === "destination-copied") this.#settle(event, "copied");
+    else if (event.type === "destination-drifted") this.#settle(event, "drifted");
     else if (event.type === "destination-failed") this.#settle(event, "failed", event.error);
     else this.#addBlob(event);
   }
@@ -155,7 +156,7 @@ export class ProgressFold {
     for (const { id, source, destinations } of tasks) {
       for (const { reference, action, isIncomplete } of destinations) {
         const where = { source: formatReference(source), destination: formatReference(reference) };
-        this.#set(id, where, action === "unchanged" ? "unchanged" : "pending");
+        this.#set(id, where, action === "copy" ? "pending" : action);
         const key = `${id}\n${where.destination}`;
         if (isIncomplete) this.#open.set(key, { source: where.source, status: "unchanged" });
       }
@@ -198,14 +199,18 @@ export class ProgressFold {
     const key = `${task}\n${where.destination}`;
     const before = this.#open.get(key);
     const source = before?.source ?? where.source;
-    if (before !== undefined) this.#totals[before.status]--;
-    this.#totals[to]++;
+    if (before !== undefined) this.#count(before.status, -1);
+    this.#count(to, 1);
     if (to === "pending" || to === "failed") this.#open.set(key, { source, status: to });
     else this.#open.delete(key);
     const change: ImageChange = { task, source, destination: where.destination, to };
     if (before !== undefined) change.from = before.status;
     if (error !== undefined) change.error = error;
     this.#onImage?.(change);
+  }
+
+  #count(status: TaskStatus, more: 1 | -1): void {
+    this.#totals[status] = (this.#totals[status] ?? 0) + more;
   }
 
   #rate(): number {

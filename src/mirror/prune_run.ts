@@ -1,6 +1,6 @@
 /** Step 7 of the walk, the run: deletes what rules want deleted, after everything else, unless anything went wrong before. */
 
-import { splitReference } from "../oci/reference.ts";
+import { formatReference, splitReference } from "../oci/reference.ts";
 import type { Rule } from "./config/config.ts";
 import type { Plan, PlannedDeletion } from "./plan/plan.ts";
 import { chooseDeletions } from "./plan/prune.ts";
@@ -41,14 +41,22 @@ export async function prune({ rules, report, deletions }: PruneWork, context: Ru
 /** What a plan would delete, if everything that it copies arrives. */
 export async function planDeletions(
   rules: readonly Rule[],
-  { failed }: Pick<Plan, "failed">,
+  { failed, tasks: planned }: Pick<Plan, "failed" | "tasks">,
   context: RunContext,
 ): Promise<PlannedDeletion[]> {
   const tasks = failed.filter(({ kind }) => kind === "image").map(({ source, destination }) => ({
     source,
     destinations: destination === undefined ? [] : [{ reference: destination, status: "failed" as const }],
   }));
-  const troubled = troubledOf({ tasks, rules: failed.filter(({ kind }) => kind === "rule") });
+  const drifted = planned.map(({ source, destinations }) => ({
+    source: formatReference(source),
+    destinations: destinations.filter(({ action }) => action === "drifted")
+      .map(({ reference }) => ({ reference: formatReference(reference), status: "drifted" })),
+  }));
+  const troubled = troubledOf({
+    tasks: [...tasks, ...drifted],
+    rules: failed.filter(({ kind }) => kind === "rule"),
+  });
   return await chosenNow(rules, troubled, context);
 }
 

@@ -62,7 +62,7 @@ export interface Report {
   /** Bytes for all tasks together. */
   bytes: ByteCounts;
   /** Numbers of images (a source at one destination), and of rules that could not be turned into images. */
-  totals: Record<TaskStatus | "rulesFailed", number>;
+  totals: Record<Exclude<TaskStatus, "drifted"> | "rulesFailed", number> & { drifted?: number };
   /** Every image. */
   tasks: ReportTask[];
   /** Rules that could not be turned into images. */
@@ -111,6 +111,8 @@ export class ReportBuilder {
     else if (event.type === "belongings-brought") this.#addBelongings(event);
     else if (event.type === "destination-copied") {
       this.#settle(event.task, event.destination, { status: "copied" });
+    } else if (event.type === "destination-drifted") {
+      this.#settle(event.task, event.destination, { status: "drifted" });
     } else if (event.type === "destination-failed") {
       const { error, isPermanent } = event;
       this.#settle(event.task, event.destination, { status: "failed", error, isPermanent });
@@ -155,7 +157,7 @@ export class ReportBuilder {
     if (isInterrupted) report.isInterrupted = true;
     for (const task of report.tasks) {
       summarize(task);
-      for (const { status } of task.destinations) report.totals[status]++;
+      for (const { status } of task.destinations) report.totals[status] = (report.totals[status] ?? 0) + 1;
     }
     for (const { status } of report.deletions ?? []) if (status === "failed") report.totals.failed++;
     report.totals.rulesFailed = report.rules.length;
@@ -168,7 +170,7 @@ export class ReportBuilder {
       const task = this.#task(id, platforms === undefined ? id : formatReference(source));
       task.digest = root.digest;
       for (const { reference, action } of destinations) {
-        const status = action === "unchanged" ? "unchanged" : "pending";
+        const status = action === "copy" ? "pending" : action;
         this.#set(task, { reference: formatReference(reference), status });
       }
     }
@@ -257,7 +259,7 @@ export class ReportBuilder {
 function summarize(task: ReportTask): void {
   const statuses = task.destinations.map(({ status }) => status);
   task.status =
-    (["failed", "pending", "copied", "unchanged", "skipped"] as const).find((one) =>
+    (["failed", "pending", "drifted", "copied", "unchanged", "skipped"] as const).find((one) =>
       statuses.includes(one)
     ) ??
       "unchanged";

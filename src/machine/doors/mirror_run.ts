@@ -43,8 +43,9 @@ export async function mirrorOnce(parts: ConfiguredParts, work: MirrorWork): Prom
   logSummary(log, report);
   for (const line of summaryLines(report)) screen.out(line);
   if (report.isInterrupted) return EXIT.interrupted;
-  const { failed, rulesFailed, skipped } = report.totals;
-  const isLacking = warnings > 0 || skipped > 0 || report.emptyRules.length > 0 || work.rules.length === 0;
+  const { failed, rulesFailed, skipped, drifted = 0 } = report.totals;
+  const isLacking = warnings > 0 || skipped + drifted > 0 || report.emptyRules.length > 0 ||
+    work.rules.length === 0;
   const hasFailed = failed + rulesFailed > 0 || flags.strict === true && isLacking;
   return hasFailed || !isWritten ? EXIT.failed : EXIT.done;
 }
@@ -61,7 +62,10 @@ export async function printPlan(parts: ConfiguredParts, { rules, options }: Mirr
     const plan = await planOnly(rules, { ...options, registries });
     for (const message of plan.warnings) log.write("warn", message);
     for (const line of dryRunLines(plan)) screen.out(line);
-    const isLacking = plan.warnings.length + plan.skipped.length + plan.empty.length > 0 ||
+    const hasDrifted = plan.tasks.some((task) =>
+      task.destinations.some(({ action }) => action === "drifted")
+    );
+    const isLacking = hasDrifted || plan.warnings.length + plan.skipped.length + plan.empty.length > 0 ||
       rules.length === 0;
     return plan.failed.length > 0 || flags.strict === true && isLacking ? EXIT.failed : EXIT.done;
   } catch (error) {

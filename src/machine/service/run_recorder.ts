@@ -22,7 +22,7 @@ export interface RunRecorderOptions {
 }
 
 /** Images of one rule in a run that is on, by what has become of them so far. */
-export type RuleProgress = Record<TaskStatus, number>;
+export type RuleProgress = Record<Exclude<TaskStatus, "drifted">, number> & { drifted?: number };
 
 /** The recorder of one run. */
 export class RunRecorder {
@@ -80,8 +80,8 @@ export class RunRecorder {
         counts = { copied: 0, unchanged: 0, skipped: 0, failed: 0, pending: 0 };
         this.rules.set(rule.source, counts);
       }
-      if (from !== undefined) counts[from]--;
-      counts[to]++;
+      if (from !== undefined) counts[from] = (counts[from] ?? 0) - 1;
+      counts[to] = (counts[to] ?? 0) + 1;
     }
   }
 

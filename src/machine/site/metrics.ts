@@ -21,7 +21,7 @@ interface Metric {
 
 /** Outcomes of runs; each has a number from the start, because an alert cannot compare with what is not there. */
 const OUTCOMES: Exclude<Outcome, "running">[] = ["done", "failed", "stopped", "error", "killed"];
-const IMAGE_OUTCOMES = ["copied", "unchanged", "skipped", "failed", "pending"] as const;
+const IMAGE_OUTCOMES = ["copied", "unchanged", "skipped", "failed", "pending", "drifted"] as const;
 
 /** Spells what a view shows; a view without names gives numbers without names. */
 export function formatMetrics(view: StatusView): string {

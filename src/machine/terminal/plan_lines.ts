@@ -38,9 +38,12 @@ export function planLines(plan: FullPlan): string[] {
 }
 
 function ruleLine(counts: RuleCounts): string {
-  const { source, tags, selected, new: added, changed, same, skipped, failed, pruned } = counts;
+  const { source, tags, selected, new: added, changed, same, drifted, skipped, failed, pruned } = counts;
   const all = tags === 0 ? "" : `${tags} tags, `;
-  const more = [[skipped, "skipped"], [failed, "failed"], [pruned, "to be deleted"]] as const;
+  const more = [[drifted, "drifted"], [skipped, "skipped"], [failed, "failed"], [
+    pruned,
+    "to be deleted",
+  ]] as const;
   const rest = more.filter(([count]) => count > 0).map(([count, what]) => `, ${count} ${what}`).join("");
   return `Rule "${source}": ${all}${selected} selected: ${added} new, ${changed} changed, ${same} the same${rest}`;
 }

@@ -30,11 +30,17 @@ export function linesOf(): (event: CopyEvent) => string[] {
     if (event.type === "planned") {
       counts.add(event.plan);
       const failures = event.plan.failed.map((one) => failureLines(one.source, one.destination, one.error));
-      return [...droppedLines(event.plan), ...skipLines(event.plan), ...failures.flatMap(once)];
+      return [
+        ...droppedLines(event.plan),
+        ...driftLines(event.plan),
+        ...skipLines(event.plan),
+        ...failures.flatMap(once),
+      ];
     }
     if (event.type === "planning-ended") return counts.lines();
     if (event.type === "tag-deletion") return deletionLines(event);
     if (event.type === "destination-copied") return [`  copied  ${event.task} -> ${event.destination}`];
+    if (event.type === "destination-drifted") return [driftLine(event.task, event.destination)];
     if (event.type === "destination-failed") {
       return once(failureLines(event.task, event.destination, event.error));
     }
@@ -47,6 +53,7 @@ class PlanCounts {
   #toCopy = 0;
   #unchanged = 0;
   #skipped = 0;
+  #drifted = 0;
   #rewritten = new Set<string>();
 
   /** Counts a piece. */
@@ -55,7 +62,8 @@ class PlanCounts {
     for (const { id, original, destinations } of tasks) {
       const unchanged = destinations.filter(({ action }) => action === "unchanged").length;
       this.#unchanged += unchanged;
-      this.#toCopy += destinations.length - unchanged;
+      this.#toCopy += destinations.filter(({ action }) => action === "copy").length;
+      this.#drifted += destinations.filter(({ action }) => action === "drifted").length;
       if (original !== undefined) this.#rewritten.add(id);
     }
   }
@@ -63,7 +71,10 @@ class PlanCounts {
   /** The counts, in sentences. */
   lines(): string[] {
     const skipped = this.#skipped === 0 ? "" : `, ${this.#skipped} skipped`;
-    const lines = [`  ${countOf(this.#toCopy, "image")} to copy, ${this.#unchanged} unchanged${skipped}`];
+    const drifted = this.#drifted === 0 ? "" : `, ${this.#drifted} drifted`;
+    const lines = [
+      `  ${countOf(this.#toCopy, "image")} to copy, ${this.#unchanged} unchanged${skipped}${drifted}`,
+    ];
     const { size } = this.#rewritten;
     const what = `${countOf(size, "index")}, whose digests and signatures then differ from the source's`;
     return size === 0 ? lines : [...lines, `  the platforms wanted rewrite ${what}`];
@@ -80,6 +91,18 @@ export function droppedLines({ dropped }: Pick<Plan, "dropped">): string[] {
     });
     return `  left out of ${source}: ${filters.join("; ")}`;
   });
+}
+
+/** Tags that stand for something else at their destinations and are not overwritten. */
+function driftLines({ tasks }: Plan): string[] {
+  return tasks.flatMap(({ source, destinations }) =>
+    destinations.filter(({ action }) => action === "drifted")
+      .map(({ reference }) => driftLine(formatReference(source), formatReference(reference)))
+  );
+}
+
+function driftLine(source: string, destination: string): string {
+  return `  drifted ${source} -> ${destination} stands for something else there, and is not overwritten`;
 }
 
 function skipLines({ skipped }: Plan): string[] {
@@ -111,8 +134,9 @@ export function summaryLines(report: Report): string[] {
   const pending = totals.pending > 0 ? `, ${totals.pending} not reached` : "";
   // "0 failed" beside a rule that could not even be turned into images would be read as success.
   const rules = totals.rulesFailed > 0 ? `, ${countOf(totals.rulesFailed, "rule")} failed` : "";
+  const drifted = (totals.drifted ?? 0) > 0 ? `, ${totals.drifted} drifted` : "";
   const images =
-    `${totals.copied} copied, ${totals.unchanged} unchanged, ${totals.failed} failed${rules}${skipped}${pending}`;
+    `${totals.copied} copied, ${totals.unchanged} unchanged, ${totals.failed} failed${rules}${skipped}${drifted}${pending}`;
   const lines = report.isInterrupted ? ["Interrupted; the next run goes on from here"] : [];
   return [
     ...lines,
@@ -144,7 +168,7 @@ function belongingLines({ tasks }: Report): string[] {
 /** What a dry run prints. */
 export function dryRunLines(plan: Plan): string[] {
   const lines = plan.tasks.flatMap(({ source, destinations }) =>
-    destinations.map(({ reference, action, isIncomplete }) => {
+    destinations.filter(({ action }) => action !== "drifted").map(({ reference, action, isIncomplete }) => {
       const more = isIncomplete ? " (what belongs to it would be looked at)" : "";
       const names = `${formatReference(source)} -> ${formatReference(reference)}${more}`;
       return `  ${action === "copy" ? "would copy" : "unchanged "}  ${names}`;
@@ -155,7 +179,14 @@ export function dryRunLines(plan: Plan): string[] {
   );
   const counts = new PlanCounts();
   counts.add(plan);
-  return [...lines, ...counts.lines(), ...droppedLines(plan), ...skipLines(plan), ...failures];
+  return [
+    ...lines,
+    ...counts.lines(),
+    ...droppedLines(plan),
+    ...driftLines(plan),
+    ...skipLines(plan),
+    ...failures,
+  ];
 }
 
 function countOf(count: number, noun: string): string {

@@ -70,7 +70,7 @@ async function hasCopied(store: Store, task: CopyTask, since: number): Promise<b
   for (const { reference, action, isIncomplete } of task.destinations) {
     // What belongs to an image that is there has no note of its own; who looks again finds out.
     if (isIncomplete) return false;
-    if (action === "unchanged") continue;
+    if (action !== "copy") continue;
     const { registry, repository, tag } = reference;
     const fact = tag === undefined ? undefined : await store.get(tagKey(registry, repository, tag));
     if (typeof fact !== "object" || fact === null || Array.isArray(fact)) return false;

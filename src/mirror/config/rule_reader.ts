@@ -25,7 +25,14 @@ export interface RulePlaces {
 type Fields = Record<string, unknown>;
 
 /** Keys that rules may have from `defaults`. */
-export const DEFAULTS_KEYS: readonly string[] = ["tags", "platforms", "attestations", "referrers", "verify"];
+export const DEFAULTS_KEYS: readonly string[] = [
+  "tags",
+  "platforms",
+  "attestations",
+  "referrers",
+  "verify",
+  "overwrite",
+];
 /** Keys of a destination that is an object. */
 export const DESTINATION_KEYS: readonly string[] = ["to", "rename", "prune", ...DEFAULTS_KEYS];
 
@@ -95,7 +102,13 @@ export class RuleReader {
   /** The keys that are read the same way in `defaults`. */
   #readKeys(rule: Rule, fields: Fields, path: Path): void {
     const place = { path, error: this.#places.error };
-    const { platforms, attestations } = fields;
+    const { platforms, attestations, overwrite } = fields;
+    if (overwrite !== undefined) {
+      if (overwrite !== "always" && overwrite !== "never") {
+        throw this.#places.error([...path, "overwrite"], 'expected "always" or "never"');
+      }
+      rule.overwrite = overwrite;
+    }
     if (platforms !== undefined) rule.platforms = this.#platforms([...path, "platforms"], platforms);
     if (attestations !== undefined && attestations !== null) {
       if (typeof attestations !== "boolean") {

@@ -32,6 +32,8 @@ export type CopyEvent =
     counts: Record<string, { found: number; copied: number; skipped: number }>;
   }
   | { type: "destination-copied"; task: string; destination: string }
+  /** A registry does not move the tag, which is as it is meant. */
+  | { type: "destination-drifted"; task: string; destination: string }
   | { type: "destination-failed"; task: string; destination: string; error: string; isPermanent: boolean }
   | { type: "task-finished"; task: string; status: TaskStatus }
   | { type: "tag-deletion" } & DeletionOutcome
@@ -41,6 +43,7 @@ export type CopyEvent =
 /** The phases of a run, in order; the retries may come several times or not at all. */
 export type Phase = Extract<CopyEvent, { type: "phase-started" }>["phase"];
 
-/** What has become of an image. `skipped` is an image none of whose platforms is wanted; `pending` stands
+/** What has become of an image. `skipped` is an image none of whose platforms is wanted, `drifted` one whose tag
+ * stands for something else at the destination and is not to be overwritten; `pending` stands
  * only in the report of a run that was interrupted. */
-export type TaskStatus = "copied" | "unchanged" | "skipped" | "failed" | "pending";
+export type TaskStatus = "copied" | "unchanged" | "skipped" | "failed" | "pending" | "drifted";

@@ -5,7 +5,7 @@ import type { Content } from "../../oci/manifest.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
 import { Once } from "../../registry/once.ts";
 import type { Repository } from "../../registry/repository.ts";
-import { isPermanent, messageOf } from "../plan/failure.ts";
+import { isPermanent, isTagKept, messageOf } from "../plan/failure.ts";
 import type { CopyTask, PlannedDestination } from "../plan/plan.ts";
 import { filterPlatforms } from "../plan/platform_filter.ts";
 import { isGone } from "../plan/resolve.ts";
@@ -24,7 +24,7 @@ interface CopiedImage {
   belongings: SourceBelongings | undefined;
 }
 
-type Outcome = "copied" | "unchanged" | "failed" | "pending";
+type Outcome = "copied" | "unchanged" | "failed" | "pending" | "drifted";
 
 /** Copies the images of a run, and knows what of them is under way. */
 export class ImageCopier {
@@ -74,7 +74,8 @@ export class ImageCopier {
       .finally(isOver);
     // An image that was interrupted has not failed: it is pending, and the next run goes on with it.
     if (outcomes.includes("pending")) return;
-    const status = (["failed", "copied"] as const).find((one) => outcomes.includes(one)) ?? "unchanged";
+    const status = (["failed", "drifted", "copied"] as const).find((one) => outcomes.includes(one)) ??
+      "unchanged";
     emit({ type: "task-finished", task: task.id, status });
   }
 
@@ -109,6 +110,10 @@ export class ImageCopier {
       return "copied";
     } catch (error) {
       if (signal?.aborted || error instanceof StoppedError) return "pending";
+      if (destination.overwrite === "never" && isTagKept(error)) {
+        emit({ type: "destination-drifted", task, destination: name });
+        return "drifted";
+      }
       emit({
         type: "destination-failed",
         task,

@@ -55,3 +55,12 @@ export function messageOf(error: unknown): string {
 export function toError(error: unknown): Error {
   return error instanceof Error ? error : new Error(String(error), { cause: error });
 }
+
+/**
+ * Whether a registry has refused to move a tag that never changes there. All of them name the word: ECR in a TAG_INVALID ("because
+ * the tag is immutable", image tag mutability), Harbor in a 412 ("configured as immutable", immutability rules), Quay in a 409.
+ */
+export function isTagKept(error: unknown): boolean {
+  const isRefusal = error instanceof RegistryError && error.method === "PUT";
+  return isRefusal && [400, 403, 405, 409, 412].includes(error.status) && /immutable/i.test(error.message);
+}

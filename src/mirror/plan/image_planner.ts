@@ -62,6 +62,8 @@ interface WantedImage {
   destinations: Reference[];
   /** What is wanted of what belongs to the image, by destination, where that is not everything. */
   referrers: Map<Reference, BelongingsPolicy | false>;
+  /** Destinations whose tags are left as they are. */
+  kept: Set<Reference>;
   /** What the source has answered in this run. */
   found?: Descriptor | undefined;
   /** What every destination has, where nobody need be asked. */
@@ -127,6 +129,9 @@ export class ImagePlanner {
       source,
       platforms,
       destinations: destinations.map(({ reference }) => reference),
+      kept: new Set(
+        destinations.flatMap(({ reference, overwrite }) => overwrite === "never" ? [reference] : []),
+      ),
       referrers: new Map(
         destinations.flatMap(({ reference, referrers }) =>
           referrers === undefined ? [] : [[reference, referrers]]
@@ -141,18 +146,19 @@ export class ImagePlanner {
   /** Two sources for one destination would overwrite each other, so the second is refused. */
   #toImages(pairs: readonly WantedPair[], piece?: Plan): WantedImage[] {
     const images = new Map<string, WantedImage>();
-    for (const { source, destination, platforms, referrers, found, settled } of pairs) {
+    for (const { source, destination, platforms, referrers, found, settled, overwrite } of pairs) {
       const id = imageId(formatReference(source), platforms);
       const owner = this.#own(destination, id, piece === undefined);
       if (owner === "known") continue;
       if (owner !== undefined) piece?.failed.push(refusal({ source, destination, platforms }, id, owner));
       else {
         const image: WantedImage = images.get(id) ??
-          { id, source, platforms, destinations: [], referrers: new Map(), found, settled };
+          { id, source, platforms, destinations: [], referrers: new Map(), kept: new Set(), found, settled };
         images.set(id, image);
         // Another rule may want it at a place of which that is not known.
         if (image.settled !== settled) image.settled = undefined;
         image.destinations.push(destination);
+        if (overwrite === "never") image.kept.add(destination);
         if (referrers !== undefined) image.referrers.set(destination, referrers);
       }
     }
@@ -242,12 +248,14 @@ export class ImagePlanner {
 
   async #addAnswer(
     piece: Plan,
-    { id, source, platforms, referrers }: WantedImage,
+    { id, source, platforms, referrers, kept }: WantedImage,
     root: Root | NothingLeft | Error,
     { destination, there }: Answer,
   ): Promise<void> {
     const policy = referrers.get(destination);
-    const pair = { source, destination, platforms, referrers: policy };
+    const isKept = kept.has(destination) && destination.tag !== undefined;
+    const pair: WantedPair = { source, destination, platforms, referrers: policy };
+    if (isKept) pair.overwrite = "never";
     if (root instanceof Error) return this.#addFailure(piece, pair, root);
     if (there instanceof Error) return this.#addFailure(piece, pair, there);
     if ("has" in root) {
@@ -256,10 +264,12 @@ export class ImagePlanner {
       return;
     }
     const isSame = await isSameContent(root, there, { source, context: this.#context });
-    const action = isSame && this.#context.force !== true ? "unchanged" : "copy";
+    const isDrifted = isKept && !isSame && there !== undefined;
+    const action = isDrifted ? "drifted" : isSame && this.#context.force !== true ? "unchanged" : "copy";
     if (action === "unchanged") await this.#remember(destination, root.descriptor.digest, id);
     const planned: PlannedDestination = { reference: destination, action };
     if (policy !== undefined) planned.referrers = policy;
+    if (isKept) planned.overwrite = "never";
     if (there !== undefined && there.digest !== "") planned.there = there.digest;
     if (action === "unchanged") {
       const lacks = await settle(this.#lacksBelongings({ source, destination, root, policy }));

@@ -9,8 +9,10 @@ import type { DroppedTags } from "../rules/selection.ts";
 export interface PlannedDestination {
   /** Where the image is to go. */
   reference: Reference;
-  /** `unchanged` when the destination has the same digest. */
-  action: "copy" | "unchanged";
+  /** `unchanged` when the destination has the same digest, `drifted` when it has another and is not to be overwritten. */
+  action: "copy" | "unchanged" | "drifted";
+  /** Whether a tag that is there is left as it is: a registry that refuses to move it has kept it, and not failed. */
+  overwrite?: "never";
   /** What is wanted of the things that belong to the image: `false` for nothing; everything without it. */
   referrers?: BelongingsPolicy | false;
   /** Whether what belongs to the image is to be brought although the image itself is there. */

@@ -41,6 +41,8 @@ export interface WantedPair extends ReferencePair {
   settled?: Digest | undefined;
   /** Position of its rule. */
   rule?: number;
+  /** Whether a tag that stands for something else at the destination is left as it is. */
+  overwrite?: "never";
 }
 
 /** What expanding rules needs. */
@@ -254,12 +256,13 @@ export class RuleExpansion {
   }
 
   #toPairs(tags: readonly KnownTag[], destinations: readonly string[]): WantedPair[] {
-    const { rule: { referrers }, position } = this.#placed;
+    const { rule: { referrers, overwrite }, position } = this.#placed;
     const byTag = new Map(tags.map((one) => [one.tag, one]));
     return destinations.flatMap((destination) => {
       const pairs = this.#guard(destination, () => this.#expand(destination, [...byTag.keys()])) ?? [];
       return pairs.map((pair): WantedPair => {
-        const wanted = { ...pair, platforms: this.#platforms, referrers, rule: position };
+        const wanted: WantedPair = { ...pair, platforms: this.#platforms, referrers, rule: position };
+        if (overwrite === "never") wanted.overwrite = overwrite;
         const { found, settled } = byTag.get(pair.source.tag ?? "") ?? {};
         return found === undefined && settled === undefined ? wanted : { ...wanted, found, settled };
       });

@@ -34,6 +34,8 @@ export interface RuleCounts {
   changed: number;
   /** What is there already. */
   same: number;
+  /** What stands for something else at its destination, and is not to be overwritten. */
+  drifted: number;
   /** What is left out because none of its platforms is wanted. */
   skipped: number;
   /** What could not be looked at. */
@@ -142,7 +144,9 @@ function checkTask(task: CopyTask, position: number): void {
     checkReference(task.source);
     for (const { reference, action, there } of task.destinations) {
       checkReference(reference);
-      if (action !== "copy" && action !== "unchanged") throw new TypeError(`there is no action "${action}"`);
+      if (!["copy", "unchanged", "drifted"].includes(action)) {
+        throw new TypeError(`there is no action "${action}"`);
+      }
       if (there !== undefined && !isDigest(there)) throw new TypeError(`"${there}" is not a digest`);
     }
     if (!isDigest(task.root.digest)) throw new TypeError(`"${task.root.digest}" is not a digest`);
