@@ -75,6 +75,8 @@ export interface Flags {
   "minimum-rate"?: number;
   /** File the plan goes to. */
   "output"?: string;
+  /** Registry, or namespace of one, that a converted config leads to. */
+  "to"?: string;
   /** What a command prints. */
   "format"?: "text" | "json";
   /** Whether something that would change is told by the exit code. */
@@ -172,7 +174,8 @@ const FLAGS: { readonly [Name in FlagName]-?: FlagKind<NonNullable<Flags[Name]>>
     ...whole({ least: 0 }, "bytes a second that a registry must give (1024)"),
     value: "BYTES",
   },
-  "output": outputFile("saves the plan, for apply to run"),
+  "output": outputFile("saves what is made (a plan for apply, or a config)"),
+  "to": text("PLACE", "registry and namespace that skopeo was told to sync to"),
   "format": choice(["text", "json"], "what is printed"),
   "check": toggle("exits with 3 when something would change"),
   "accept-changes": toggle("copies source tags that have moved since the plan as they are now"),

@@ -44,6 +44,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "prints the images that the rules of a config become",
     load: () => import("./expand_command.ts"),
   },
+  "convert": {
+    summary: "writes a config out of one of regsync, skopeo sync, dregsy or ocync",
+    load: () => import("./convert_command.ts"),
+  },
   "completions": {
     summary: "prints what makes a shell complete commands and flags",
     load: () => import("./completions_command.ts"),
