@@ -72,3 +72,23 @@ COMP_WORDS=(image-syncer apply --acc); _image_syncer; echo "\${COMPREPLY[@]}"`;
     .output();
   assertEquals([code, new TextDecoder().decode(said).trim()], [0, "--accept-changes"]);
 });
+
+Deno.test("tags prints what filters leave, the newest first, and says what each left out", async () => {
+  const source = createRegistry();
+  await using server = serve(source);
+  await using workspace = await openWorkspace();
+  for (const [seed, tag] of ["1.0", "1.2", "1.10", "2.0-rc1", "latest"].entries()) {
+    pushImage(source, "ns/app", tag, buildImage({ seed }));
+  }
+  const repository = `${server.host}/ns/app`;
+  const auth = await workspace.writeConfig({ [server.host]: { insecure: true } }, "auth.json");
+  const tags = async (...flags: string[]) =>
+    await workspace.run(["tags", repository, "--auth", auth, ...flags]);
+  const versions = await tags("--semver", ">=1", "--newest", "2");
+  assertEquals([versions.code, versions.stdout.trim().split("\n")], [0, ["1.10", "1.2"]], versions.stderr);
+  assertStringIncludes(versions.stderr, "2 left out by semver");
+  const globs = await tags("--include", "1.*", "--exclude", "*.10", "--format", "json");
+  assertEquals(JSON.parse(globs.stdout).tags.sort(), ["1.0", "1.2"], globs.stderr);
+  assertEquals((await tags("--newest", "2")).code, 2);
+  assertEquals((await tags("--include", "3.*", "--at-least", "1")).code, 1);
+});

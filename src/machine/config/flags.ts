@@ -75,6 +75,24 @@ export interface Flags {
   "minimum-rate"?: number;
   /** File the plan goes to. */
   "output"?: string;
+  /** Globs or `/patterns/` of tags that are wanted. */
+  "include"?: string[];
+  /** Globs or `/patterns/` of tags that are not wanted. */
+  "exclude"?: string[];
+  /** Range of versions that are wanted. */
+  "semver"?: string;
+  /** Suffix of versions that is wanted. */
+  "variant"?: string;
+  /** Whether prereleases count. */
+  "prereleases"?: boolean;
+  /** How old an image may be. */
+  "within"?: string;
+  /** How many are wanted. */
+  "newest"?: number;
+  /** What newest means. */
+  "by"?: "version" | "created" | "name";
+  /** Fewer than so many are a failure. */
+  "at-least"?: number;
   /** Registry, or namespace of one, that a converted config leads to. */
   "to"?: string;
   /** What a command prints. */
@@ -175,6 +193,15 @@ const FLAGS: { readonly [Name in FlagName]-?: FlagKind<NonNullable<Flags[Name]>>
     value: "BYTES",
   },
   "output": outputFile("saves what is made (a plan for apply, or a config)"),
+  "include": list("GLOB", "only tags like this, a glob or /pattern/; may be given several times"),
+  "exclude": list("GLOB", "no tags like this; may be given several times"),
+  "semver": text("RANGE", `only versions in this range, for example ">=1.2 <3"`),
+  "variant": text("GLOB", "versions with this suffix, for example alpine"),
+  "prereleases": toggle("counts prereleases like any version"),
+  "within": text("AGE", "only images younger than this, for example 90d"),
+  "newest": whole({ least: 1 }, "only the N newest"),
+  "by": choice(["version", "created", "name"], "what newest means"),
+  "at-least": whole({ least: 1 }, "fails when fewer are left"),
   "to": text("PLACE", "registry and namespace that skopeo was told to sync to"),
   "format": choice(["text", "json"], "what is printed"),
   "check": toggle("exits with 3 when something would change"),

@@ -48,6 +48,10 @@ export const COMMANDS: Readonly<Record<string, CommandEntry>> = {
     summary: "writes a config out of one of regsync, skopeo sync, dregsy or ocync",
     load: () => import("./convert_command.ts"),
   },
+  "tags": {
+    summary: "prints the tags of a repository that filters leave",
+    load: () => import("./tags_command.ts"),
+  },
   "completions": {
     summary: "prints what makes a shell complete commands and flags",
     load: () => import("./completions_command.ts"),

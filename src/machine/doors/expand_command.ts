@@ -1,7 +1,9 @@
-/** `image-syncer expand`: prints what rules become, and asks sources for nothing but their tags. */
+/** `image-syncer expand`: prints what rules become, and asks sources for little but their tags. */
 
 import { expandRules } from "../../mirror/plan/rule_check.ts";
 import type { WantedPair } from "../../mirror/plan/rule_expansion.ts";
+import { TagDates } from "../../mirror/plan/tag_dates.ts";
+import { MemoryStore } from "../../mirror/store/memory_store.ts";
 import { formatReference } from "../../oci/reference.ts";
 import { Registries } from "../../registry/registries.ts";
 import {
@@ -19,7 +21,7 @@ export const COMMAND: Command = {
   usage: ["expand --config FILE [flags]"],
   help:
     `Prints each image that the rules of a config become, with its source and destination. Sources are asked for their
-tags and for nothing else.`,
+tags, and for dates where rules choose by them.`,
   flags: [...CONFIG_FLAGS, "format", ...LIMIT_FLAGS],
   words: [0],
   run: (call) => withConfig(call, expand),
@@ -34,7 +36,14 @@ async function expand(
     const names = { source: formatReference(source), destination: formatReference(destination) };
     found.push(platforms === undefined ? names : { ...names, platforms });
   };
+  const dates = new TagDates({
+    registries,
+    store: new MemoryStore(),
+    now: () => registries.clock.now(),
+    signal,
+  });
   const failed = await expandRules(config.rules, {
+    dates,
     listTags: (source) => registries.open(source, "pull").listTags(signal),
     onPair,
     onWarning: (message) => log.write("warn", message),

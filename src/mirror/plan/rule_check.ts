@@ -6,6 +6,8 @@ import { compileNames } from "../rules/name_pattern.ts";
 import { messageOf } from "./failure.ts";
 import { oddPlatforms } from "./platform_filter.ts";
 import type { PlanFailure } from "./plan.ts";
+import type { DroppedTags } from "../rules/selection.ts";
+import type { TagDates } from "./tag_dates.ts";
 import { ruleFailure, type WantedPair } from "./rule_expansion.ts";
 import { expandGroup, groupRules } from "./rule_group.ts";
 
@@ -50,6 +52,10 @@ export async function checkRules(rules: readonly Rule[]): Promise<RuleFindings> 
 export interface ExpandRulesOptions {
   /** Tags of a source repository, page by page. */
   listTags: (source: { registry: string; repository: string }) => AsyncIterable<readonly string[]>;
+  /** Finds out what rules must know that choose by date; without it filters by name alone count. */
+  dates?: TagDates;
+  /** Told what filters have left out. */
+  onDropped?: (dropped: readonly DroppedTags[]) => void;
   /** Told of each image that a rule becomes. */
   onPair: (pair: WantedPair) => void;
   /** Told of what is odd. */
@@ -70,6 +76,8 @@ export async function expandRules(
     const [placed] = group.rules;
     if (placed === undefined) continue;
     const pages = expandGroup(group, {
+      ...(options.dates === undefined ? {} : { dates: options.dates }),
+      onDropped: (dropped) => options.onDropped?.(dropped),
       listTags: () => options.listTags(placed.source),
       platforms: undefined,
       pass: 0,
