@@ -4,6 +4,7 @@ import { pooledMap } from "@std/async/pool";
 import { formatReference, type Reference, splitReference } from "../oci/reference.ts";
 import type { Rule } from "./config/config.ts";
 import { isPermanent, messageOf } from "./plan/failure.ts";
+import { expandNamespace, RepositoryOwners, splitRules } from "./plan/namespace_rules.ts";
 import {
   type CopyTask,
   imageId,
@@ -105,7 +106,19 @@ async function pairsOf(
   platforms: readonly string[] | undefined,
 ): Promise<Set<string>> {
   const made = new Set<string>();
-  for (const group of groupRules(rules, () => {})) {
+  const repositories = [...new Set(tasks.map(({ source }) => `${source.registry} ${source.repository}`))];
+  const listRepositories = (registry: string) =>
+    onePage(
+      repositories.flatMap((name) =>
+        name.startsWith(`${registry} `) ? [name.slice(registry.length + 1)] : []
+      ),
+    );
+  const { single, namespaces } = splitRules(rules);
+  const owners = new RepositoryOwners(single);
+  for (const one of namespaces) {
+    single.push(...await expandNamespace(one, listRepositories, owners).catch(() => []));
+  }
+  for (const group of groupRules(single, () => {})) {
     const tags = tasks.filter(({ source }) => `${source.registry}/${source.repository}` === group.name)
       .flatMap(({ source: { tag } }) => tag === undefined ? [] : [tag]);
     const pages = expandGroup(group, {

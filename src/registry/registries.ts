@@ -2,6 +2,7 @@
 
 import { digestOf } from "../oci/descriptor.ts";
 import { type Clock, systemClock } from "./clock.ts";
+import { Catalog } from "./catalog.ts";
 import { Connection } from "./connection.ts";
 import { Registry } from "./registry.ts";
 import { Repository } from "./repository.ts";
@@ -75,6 +76,16 @@ export class Registries {
   /** Says that another pass begins: registries that could not be reached are tried once more, but silent ones are not. */
   reconsider(): void {
     for (const registry of this.#registries.values()) registry.reconsider();
+  }
+
+  /**
+   * The repositories of a registry, page by page.
+   *
+   * @throws {RegistryError} when the registry does not list them, or not to their end.
+   * @internal
+   */
+  listRepositories(host: string): AsyncIterable<string[]> {
+    return new Catalog(this.get(host)).list(this.signal);
   }
 
   /**

@@ -41,6 +41,8 @@ export interface Rule {
   prune?: PrunePolicy;
   /** Which tags of the source are wanted; all of them without it. */
   tags?: TagSelection;
+  /** Which repositories of a namespace are left out: globs or `/patterns/` of their names. */
+  repositories?: { exclude: string[] };
   /** What becomes of a tag that stands for something else at a destination: it is moved, or stays with `never`, as drift. */
   overwrite?: "always" | "never";
   /** How tags are named at the destinations, `{tag}` standing for the name at the source; the same without it. */

@@ -2,6 +2,7 @@
 
 import { parsePlatformSelector } from "../../oci/platform.ts";
 import { splitReference } from "../../oci/reference.ts";
+import { checkNamespaces, isNamespace, parseNamespace } from "../rules/namespace.ts";
 import { readPrune } from "../rules/prune_policy.ts";
 import { defaultDestination, needsTags, parseRuleSource, type RuleDefaults } from "../rules/rules.ts";
 import { readBelongings } from "./belongings_keys.ts";
@@ -34,7 +35,13 @@ export const DEFAULTS_KEYS: readonly string[] = [
   "overwrite",
 ];
 /** Keys of a destination that is an object. */
-export const DESTINATION_KEYS: readonly string[] = ["to", "rename", "prune", ...DEFAULTS_KEYS];
+export const DESTINATION_KEYS: readonly string[] = [
+  "to",
+  "rename",
+  "prune",
+  "repositories",
+  ...DEFAULTS_KEYS,
+];
 
 /** Reads the rules of one config. */
 export class RuleReader {
@@ -96,6 +103,7 @@ export class RuleReader {
     this.#readKeys(rule, { ...this.#defaults, ...own }, path);
     if (own.prune !== undefined) rule.prune = readPrune([...path, "prune"], own.prune, this.#places.error);
     this.#readTags(rule, own, path);
+    this.#readNamespace(rule, own, path);
     return rule;
   }
 
@@ -147,6 +155,40 @@ export class RuleReader {
     if (rule.source.includes("@")) {
       throw this.#places.error([...path, "rename"], "what is named by digest has no tag to rename");
     }
+  }
+
+  /** Both sides of a namespace must fit, whatever repositories there are. */
+  #readNamespace(rule: Rule, { repositories }: Fields, path: Path): void {
+    const { error } = this.#places;
+    const { source, destinations } = rule;
+    if (!isNamespace(source)) {
+      const odd = destinations.find(isNamespace);
+      if (odd !== undefined) throw error(path, `"${odd}" has a wildcard, and "${source}" has none`);
+      if (repositories !== undefined) {
+        throw error(
+          [...path, "repositories"],
+          `"${source}" is one repository; end it with "/*" for all below it`,
+        );
+      }
+      return;
+    }
+    try {
+      const from = parseNamespace(source);
+      for (const destination of destinations) checkNamespaces(from, destination);
+      if (from.rest !== "" && rule.tags !== undefined) {
+        throw new Error(`"${source}" says itself which tags it wants`);
+      }
+    } catch (cause) {
+      throw error(path, cause instanceof Error ? cause.message : String(cause), { cause });
+    }
+    if (rule.prune !== undefined) throw error([...path, "prune"], "whole namespaces are not pruned");
+    if (repositories === undefined) return;
+    const names = isFields(repositories) ? repositories.exclude : undefined;
+    const isList = Array.isArray(names) && names.length > 0 && names.every((one) => typeof one === "string");
+    if (!isList || Object.keys(repositories as Fields).length > 1) {
+      throw error([...path, "repositories"], 'expected { "exclude": ["team/old-*"] }');
+    }
+    rule.repositories = { exclude: names };
   }
 
   #refuseTags({ destinations }: Rule, path: Path, beside: string): void {

@@ -8,7 +8,8 @@ import { oddPlatforms } from "./platform_filter.ts";
 import { addToPlan, type CopyTask, type Plan, type PlanFailure, startPlan } from "./plan.ts";
 import type { RuleSource } from "../rules/rules.ts";
 import { expandGroup, groupRules, type RuleGroup } from "./rule_group.ts";
-import type { PlacedRule, WantedPair } from "./rule_expansion.ts";
+import { expandNamespace, type NumberedRule, RepositoryOwners, splitRules } from "./namespace_rules.ts";
+import { type PlacedRule, ruleFailure, type WantedPair } from "./rule_expansion.ts";
 import { TagDates } from "./tag_dates.ts";
 
 /** Repositories of one registry that are listed at once; the gates of the registries bound the requests. */
@@ -26,7 +27,10 @@ export class Planner {
   #lanes: Lanes<RuleGroup>;
   #images: ImagePlanner;
   /** Rules that are worth another look, by position. */
-  #failed = new Map<number, { group: RuleGroup; rule: PlacedRule }>();
+  #failed = new Map<string, { group: RuleGroup; rule: PlacedRule }>();
+  /** Namespaces whose repositories could not be listed. */
+  #failedNamespaces: NumberedRule[] = [];
+  #owners = new RepositoryOwners([]);
   #order: string[] = [];
   #unplanned = new Set<string>();
 
@@ -50,7 +54,7 @@ export class Planner {
 
   /** Whether {@linkcode planAgain} has anything to do. */
   get hasFailed(): boolean {
-    return this.#failed.size + this.#images.failed.length > 0;
+    return this.#failed.size + this.#failedNamespaces.length + this.#images.failed.length > 0;
   }
 
   /**
@@ -61,7 +65,9 @@ export class Planner {
    */
   async planRules(rules: readonly Rule[], first?: string): Promise<void> {
     const failed: PlanFailure[] = [];
-    const groups = groupRules(rules, (failure) => failed.push(failure));
+    const { single, namespaces } = splitRules(rules);
+    this.#owners = new RepositoryOwners(single);
+    const groups = groupRules(single, (failure) => failed.push(failure));
     const wanted = rules.flatMap(({ platforms = [] }) => platforms).concat(this.#context.platforms ?? []);
     const warnings = oddPlatforms(wanted);
     if (failed.length + warnings.length > 0) await this.#take({ ...this.#piece(), failed, warnings });
@@ -70,7 +76,7 @@ export class Planner {
     this.#order = ordered.map(({ name }) => name);
     this.#unplanned = new Set(this.#order);
     const warming = warmDestinations(rules, this.#context);
-    await this.#planGroups(ordered);
+    await Promise.all([this.#planGroups(ordered), this.#planNamespaces(namespaces)]);
     await warming;
   }
 
@@ -82,7 +88,13 @@ export class Planner {
       groups.set(group.name, { ...group, rules: [...rules, rule] });
     }
     this.#failed.clear();
-    await Promise.all([this.#planGroups([...groups.values()]), this.#images.planAgain()]);
+    const namespaces = this.#failedNamespaces;
+    this.#failedNamespaces = [];
+    await Promise.all([
+      this.#planGroups([...groups.values()]),
+      this.#planNamespaces(namespaces),
+      this.#images.planAgain(),
+    ]);
     this.#context.signal?.throwIfAborted();
   }
 
@@ -90,6 +102,36 @@ export class Planner {
   async planImages(tasks: readonly CopyTask[]): Promise<void> {
     await this.#images.planImages(tasks);
     this.#context.signal?.throwIfAborted();
+  }
+
+  /** The repositories of namespaces are listed beside all other planning, and their images then looked at like any others. */
+  async #planNamespaces(namespaces: readonly NumberedRule[]): Promise<void> {
+    await Promise.all(namespaces.map((one) => this.#planNamespace(one)));
+  }
+
+  async #planNamespace(one: NumberedRule): Promise<void> {
+    const { registries, signal, pass } = this.#context;
+    const { rule, position } = one;
+    const piece = this.#piece();
+    try {
+      const rules = await expandNamespace(one, (host) => registries.listRepositories(host), this.#owners);
+      const groups = groupRules(rules, (failure) => piece.failed.push(failure));
+      for (const { name } of groups) {
+        this.#order.push(name);
+        this.#unplanned.add(name);
+      }
+      if (groups.length === 0) {
+        piece.warnings.push(`No repository is in "${rule.source}"`);
+        piece.empty.push({ rule: position, source: rule.source });
+      }
+      await this.#planGroups(groups);
+    } catch (error) {
+      signal?.throwIfAborted();
+      const failure = ruleFailure(rule, position, error, pass);
+      piece.failed.push(failure);
+      if (!failure.isPermanent) this.#failedNamespaces.push(one);
+    }
+    if (piece.failed.length + piece.warnings.length > 0) await this.#take(piece);
   }
 
   #piece(): Plan {
@@ -163,7 +205,7 @@ export class Planner {
       onFailure: (failure, rule) => {
         if (signal?.aborted) return;
         piece.failed.push(failure);
-        if (!failure.isPermanent) this.#failed.set(rule.position, { group, rule });
+        if (!failure.isPermanent) this.#failed.set(`${rule.position} ${group.name}`, { group, rule });
       },
       onWarning: (message) => piece.warnings.push(message),
       onEmpty: ({ rule, position }) => {

@@ -5,6 +5,7 @@ import { formatReference, type Reference, splitReference } from "../../oci/refer
 import type { Rule } from "../config/config.ts";
 import { compileNames } from "../rules/name_pattern.ts";
 import { graceOf, mostOf, type PrunePolicy } from "../rules/prune_policy.ts";
+import { isNamespace, matchNamespace, parseNamespace } from "../rules/namespace.ts";
 import { parseRuleSource } from "../rules/rules.ts";
 import { isBelongingTag } from "../rules/selection.ts";
 import { missingKey, tagKey } from "../store/store.ts";
@@ -89,6 +90,10 @@ function doubtOf(
   if (troubled.has(name)) return "not everything that goes there has arrived";
   for (const [position, { source, destinations }] of rules.entries()) {
     try {
+      if (isNamespace(source)) {
+        if (!destinations.some((one) => mayHold(one, target.destination))) continue;
+        return `"${source}" may copy there too`;
+      }
       const { registry, repository, selection } = parseRuleSource(source);
       if (!destinations.some((one) => nameOf(splitReference(one)) === name)) continue;
       const from = `${registry}/${repository}`;
@@ -108,6 +113,15 @@ function doubtOf(
     }
   }
   return undefined;
+}
+
+/** Whether a namespace has a repository among its own. */
+function mayHold(
+  namespace: string,
+  { registry, repository }: { registry: string; repository: string },
+): boolean {
+  const parsed = parseNamespace(namespace);
+  return parsed.registry === registry && matchNamespace(parsed, repository) !== undefined;
 }
 
 async function chooseAt(target: PruneTarget, context: PruneContext): Promise<PlannedDeletion[]> {

@@ -9,6 +9,7 @@ import type { PlanFailure } from "./plan.ts";
 import type { DroppedTags } from "../rules/selection.ts";
 import type { TagDates } from "./tag_dates.ts";
 import { ruleFailure, type WantedPair } from "./rule_expansion.ts";
+import { splitRules } from "./namespace_rules.ts";
 import { expandGroup, groupRules } from "./rule_group.ts";
 
 /** What is wrong with rules, and what is odd. */
@@ -72,7 +73,7 @@ export async function expandRules(
   options: ExpandRulesOptions,
 ): Promise<PlanFailure[]> {
   const failed: PlanFailure[] = [];
-  for (const group of groupRules(rules, (failure) => failed.push(failure))) {
+  for (const group of groupRules(splitRules(rules).single, (failure) => failed.push(failure))) {
     const [placed] = group.rules;
     if (placed === undefined) continue;
     const pages = expandGroup(group, {

@@ -1,6 +1,6 @@
 /** Step 4 of the walk, the rules: all rules of one source repository, and the pairs they become, page by page. */
 
-import type { Rule } from "../config/config.ts";
+import type { NumberedRule } from "./namespace_rules.ts";
 import type { PlanFailure } from "./plan.ts";
 import {
   type ExpandOptions,
@@ -23,11 +23,11 @@ export interface RuleGroup {
 
 /** Groups rules by source repository, in the order of their first rules. */
 export function groupRules(
-  rules: readonly Rule[],
+  rules: readonly NumberedRule[],
   onFailure: (failure: PlanFailure) => void,
 ): RuleGroup[] {
   const groups = new Map<string, RuleGroup>();
-  for (const [position, rule] of rules.entries()) {
+  for (const { rule, position } of rules) {
     try {
       const source = parseRuleSource(rule.source);
       const name = `${source.registry}/${source.repository}`;

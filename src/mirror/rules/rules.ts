@@ -46,8 +46,8 @@ export interface RuleDefaults {
 /** A rule does not fit together. */
 export class RuleError extends Error {
   /** Names both sides, and why they do not fit. */
-  constructor(source: string, destination: string, why: string) {
-    super(`Cannot copy "${source}" to "${destination}": ${why}`);
+  constructor(source: string, destination: string, why: string, options?: ErrorOptions) {
+    super(`Cannot copy "${source}" to "${destination}": ${why}`, options);
     this.name = "RuleError";
   }
 }
