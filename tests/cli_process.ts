@@ -22,12 +22,21 @@ export interface StartOptions {
   environment?: Readonly<Record<string, string>>;
   /** Text for standard input; empty unless told. */
   input?: string;
+  /** The program and its first arguments; `CLI_COMMAND` or cli.ts unless told. */
+  command?: readonly string[] | undefined;
 }
 
 /** Milliseconds a command gets. None takes long, and one that hangs is to fail its test instead of holding up all others. */
 const TIME_LIMIT = 60_000;
 
 const CLI = new URL("../cli.ts", import.meta.url).href;
+
+/** The program and arguments that are driven in place of cli.ts; `deno task runtimes:cli` sets it. */
+export const OTHER_COMMAND: readonly string[] | undefined = Deno.env.get("CLI_COMMAND")?.split(" ")
+  .filter((word) => word !== "");
+
+/** Whether the command that is driven has the permissions of Deno. */
+export const HAS_PERMISSIONS: boolean = OTHER_COMMAND === undefined;
 
 /** A command line under way. */
 export class CliProcess {
@@ -103,8 +112,10 @@ export class Workspace implements AsyncDisposable {
 
   /** Starts a command line in the directory. */
   start(args: readonly string[], options: StartOptions = {}): CliProcess {
-    const command = new Deno.Command(Deno.execPath(), {
-      args: ["run", "--quiet", "--no-prompt", ...this.#permissions(options), CLI, ...args],
+    const deno = [Deno.execPath(), "run", "--quiet", "--no-prompt", ...this.#permissions(options), CLI];
+    const [program = "", ...words] = options.command ?? OTHER_COMMAND ?? deno;
+    const command = new Deno.Command(program, {
+      args: [...words, ...args],
       cwd: this.directory,
       clearEnv: true,
       env: { ...runtimeEnvironment(), DOCKER_CONFIG: this.directory, ...options.environment },

@@ -1,7 +1,13 @@
 /** The command line given what cannot work: one sentence that names the place, the right exit code, and no secret anywhere. */
 
 import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
-import { type CliResult, openWorkspace, type StartOptions, type Workspace } from "../cli_process.ts";
+import {
+  type CliResult,
+  HAS_PERMISSIONS,
+  openWorkspace,
+  type StartOptions,
+  type Workspace,
+} from "../cli_process.ts";
 import { buildImage, pushImage } from "../images.ts";
 import { createRegistry, type RegistryOptions, serve, type TestRegistry } from "../registry.ts";
 
@@ -59,15 +65,19 @@ Deno.test("cli.ts names a config that is not there and ends with 2", () =>
     assertEquals(registry.requests.length, 0);
   }));
 
-Deno.test("cli.ts names a config that it may not read and ends with 2", () =>
-  withScene(async ({ workspace }) => {
-    await using elsewhere = await openWorkspace();
-    const path = await elsewhere.writeConfig({ images: {} });
-    const { code, stderr } = await workspace.run(["--config", path]);
-    assertEquals(code, 2, stderr);
-    assertStringIncludes(stderr, path);
-    assert(!stderr.includes("    at "), stderr);
-  }));
+Deno.test({
+  name: "cli.ts names a config that it may not read and ends with 2",
+  ignore: !HAS_PERMISSIONS,
+  fn: () =>
+    withScene(async ({ workspace }) => {
+      await using elsewhere = await openWorkspace();
+      const path = await elsewhere.writeConfig({ images: {} });
+      const { code, stderr } = await workspace.run(["--config", path]);
+      assertEquals(code, 2, stderr);
+      assertStringIncludes(stderr, path);
+      assert(!stderr.includes("    at "), stderr);
+    }),
+});
 
 Deno.test("cli.ts asks for a config where there is none and ends with 2", () =>
   withScene(async ({ workspace }) => {

@@ -1,7 +1,7 @@
 /** What the compatibility tests share: two registries on loopback, a directory of files, and the command line between them. */
 
 import { assert, assertEquals } from "@std/assert";
-import { CliProcess, type CliResult, openWorkspace, type Workspace } from "../cli_process.ts";
+import { CliProcess, type CliResult, openWorkspace, OTHER_COMMAND, type Workspace } from "../cli_process.ts";
 import { buildImage, type Image, pushImage } from "../images.ts";
 import { createRegistry, type RegistryOptions, serve, type TestRegistry } from "../registry.ts";
 import { pem, serverIdentity } from "../tls_servers.ts";
@@ -68,15 +68,17 @@ export class Scene {
     const { directory } = this.workspace;
     const { environment = {}, input = "" } = options;
     const names = ["DEFAULT_REGISTRY", "DEFAULT_NAMESPACE", ...Object.keys(environment)];
-    const command = new Deno.Command(Deno.execPath(), {
-      args: [
-        ...["run", "--quiet", "--no-prompt", "--allow-net=127.0.0.1", `--allow-env=${names.join()}`],
-        ...[`--allow-read=${directory}`, `--allow-write=${directory}`],
-        // The runtime itself would ask a package registry through the proxy of the test.
-        ...("HTTPS_PROXY" in environment ? ["--cached-only"] : []),
-        new URL("../../cli.ts", import.meta.url).href,
-        ...args,
-      ],
+    const deno = [
+      ...[Deno.execPath(), "run", "--quiet", "--no-prompt"],
+      ...["--allow-net=127.0.0.1", `--allow-env=${names.join()}`],
+      ...[`--allow-read=${directory}`, `--allow-write=${directory}`],
+      // The runtime itself would ask a package registry through the proxy of the test.
+      ...("HTTPS_PROXY" in environment ? ["--cached-only"] : []),
+      new URL("../../cli.ts", import.meta.url).href,
+    ];
+    const [program = "", ...words] = OTHER_COMMAND ?? deno;
+    const command = new Deno.Command(program, {
+      args: [...words, ...args],
       cwd: directory,
       clearEnv: true,
       env: { ...runtimeEnvironment(), ...environment },

@@ -48,7 +48,12 @@ realTest(
 
     const { code, lines, stdout, stderr } = await workspace.run(
       ["--config", config, "--registry", aliyun.host, "--namespace", "mirror"],
-      { environment: { DENO_CERT: certificate.authorityFile } },
+      {
+        environment: {
+          DENO_CERT: certificate.authorityFile,
+          NODE_EXTRA_CA_CERTS: certificate.authorityFile,
+        },
+      },
     );
     assertEquals(code, 0, stdout + stderr);
     assertEquals(lines.at(-1), "Finished, 0 sync tasks failed, 0 tasks generate failed");

@@ -29,7 +29,10 @@ async function copyWith(password: string, { workspace, source, destination, cert
   });
   const outputs = ["--log", workspace.path("log"), "--report", workspace.path("report.json")];
   return await workspace.run(["--config", config, ...outputs], {
-    environment: { DENO_CERT: certificate.authorityFile },
+    environment: {
+      DENO_CERT: certificate.authorityFile,
+      NODE_EXTRA_CA_CERTS: certificate.authorityFile,
+    },
   });
 }
 

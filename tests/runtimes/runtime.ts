@@ -33,6 +33,7 @@ export const RUNTIMES: readonly Runtime[] = [
   DENO,
   { name: "Node 20", package: "node@20", program: "node", start: startLine },
   { name: "Node 22", package: "node@22", program: "node", start: startLine },
+  { name: "Node 24", package: "node@24", program: "node", start: startLine },
   { name: "Bun", package: "bun@1", program: "bun", start: startLine },
   { name: "workerd", package: "workerd@1", program: "workerd", start: startWorkerClient },
 ];
@@ -60,6 +61,12 @@ export async function install({ package: name, program }: Runtime): Promise<stri
   await Deno.writeTextFile(`${directory}/package.json`, "{}\n");
   await runCommand(["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", name], directory);
   return path;
+}
+
+/** Whether a runtime is on this machine already. */
+export async function isInstalled({ package: name, program }: Runtime): Promise<boolean> {
+  const path = name === undefined ? program : `${PACKAGES}${name}/node_modules/.bin/${program}`;
+  return await versionOf(path) !== undefined;
 }
 
 /** What a program says of its version; nothing when it cannot be run. */

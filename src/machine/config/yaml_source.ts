@@ -1,7 +1,17 @@
-/** A config in YAML: its value, and the lines its keys stand on. */
+/** A config in YAML: its value, and the lines its keys stand on; and other values written so. */
 
 import process from "node:process";
-import { isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument, type Scalar, visit } from "yaml";
+import {
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  type Scalar,
+  stringify,
+  visit,
+} from "yaml";
 import { ConfigError } from "../../mirror/config/config.ts";
 import { BOOLEAN_KEYS, type ConfigSource } from "../../mirror/config/config_text.ts";
 import type { Lines, Path } from "../../mirror/config/json_lines.ts";
@@ -127,4 +137,9 @@ function nearestLine(lines: Map<string, number>, path: Path): number | undefined
     if (line !== undefined) return line;
   }
   return undefined;
+}
+
+/** Writes a value as YAML. */
+export function formatYaml(value: unknown): string {
+  return stringify(value);
 }

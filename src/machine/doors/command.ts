@@ -1,5 +1,6 @@
 /** Which command a command line asks for, and what becomes of one that cannot be understood. */
 
+import process from "node:process";
 import { SetupError } from "../../mirror/config/config.ts";
 import { nearestName } from "../../mirror/config/nearest.ts";
 import { type FlagName, LEGACY_FLAGS, type ParsedFlags, parseFlags, UsageError } from "../config/flags.ts";
@@ -25,7 +26,7 @@ export async function runCommand(args: readonly string[], runtime: Runtime = {})
   try {
     const parsed = parseFlags(args);
     if (parsed.asksVersion) {
-      screen.out(`image-syncer ${VERSION} (deno)`);
+      screen.out(`image-syncer ${VERSION} (${runtimeName()})`);
       return EXIT.done;
     }
     const asked = splitCommand(parsed.words);
@@ -60,6 +61,11 @@ async function describeAll(): Promise<DescribedCommand[]> {
       return { name, summary, flags };
     }),
   );
+}
+
+/** Which runtime this is; Bun and Deno say that they are some version of Node as well. */
+function runtimeName(): string {
+  return ["deno", "bun"].find((name) => process.versions[name] !== undefined) ?? "node";
 }
 
 async function load(name: string): Promise<Command> {

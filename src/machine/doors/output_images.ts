@@ -23,6 +23,6 @@ export async function formatImages(
   format: "yaml" | "json",
 ): Promise<string> {
   if (format === "json") return `${JSON.stringify(images)}\n`;
-  const { stringify } = await import("yaml");
-  return stringify(images);
+  const { formatYaml } = await import("../config/yaml_source.ts");
+  return formatYaml(images);
 }

@@ -3,7 +3,7 @@
 import { Buffer } from "node:buffer";
 import { connect as connectTcp, isIP, type Socket } from "node:net";
 import process from "node:process";
-import { rootCertificates } from "node:tls";
+import * as tls from "node:tls";
 import { defer, type Deferred } from "../../registry/deferred.ts";
 import type { Address, Duplex, Sockets, TlsOptions } from "./duplex.ts";
 import { TlsDuplex } from "./tls_duplex.ts";
@@ -13,17 +13,17 @@ const BUFFER_SIZE = 256 * 1024;
 
 /** Opens connections with `node:net` and `node:tls`. */
 export const nodeSockets: Sockets = {
-  connect: async (address, signal, tls) => {
+  connect: async (address, signal, secure) => {
     const tcp = await TcpDuplex.open(address, signal);
-    return tls === undefined ? tcp : await nodeSockets.secure(tcp, tls, signal);
+    return secure === undefined ? tcp : await nodeSockets.secure(tcp, secure, signal);
   },
-  secure: (duplex, tls, signal) => TlsDuplex.open(duplex, connectOptions(tls), signal),
+  secure: (duplex, options, signal) => TlsDuplex.open(duplex, connectOptions(options), signal),
 };
 
 /** What `node:tls` is told; a name is asked for, an address is not (RFC 6066, section 3). */
 function connectOptions({ hostname, caCerts, identity, accepts }: TlsOptions) {
   // Deno trusts authorities besides its own, the others in place of them.
-  const own = process.versions.deno === undefined ? rootCertificates : [];
+  const own = process.versions.deno === undefined ? ownAuthorities() : [];
   return {
     options: {
       host: hostname,
@@ -35,6 +35,11 @@ function connectOptions({ hostname, caCerts, identity, accepts }: TlsOptions) {
     },
     accepts: accepts ?? (() => true),
   };
+}
+
+/** The authorities that the runtime trusts, those of `NODE_EXTRA_CA_CERTS` among them where it says (Node from 22.15 on). */
+function ownAuthorities(): readonly string[] {
+  return tls.getCACertificates?.("default") ?? tls.rootCertificates;
 }
 
 /**
