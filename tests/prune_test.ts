@@ -223,6 +223,37 @@ Deno.test("where only digests can be deleted, one tag that cannot be looked at k
   assert(tagsAt(setup).includes("v1"));
 });
 
+/** Puts a signature under cosign's tag of an image. */
+function sign(setup: MirrorSetup, { digest }: Image): string {
+  const tag = `${digest.replace(":", "-")}.sig`;
+  pushImage(setup.destination, "b", tag, buildImage({ seed: 90 }));
+  return tag;
+}
+
+for (const refuseTagDelete of [false, true]) {
+  const how = refuseTagDelete ? "digest" : "tag";
+  Deno.test(`a signature goes with its image and not before, where a ${how} is deleted`, async () => {
+    const rules = rulesWith({ when: "gone", grace: "1d", foreign: true });
+    const setup = await setUpGone({ quirks: { refuseTagDelete } });
+    const [gone, stays] = [sign(setup, buildImage({ seed: 1 })), buildImage({ seed: 2 })];
+    const other = sign(setup, stays);
+    await setup.run(rules);
+    assertEquals(tagsAt(setup), [gone, other, "v1", "v2", "v3"].sort());
+    pass(setup, 2 * DAY);
+    await setup.run(rules);
+    // Both signatures of this test have the same bytes: where only digests can be deleted, the other one keeps them.
+    assertEquals(tagsAt(setup), (refuseTagDelete ? [gone, other] : [other]).concat("v2", "v3").sort());
+  });
+}
+
+Deno.test("a signature stays while another tag has its image", async () => {
+  const setup = await setUpGone();
+  const signature = sign(setup, buildImage({ seed: 1 }));
+  pushImage(setup.source, "a", "v2", buildImage({ seed: 1 }));
+  await setup.run(rulesWith({ when: "gone", grace: "0h" }));
+  assertEquals(tagsAt(setup), [signature, "v2", "v3"].sort());
+});
+
 Deno.test("a list that breaks off in the middle deletes nothing", async () => {
   let isBroken = false;
   const intercept: Intercept = (request, { kind }) =>

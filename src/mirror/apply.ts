@@ -19,6 +19,7 @@ import { expandGroup, groupRules } from "./plan/rule_group.ts";
 import { hashRules, PlanFileError, readManifests, type SavedPlan } from "./plan/saved_plan.ts";
 import type { Report } from "./report.ts";
 import { runPlan } from "./run.ts";
+import { belongsTo } from "./rules/selection.ts";
 import { rulesFor } from "./rules/belongings_policy.ts";
 import { createContext, type MirrorOptions, type RunContext } from "./run_context.ts";
 
@@ -83,7 +84,8 @@ async function checkOrigin(
 }
 
 /** Deletes as its rule would: in a destination of the rule that deletes, what came from its source. */
-function checkDeletion({ rule, reference, source }: PlannedDeletion, rules: readonly Rule[]): void {
+function checkDeletion(deletion: PlannedDeletion, rules: readonly Rule[]): void {
+  const { rule, reference, source, digest, belongings = [] } = deletion;
   const name = `${reference.registry}/${reference.repository}`;
   const nameOf = (text: string) => {
     const { registry, repository } = splitReference(text);
@@ -91,7 +93,8 @@ function checkDeletion({ rule, reference, source }: PlannedDeletion, rules: read
   };
   const one = rules[rule];
   const isMeant = one?.prune !== undefined && nameOf(one.source) === source &&
-    one.destinations.some((destination) => nameOf(destination) === name);
+    one.destinations.some((destination) => nameOf(destination) === name) &&
+    belongings.every((tag) => belongsTo(tag, digest));
   if (!isMeant) throw new PlanFileError(`no rule deletes "${formatReference(reference)}"`);
 }
 

@@ -72,6 +72,8 @@ export interface PlannedDeletion {
   reason: "gone" | "unselected";
   /** When it was first seen missing, in ISO 8601. */
   since: string;
+  /** Tags of signatures and lists that belong to it, and go with it once nothing else has its digest. */
+  belongings?: string[];
 }
 
 /** What there is to do: plain JSON, so that it can be saved, reviewed and run later. */

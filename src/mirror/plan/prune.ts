@@ -7,7 +7,7 @@ import { compileNames } from "../rules/name_pattern.ts";
 import { graceOf, mostOf, type PrunePolicy } from "../rules/prune_policy.ts";
 import { isNamespace, matchNamespace, parseNamespace } from "../rules/namespace.ts";
 import { parseRuleSource } from "../rules/rules.ts";
-import { isBelongingTag } from "../rules/selection.ts";
+import { belongsTo, isBelongingTag } from "../rules/selection.ts";
 import { missingKey, tagKey } from "../store/store.ts";
 import { messageOf } from "./failure.ts";
 import type { PlannedDeletion } from "./plan.ts";
@@ -138,16 +138,20 @@ async function chooseAt(target: PruneTarget, context: PruneContext): Promise<Pla
     const what = `${due.length} tags are to be deleted at "${nameOf(destination)}"`;
     context.warn(`${what}, and ${most} are in this run, because "most" allows no more`);
   }
-  return due.slice(0, most).map(({ tag, digest, since }) => ({
-    rule,
-    reference: { registry: destination.registry, repository: destination.repository, tag },
-    digest,
-    source: target.source,
-    reason: context.ledger.completeList(target.source)?.has(nameAtSource(tag, target.rename) ?? "")
-      ? "unselected"
-      : "gone",
-    since: new Date(since).toISOString(),
-  }));
+  return due.slice(0, most).map(({ tag, digest, since }) => {
+    const belongings = tags.filter((one) => belongsTo(one, digest));
+    return {
+      rule,
+      reference: { registry: destination.registry, repository: destination.repository, tag },
+      digest,
+      source: target.source,
+      reason: context.ledger.completeList(target.source)?.has(nameAtSource(tag, target.rename) ?? "")
+        ? "unselected"
+        : "gone",
+      since: new Date(since).toISOString(),
+      ...(belongings.length === 0 ? {} : { belongings }),
+    };
+  });
 }
 
 /** Tags that nobody wants any more; those that are wanted again are no longer missing. */

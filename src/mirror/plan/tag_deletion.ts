@@ -87,7 +87,9 @@ class TagDeleter {
       if (there.digest !== digest) return keep(`it stands for "${there.digest}" now, not for "${digest}"`);
       const outcome = await this.#remove(repository, reference, digest);
       this.#tell({ reference: name, digest, ...outcome });
-      if (outcome.status === "deleted") await this.#forget(reference);
+      if (outcome.status !== "deleted") return;
+      await this.#forget(reference);
+      for (const tag of deletion.belongings ?? []) await this.#deleteBelonging(repository, deletion, tag);
     } catch (error) {
       signal?.throwIfAborted();
       this.#tell({ reference: name, digest, status: "failed", why: messageOf(error) });
@@ -96,6 +98,26 @@ class TagDeleter {
 
   #tell(outcome: DeletionOutcome): void {
     this.#context.onOutcome(outcome);
+  }
+
+  /** What belongs to an image goes when nothing has its digest any more, and stays when that is in doubt. */
+  async #deleteBelonging(repository: Repository, deletion: PlannedDeletion, tag: string): Promise<void> {
+    const { signal } = this.#context;
+    const reference = { ...deletion.reference, tag };
+    const name = formatReference(reference);
+    let digest = deletion.digest;
+    try {
+      const owner = await this.#whoNeeds(repository, digest);
+      if (owner !== undefined) return;
+      const there = await repository.resolve(tag, signal);
+      if (there === undefined) return;
+      digest = there.digest;
+      this.#going.set(name, { ...deletion, reference, digest, reason: "unselected" });
+      this.#tell({ reference: name, digest, ...await this.#remove(repository, reference, digest) });
+    } catch (error) {
+      signal?.throwIfAborted();
+      this.#tell({ reference: name, digest, status: "kept", why: messageOf(error) });
+    }
   }
 
   async #isBack({ reason, source, reference: { tag = "" } }: PlannedDeletion): Promise<boolean> {

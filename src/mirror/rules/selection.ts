@@ -83,6 +83,12 @@ export function isBelongingTag(tag: string): boolean {
   return BELONGING_TAG.test(tag);
 }
 
+/** Whether a tag is the name of something that belongs to a digest. */
+export function belongsTo(tag: string, digest: string): boolean {
+  const name = digest.replace(":", "-");
+  return isBelongingTag(tag) && (tag === name || tag.startsWith(`${name}.`));
+}
+
 /** A selection that was checked. Pure: what it must know of images is passed in. */
 export class TagSelector {
   /** Whether {@linkcode finish} needs to know when images were made, and what they are. */
