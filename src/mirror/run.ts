@@ -133,7 +133,10 @@ class Run {
   async #prune(deletions: readonly PlannedDeletion[] | undefined): Promise<void> {
     const { claim, select } = this.#options;
     if (this.#isStopping() || this.#context.signal?.aborted) return;
-    if (deletions === undefined && !this.#rules.some(({ prune }) => prune !== undefined)) return;
+    const hasWork = deletions === undefined
+      ? this.#rules.some(({ prune }) => prune !== undefined)
+      : deletions.length > 0;
+    if (!hasWork) return;
     if (claim !== undefined || select !== undefined) {
       const message = "Nothing is deleted where several workers share the work: none of them sees all of it";
       return this.#emit({ type: "warning", message });
