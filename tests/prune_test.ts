@@ -6,6 +6,9 @@ import { parseConfig } from "../src/mirror/config/config_text.ts";
 import type { Rule } from "../src/mirror/config/config.ts";
 import { makeFullPlan, wouldChange } from "../src/mirror/full_plan.ts";
 import { hashPlan, PlanFileError } from "../src/mirror/plan/saved_plan.ts";
+import { chooseDeletions } from "../src/mirror/plan/prune.ts";
+import { groupRules } from "../src/mirror/plan/rule_group.ts";
+import { RuleLedger } from "../src/mirror/plan/rule_ledger.ts";
 import type { DeletionOutcome } from "../src/mirror/plan/tag_deletion.ts";
 import type { Report } from "../src/mirror/report.ts";
 import { mostOf, type PrunePolicy } from "../src/mirror/rules/prune_policy.ts";
@@ -266,6 +269,50 @@ Deno.test("a list that breaks off in the middle deletes nothing", async () => {
   await setup.run(rules, { retries: 0 });
   assertEquals(tagsAt(setup), ["v1", "v2", "v3"]);
 });
+
+/** What puts everything in doubt by itself: of what there was trouble, and whether the list came to its end. */
+const DOUBTS: [why: string, troubled: readonly string[], isWhole: boolean, sentence: string][] = [
+  [
+    "something that goes to the destination has failed",
+    [`${DESTINATION}/b`],
+    true,
+    "not everything that goes there",
+  ],
+  ["something of the source has failed", [`${SOURCE}/a`], true, "not everything of"],
+  ["the list was left off in the middle", [], false, "has listed nothing, or not everything"],
+];
+
+for (const [why, troubled, isWhole, sentence] of DOUBTS) {
+  Deno.test(`chooseDeletions() chooses nothing when ${why}`, async () => {
+    const rules = rulesWith({ when: "gone", grace: "0h" });
+    const setup = await setUpGone();
+    const choose = async (names: readonly string[], isListed: boolean): Promise<[string[], string]> => {
+      const ledger = new RuleLedger();
+      const [group] = groupRules(rules.map((rule, position) => ({ rule, position })), () => {});
+      assert(group !== undefined);
+      for await (const page of ledger.watch(group, pagesOf(["v2"], ["v3"]))) {
+        if (!isListed && page.includes("v3")) break;
+      }
+      const said: string[] = [];
+      const warn = (message: string) => said.push(message);
+      const chosen = await chooseDeletions(rules, {
+        ...setup.context(),
+        ledger,
+        troubled: new Set(names),
+        warn,
+      });
+      return [chosen.map(({ reference }) => reference.tag ?? ""), said.join("\n")];
+    };
+    assertEquals(await choose([], true), [["v1"], ""]);
+    const [chosen, said] = await choose(troubled, isWhole);
+    assertEquals(chosen, []);
+    assertStringIncludes(said, sentence);
+  });
+}
+
+async function* pagesOf(...pages: string[][]): AsyncIterable<readonly string[]> {
+  for (const page of pages) yield await Promise.resolve(page);
+}
 
 Deno.test("a run that shares its work deletes nothing", async () => {
   const setup = await setUpGone();
