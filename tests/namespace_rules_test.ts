@@ -5,6 +5,7 @@ import type { Rule } from "../src/mirror/config/config.ts";
 import { parseConfig } from "../src/mirror/config/config_text.ts";
 import { makeFullPlan } from "../src/mirror/full_plan.ts";
 import { applyPlan } from "../src/mirror/apply.ts";
+import type { RegistriesOptions } from "../src/registry/request.ts";
 import { buildImage, pushImage } from "./images.ts";
 import { DESTINATION, type MirrorSetup, setUpMirror, SOURCE } from "./mirror_setup.ts";
 
@@ -12,6 +13,8 @@ const TEAM: Rule = { source: `${SOURCE}/team/*`, destinations: [`${DESTINATION}/
 
 /** How a registry lists its repositories. */
 interface CatalogOptions {
+  /** How the registries are reached besides. */
+  registries?: RegistriesOptions;
   /** Names on one page. */
   pageSize?: number;
   /** What it answers instead. */
@@ -21,7 +24,7 @@ interface CatalogOptions {
 /** A mirror whose source lists its repositories, and counts how often it was asked. */
 function withRepositories(
   names: readonly string[],
-  { pageSize = 1000, answer }: CatalogOptions = {},
+  { pageSize = 1000, answer, registries = {} }: CatalogOptions = {},
 ): { setup: MirrorSetup; pages: () => number } {
   let pages = 0;
   const sorted = [...names].sort();
@@ -38,6 +41,7 @@ function withRepositories(
     return Response.json({ repositories }, { headers: rest.length > pageSize ? { link: next } : {} });
   };
   const setup = setUpMirror({
+    registries,
     wrap: {
       [SOURCE]: (handler) => (request) => {
         const url = new URL(request.url);
@@ -187,3 +191,18 @@ for (
     assertStringIncludes(message, "(line ");
   });
 }
+
+Deno.test("where a registry does not list its repositories, its vendor is asked for those of the owner", async () => {
+  const asked: string[] = [];
+  const { setup } = withRepositories(["team/a", "team/b"], {
+    answer: () => new Response(null, { status: 401 }),
+    registries: {
+      listOwned: ({ registry, owner, origin }) => {
+        asked.push(`${origin} ${registry} ${owner}`);
+        return Promise.resolve([["team/a"], ["team/b"]]);
+      },
+    },
+  });
+  const report = await setup.run([TEAM]);
+  assertEquals([report.totals.copied, asked], [2, [`https://${SOURCE} ${SOURCE} team`]]);
+});

@@ -5,6 +5,7 @@ import { type Clock, systemClock } from "./clock.ts";
 import { Catalog } from "./catalog.ts";
 import { Connection } from "./connection.ts";
 import { Registry } from "./registry.ts";
+import { AuthError, RegistryError } from "./registry_error.ts";
 import { Repository } from "./repository.ts";
 import { DEFAULT_LIMITS, type Limits, type RegistriesOptions, type RequestContext } from "./request.ts";
 import { BufferPool } from "./stream/buffer_pool.ts";
@@ -79,13 +80,29 @@ export class Registries {
   }
 
   /**
-   * The repositories of a registry, page by page.
+   * The repositories of a registry, page by page; where it lists none itself, those of an owner as its vendor lists them.
    *
+   * @param owner First part of the names that are wanted; empty where any may be.
    * @throws {RegistryError} when the registry does not list them, or not to their end.
    * @internal
    */
-  listRepositories(host: string): AsyncIterable<string[]> {
-    return new Catalog(this.get(host)).list(this.signal);
+  async *listRepositories(host: string, owner = ""): AsyncIterable<string[]> {
+    const registry = this.get(host);
+    let hasBegun = false;
+    try {
+      for await (const page of new Catalog(registry).list(this.signal)) {
+        hasBegun = true;
+        yield page;
+      }
+    } catch (error) {
+      if (hasBegun || owner === "" || !(error instanceof RegistryError || error instanceof AuthError)) {
+        throw error;
+      }
+      const place = { registry: host, owner, origin: registry.url.origin, signal: this.signal };
+      const pages = await this.#options.listOwned?.(place);
+      if (pages === undefined) throw error;
+      yield* pages;
+    }
   }
 
   /**

@@ -90,6 +90,10 @@ export interface RegistriesOptions {
   isInsecure?: (registry: string) => boolean;
   /** Where credentials come from; everything is anonymous without it. */
   credentials?: CredentialSource | undefined;
+  /** Lists the repositories of an owner where a registry itself does not; `undefined` where that is not known how. */
+  listOwned?: (
+    place: { registry: string; owner: string; origin: string; signal: AbortSignal | undefined },
+  ) => Promise<string[][] | undefined>;
   /** What registries asked for in earlier runs, so that they need not be asked again. */
   challenges?: ChallengeMemory | undefined;
   /** Finds the digest of a manifest; WebCrypto unless told, which takes longer than all else about a small one. */

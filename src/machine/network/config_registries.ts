@@ -15,6 +15,7 @@ import { Once } from "../../registry/once.ts";
 import type { RegistriesOptions } from "../../registry/request.ts";
 import type { StartProgram } from "../login/helper_process.ts";
 import type { MachineCredentials } from "../login/credentials.ts";
+import type { Fetch } from "../../registry/fetch.ts";
 import type { ClosableFetch } from "./http_client.ts";
 import { environmentOf } from "./proxy.ts";
 import type { NativeNetwork } from "./tls.ts";
@@ -66,6 +67,16 @@ export function openConfigRegistries(config: Config, options: OpenRegistriesOpti
       fetchFor: (registry) => async (url, init) => (await open(registry)).fetch(url, init),
       isInsecure: (registry) => isInsecureRegistry(config.auth, registry),
       digestOf: lazyDigestOf,
+      listOwned: async (place) => {
+        const { listVendorRepositories } = await import("../../clouds/repository_listing.ts");
+        const found = await find(place.registry, `${place.owner}/any`);
+        const fetch: Fetch = async (url, init) => {
+          const { host } = new URL(url);
+          const isOwn = url.startsWith(`${place.origin}/`);
+          return await (await open(isOwn ? place.registry : host)).fetch(url, init);
+        };
+        return await listVendorRepositories({ ...place, fetch, credential: found?.credential });
+      },
       credentials: async (registry, repository) => {
         const found = await find(registry, repository);
         return found && { ...found.credential, origin: found.origin };

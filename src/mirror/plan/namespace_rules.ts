@@ -10,6 +10,7 @@ import {
   mapRepository,
   type Namespace,
   parseNamespace,
+  prefixOf,
 } from "../rules/namespace.ts";
 import { RuleError } from "../rules/rules.ts";
 
@@ -22,7 +23,7 @@ export interface NumberedRule {
 }
 
 /** Lists the repositories of a registry, page by page. */
-export type ListRepositories = (registry: string) => AsyncIterable<readonly string[]>;
+export type ListRepositories = (registry: string, owner: string) => AsyncIterable<readonly string[]>;
 
 /** Which rule writes a repository: no two may, where one of them is a whole namespace. */
 export class RepositoryOwners {
@@ -92,13 +93,16 @@ export function splitRules(rules: readonly Rule[]): { single: NumberedRule[]; na
 }
 
 async function listAll(
-  { registry }: Namespace,
+  source: Namespace,
   rule: Rule,
   listRepositories: ListRepositories,
 ): Promise<string[]> {
   const names = new Set<string>();
+  const [owner = ""] = prefixOf(source).split("/");
   try {
-    for await (const page of listRepositories(registry)) for (const name of page) names.add(name);
+    for await (const page of listRepositories(source.registry, owner)) {
+      for (const name of page) names.add(name);
+    }
   } catch (error) {
     if (!(error instanceof RegistryError) || ![401, 403, 404, 405, 501].includes(error.status)) throw error;
     const why = `${error.message}; name its repositories one by one instead`;

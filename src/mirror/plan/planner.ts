@@ -114,7 +114,11 @@ export class Planner {
     const { rule, position } = one;
     const piece = this.#piece();
     try {
-      const rules = await expandNamespace(one, (host) => registries.listRepositories(host), this.#owners);
+      const rules = await expandNamespace(
+        one,
+        (host, owner) => registries.listRepositories(host, owner),
+        this.#owners,
+      );
       const groups = groupRules(rules, (failure) => piece.failed.push(failure));
       for (const { name } of groups) {
         this.#order.push(name);
