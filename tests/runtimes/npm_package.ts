@@ -1,11 +1,15 @@
-/** Builds the core as an npm package in dist/ and tries it on Node 20 and 22 and in workerd. `deno task npm`. */
+/** Builds the npm package in dist/, the core and the command, and tries it on Node, Bun and workerd. `deno task npm`. */
 
 import { checkPortable } from "./bundle.ts";
 import { smokeTest } from "./npm_smoke.ts";
 import { runCommand } from "./command.ts";
+import { buildProgram, namePackages, PROGRAM } from "./program.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 const DIST = `${ROOT}dist`;
+
+/** The config's JSON Schema, for editors. */
+const SCHEMA = "config.schema.json";
 
 /** What of deno.json goes into package.json. */
 interface Config {
@@ -19,13 +23,18 @@ interface Config {
  * Puts the package together in a folder.
  *
  * `deno pack` alone does not do: it leaves imports of linked packages as they are, which Node cannot resolve, and puts the
- * command line in, which needs Deno. So the code is a bundle, and what comes from `deno pack` are the types.
+ * command line of Deno in. So the code is a bundle, and what comes from `deno pack` are the types. The command brings what it
+ * imports along, for `npx` to begin in a moment.
  */
 async function build(directory: string): Promise<void> {
   const bundle = ["bundle", "--quiet", "--platform=browser", "--external", "re2js"];
   await runCommand([Deno.execPath(), ...bundle, "-o", `${directory}/mod.js`, "mod.ts"], ROOT);
   checkPortable("mod.js", await Deno.readTextFile(`${directory}/mod.js`));
+  await Deno.mkdir(`${directory}/bin`);
+  const licenses = [await namePackages(directory), await buildProgram(`${directory}/bin`)];
+  await Deno.writeTextFile(`${directory}/LICENSES`, licenses.join("\n"));
   await addTypes(directory);
+  await Deno.copyFile(`${ROOT}src/mirror/config/${SCHEMA}`, `${directory}/${SCHEMA}`);
   for (const name of ["README.md", "LICENSE"]) await Deno.copyFile(`${ROOT}${name}`, `${directory}/${name}`);
   const manifest = JSON.stringify(await makeManifest(), null, 2);
   await Deno.writeTextFile(`${directory}/package.json`, `${manifest}\n`);
@@ -59,12 +68,18 @@ async function makeManifest(): Promise<Record<string, unknown>> {
   return {
     name,
     version,
-    description: "Copies container images between registries with fetch and WHATWG streams alone.",
+    description:
+      "Mirrors container images between registries: a command, and a library on fetch and WHATWG streams.",
     keywords: ["container", "docker", "oci", "registry", "mirror", "sync"],
     license,
     type: "module",
     sideEffects: false,
-    exports: { ".": { types: "./mod.d.ts", default: "./mod.js" } },
+    bin: { "image-syncer": `./bin/${PROGRAM}` },
+    exports: {
+      ".": { types: "./mod.d.ts", default: "./mod.js" },
+      [`./${SCHEMA}`]: `./${SCHEMA}`,
+      "./package.json": "./package.json",
+    },
     types: "./mod.d.ts",
     engines: { node: ">=20" },
     dependencies: { re2js: imports.re2js?.replace(/^npm:re2js@/, "") },

@@ -1,11 +1,12 @@
 /** Installs the npm package as its users do, and runs on it what README.md tells them to. */
 
-import { assertEquals } from "@std/assert";
+import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
 import { buildMultiPlatform, pushImage } from "../images.ts";
 import { createRegistry, serve, type TestRegistry } from "../registry.ts";
 import { runCommand } from "./command.ts";
 import { NODE_EXAMPLE, WORKER_EXAMPLE } from "./npm_examples.ts";
-import { install, type Runtime, RUNTIMES, versionOf } from "./runtime.ts";
+import { COMMAND_RUNTIMES, runtimeOf } from "./program.ts";
+import { install, type Runtime, versionOf } from "./runtime.ts";
 import { startWorker } from "./workerd.ts";
 
 /** A consumer in TypeScript: checked, not run. */
@@ -16,7 +17,7 @@ export const wrong = mirror("alpine", { registries: new Registries() });
 `;
 
 /**
- * Tries the package on Node 20 and 22, in workerd, and with a type checker.
+ * Tries the package on Node, Bun and in workerd, its command on Node and Bun, and its types with a checker.
  *
  * @returns A line about each.
  * @throws {Error} when anything is not as it should be.
@@ -27,17 +28,15 @@ export async function smokeTest(tarball: string): Promise<string[]> {
     await Deno.writeTextFile(`${directory}/package.json`, `{ "type": "module" }\n`);
     await runCommand(["npm", "install", "--no-audit", "--no-fund", "--loglevel=error", tarball], directory);
     const lines = [await checkTypes(directory)];
-    for (const name of ["Node 20", "Node 22", "Bun"]) lines.push(await runOnNode(runtimeOf(name), directory));
+    for (const name of ["Node 20", ...COMMAND_RUNTIMES]) {
+      lines.push(await runOnNode(runtimeOf(name), directory));
+    }
+    for (const name of COMMAND_RUNTIMES) lines.push(await runInstalled(runtimeOf(name), directory));
+    lines.push(await refuseOldNode(runtimeOf("Node 20"), directory));
     return [...lines, await runInWorker(runtimeOf("workerd"), directory)];
   } finally {
     await Deno.remove(directory, { recursive: true });
   }
-}
-
-function runtimeOf(wanted: string): Runtime {
-  const runtime = RUNTIMES.find(({ name }) => name === wanted);
-  if (runtime === undefined) throw new TypeError(`Cannot find runtime "${wanted}"`);
-  return runtime;
 }
 
 async function checkTypes(directory: string): Promise<string> {
@@ -58,6 +57,34 @@ async function runOnNode(runtime: Runtime, directory: string): Promise<string> {
   });
   await Deno.remove(`${directory}/records.json`);
   return `${runtime.name} (${await versionOf(program)}): ok`;
+}
+
+/** The command, as npm put it among the programs of the folder. */
+const INSTALLED = "node_modules/.bin/image-syncer";
+
+async function runInstalled(runtime: Runtime, directory: string): Promise<string> {
+  const program = await install(runtime);
+  await withRegistries(async ({ source, destination, check }) => {
+    const auth = Object.fromEntries(
+      [source, destination].map((one) => [one.split("/")[0], { insecure: true }]),
+    );
+    const config = JSON.stringify({ auth, images: { [source]: destination } });
+    await Deno.writeTextFile(`${directory}/cfg.json`, config);
+    const output = await runCommand([program, INSTALLED, "--config", "cfg.json"], directory);
+    assertStringIncludes(output, "Finished, 0 sync tasks failed, 0 tasks generate failed\n");
+    check();
+  });
+  await Deno.remove(`${directory}/records`);
+  return `image-syncer on ${runtime.name}: ok`;
+}
+
+async function refuseOldNode(runtime: Runtime, directory: string): Promise<string> {
+  const command = new Deno.Command(await install(runtime), { args: [INSTALLED, "--help"], cwd: directory });
+  const { code, stderr } = await command.output();
+  const said = new TextDecoder().decode(stderr);
+  assertEquals(code, 2, said);
+  assertMatch(said, /^Cannot run "image-syncer" on Node 20\.\S+: it needs Node 22 or later\n$/);
+  return `image-syncer on ${runtime.name}: refused in one sentence`;
 }
 
 async function runInWorker(runtime: Runtime, directory: string): Promise<string> {

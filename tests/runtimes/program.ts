@@ -18,10 +18,43 @@ export const ONE_FILE = "one file of Bun";
 /**
  * Bundles the program into a folder with all that it imports, so that it is installed in a moment. What few runs need is in
  * files of its own.
+ *
+ * @returns The licenses of the packages in it, which go wherever it goes.
  */
-export async function buildProgram(directory: string): Promise<void> {
+export async function buildProgram(directory: string): Promise<string> {
   const options = ["--quiet", "--platform=deno", "--code-splitting", `--outdir=${directory}`];
   await runCommand([Deno.execPath(), "bundle", ...options, DOOR], ROOT);
+  return await namePackages(directory);
+}
+
+/** A package as the bundler names its files: by their path in Deno's cache. */
+const PACKAGE = /(?:\.\.\/)+\S*?\/npm\/[^/\s]+\/((?:@[^/\s]+\/)?[^/\s]+)\/(\d[^/\s]*)(?=\/)/g;
+
+/**
+ * Names the packages in bundled files by name and version in place of where they are on this machine.
+ *
+ * @returns Their licenses.
+ */
+export async function namePackages(directory: string): Promise<string> {
+  const licenses = new Map<string, string>();
+  for (const { name, isFile } of [...Deno.readDirSync(directory)]) {
+    if (!isFile || !name.endsWith(".js")) continue;
+    const text = await Deno.readTextFile(`${directory}/${name}`);
+    for (const [path, one, version] of text.matchAll(PACKAGE)) {
+      const key = `${one} ${version}`;
+      if (!licenses.has(key)) licenses.set(key, await licenseOf(`${ROOT}${path}`));
+    }
+    await Deno.writeTextFile(`${directory}/${name}`, text.replace(PACKAGE, "npm/$1@$2"));
+  }
+  return [...licenses].sort().map(([key, license]) => `== ${key}\n\n${license.trim()}\n`).join("\n");
+}
+
+/** Some packages come without the text, and name their license alone. */
+async function licenseOf(directory: string): Promise<string> {
+  const file = [...Deno.readDirSync(directory)].find(({ name }) => /^licen[cs]e/i.test(name));
+  if (file !== undefined) return await Deno.readTextFile(`${directory}/${file.name}`);
+  const { license, author } = JSON.parse(await Deno.readTextFile(`${directory}/package.json`));
+  return `${license}, ${typeof author === "string" ? author : author?.name}`;
 }
 
 /** Finds a runtime by its name in the table. */
