@@ -1,11 +1,15 @@
 /** Drives the command line from outside on Deno, Node, Bun and as the one file, and prints a table. `deno task runtimes:cli`. */
 
+import { measureCost } from "./cli_cost.ts";
 import { ONE_FILE, prepareCommands } from "./program.ts";
 
 const ROOT = new URL("../../", import.meta.url).pathname;
 
 /** What is run where nothing is named. */
-const SUITE = ["tests/cli_test.ts", "tests/cli"];
+const SUITE = ["tests/cli_test.ts", "tests/cli", "tests/compat"];
+
+/** cli.ts on the Deno that runs this. */
+const DENO = [Deno.execPath(), "run", "-A", "--quiet", `${ROOT}cli.ts`];
 
 /** What a run of the suite came to. */
 interface Outcome {
@@ -21,7 +25,7 @@ interface Outcome {
 async function drive(tests: readonly string[], command?: readonly string[]): Promise<Outcome> {
   const started = performance.now();
   const { stdout, stderr } = await new Deno.Command(Deno.execPath(), {
-    args: ["test", "-A", "--no-check", ...tests],
+    args: ["test", "-A", "--no-check", "--parallel", ...tests],
     cwd: ROOT,
     env: { NO_COLOR: "1", ...(command !== undefined && { CLI_COMMAND: command.join(" ") }) },
   }).output();
@@ -46,11 +50,15 @@ async function main(tests: readonly string[]): Promise<boolean> {
   try {
     const commands = await prepareCommands(directory);
     const rows: [string, string[] | undefined][] = [["Deno", undefined], ...commands];
-    console.log("| runtime | passed | failed | skipped | s |\n|---|--:|--:|--:|--:|");
+    console.log("| runtime | passed | failed | skipped | s | CPU s/GB | peak MB |");
+    console.log("| --- | --: | --: | --: | --: | --: | --: |");
     let isGood = true;
     for (const [name, command] of rows) {
       const { passed, failed, skipped, seconds, output } = await drive(tests, command);
-      console.log(`| ${name} | ${passed} | ${failed} | ${skipped} | ${seconds.toFixed(0)} |`);
+      const { cpu, peak } = await measureCost(command ?? DENO);
+      const cells = [name, passed, failed, skipped, seconds.toFixed(0)];
+      const cost = [cpu?.toFixed(2) ?? "-", peak === undefined ? "-" : Math.round(peak / 1e6)];
+      console.log(`| ${[...cells, ...cost].join(" | ")} |`);
       if (failed === 0 && passed > 0) continue;
       isGood = false;
       console.error(output);
