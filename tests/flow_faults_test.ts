@@ -2,7 +2,10 @@
 
 import { assert, assertEquals } from "@std/assert";
 import type { Rule } from "../src/mirror/config/config.ts";
+import { isPermanent } from "../src/mirror/plan/failure.ts";
 import { cursorKey } from "../src/mirror/store/store.ts";
+import { TimeLimitError } from "../src/registry/fetch.ts";
+import { RegistryError } from "../src/registry/registry_error.ts";
 import { settle } from "./fake_clock.ts";
 import { buildImage, buildMultiPlatform, pushImage } from "./images.ts";
 import { DESTINATION, type MirrorSetup, rulesOf, setUpMirror, SOURCE } from "./mirror_setup.ts";
@@ -106,6 +109,20 @@ Deno.test("fault 18: mirror() leaves a destination behind that does not answer, 
     onEvent: (event) => event.type === "destination-copied" && done.resolve(),
   });
   assertEquals([report.totals.copied, report.totals.failed], [1, 1]);
+});
+
+Deno.test("fault 16: isPermanent() gives no further pass to a request that was never answered, and one to any other", () => {
+  const asked = {
+    action: "Cannot push",
+    method: "PUT",
+    url: "https://dead.test/",
+    status: 0,
+    why: "silence",
+  };
+  const silent = new RegistryError({ ...asked, cause: new TimeLimitError(1000) });
+  assertEquals(isPermanent(silent), false);
+  assertEquals(isPermanent(silent.exhaust()), true);
+  assertEquals(isPermanent(new RegistryError({ ...asked, cause: new Error("reset") }).exhaust()), false);
 });
 
 Deno.test("fault 17: mirror() looks again at all rules of one registry side by side", async () => {
