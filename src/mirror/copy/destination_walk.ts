@@ -85,8 +85,11 @@ export class DestinationWalk {
     // Found while the image is brought; what is wrong with it is met below.
     const finding = belongings?.hasWanted();
     finding?.catch(() => {});
-    const isThere = await this.#holds(root.descriptor);
-    if (!isThere) await this.#bringChildren(node);
+    const isThere = await this.#bringBelow(node).catch(async (error) => {
+      // Nothing of a failed image is left under way: whoever embeds the core may close everything after the run.
+      await finding?.catch(() => {});
+      throw error;
+    });
     const hasBelongings = await finding === true;
     if (!isThere && (tag === undefined || hasBelongings)) await this.#putByDigest(node);
     if (hasBelongings) await this.bringBelongings(belongings);
@@ -107,6 +110,13 @@ export class DestinationWalk {
       put: (content, reference) => this.#put({ content, depth: 0 }, reference),
     });
     return await walk.bring(belongings);
+  }
+
+  /** Brings what a root is made of; whether the root itself was there, and so all of it. */
+  async #bringBelow(root: Node): Promise<boolean> {
+    if (await this.#holds(root.content.descriptor)) return true;
+    await this.#bringChildren(root);
+    return false;
   }
 
   async #bringTag(root: Content, tag: string): Promise<void> {

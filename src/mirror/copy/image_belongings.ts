@@ -79,10 +79,10 @@ export class SourceBelongings {
   async #find(): Promise<Belonging[]> {
     const { belongings, repository, root, original, read } = this.#source;
     const content = await root;
-    const digests = original === undefined ? [content.descriptor.digest] : [];
+    const digests = new Set(original === undefined ? [content.descriptor.digest] : []);
     await addSubjects(content, digests, read);
     if (original !== undefined) await this.#warnOfRoot(original);
-    return await belongings.find(repository, digests, read);
+    return await belongings.find(repository, [...digests], read);
   }
 
   /** Said where somebody would miss something. */
@@ -112,10 +112,10 @@ export class SourceBelongings {
 }
 
 /** Digests of everything in an image that something may belong to. */
-async function addSubjects(content: Content, digests: Digest[], read: ReadManifest): Promise<void> {
+async function addSubjects(content: Content, digests: Set<Digest>, read: ReadManifest): Promise<void> {
   for (const child of childrenOf(content).manifests) {
-    if (mayBeBlob(child) || digests.includes(child.digest)) continue;
-    digests.push(child.digest);
+    if (mayBeBlob(child) || digests.has(child.digest)) continue;
+    digests.add(child.digest);
     if (!isIndexType(child.mediaType)) continue;
     // Whoever copies the child meets what is wrong with it.
     const index = await read(child).catch(() => undefined);
