@@ -34,3 +34,12 @@ export function whyNotWritten(cause: unknown): string {
   if (fault === "read-only") return "it is on a disk that is read only";
   return fault === "not-allowed" ? "writing it is not allowed; add it to --allow-write" : messageOf(cause);
 }
+
+/** Why a file cannot be read, for a person. */
+export function whyNotRead(cause: unknown): string {
+  const fault = faultOf(cause);
+  if (fault === "missing") return "there is no such file";
+  if (fault === "directory") return "it is a directory";
+  if (fault === "denied") return "it may not be read";
+  return fault === "not-allowed" ? "it may not be read; add it to --allow-read" : messageOf(cause);
+}

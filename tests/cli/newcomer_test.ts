@@ -38,6 +38,8 @@ const MISTAKES: readonly Mistake[] = [
   ["no config at all", [], 2, "neither config.json nor images.json is provided"],
   ["credentials without images", ["--auth", "W/good"], 2, "neither config.json nor images.json is provided"],
   ["a config that is not there", ["--config", "cfg.jsn"], 2, `"cfg.jsn": there is no such file`],
+  ["a plan that is not there", ["apply", "W/plan.json", "--config", "W/good"], 2, "there is no such file"],
+  ["half of a command with --help", ["auth", "--help"], 0, "image-syncer auth check"],
   ["a directory for a config", ["--config", "W"], 2, `it is a directory`],
   ["a config that may not be read", ["--config", "/etc/hostname"], 2, "add it to --allow-read"],
   [

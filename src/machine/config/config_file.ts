@@ -11,7 +11,7 @@ import {
   readConfig,
   readConfigParts,
 } from "../../mirror/config/config_text.ts";
-import { faultOf } from "../system_error.ts";
+import { faultOf, whyNotRead } from "../system_error.ts";
 import { checkSelections } from "../../mirror/config/selection_keys.ts";
 import { UsageError } from "./flags.ts";
 
@@ -125,7 +125,7 @@ async function readBytes(path: string): Promise<Uint8Array> {
   try {
     return await readFile(path);
   } catch (cause) {
-    throw new ConfigError({ file: path }, reasonOf(cause), { cause });
+    throw new ConfigError({ file: path }, whyNotRead(cause), { cause });
   }
 }
 
@@ -142,13 +142,4 @@ function decode(bytes: Uint8Array, file: string): string {
   } catch (cause) {
     throw new ConfigError({ file }, "it is not text in UTF-8; save it as UTF-8", { cause });
   }
-}
-
-function reasonOf(cause: unknown): string {
-  const fault = faultOf(cause);
-  if (fault === "missing") return "there is no such file";
-  if (fault === "directory") return "it is a directory";
-  if (fault === "denied") return "it may not be read";
-  if (fault === "not-allowed") return "it may not be read; add it to --allow-read";
-  return cause instanceof Error ? cause.message : String(cause);
 }

@@ -3,7 +3,6 @@
 import { readFile } from "node:fs/promises";
 import { applyPlan } from "../../mirror/apply.ts";
 import { PlanFileError, readSavedPlan, type SavedPlan } from "../../mirror/plan/saved_plan.ts";
-import { messageOf } from "../../mirror/plan/failure.ts";
 import {
   type Command,
   type CommandCall,
@@ -12,6 +11,7 @@ import {
   LIMIT_FLAGS,
   withConfig,
 } from "./command_setup.ts";
+import { whyNotRead } from "../system_error.ts";
 import { withWork } from "./mirror_command.ts";
 import { mirrorOnce } from "./mirror_run.ts";
 
@@ -57,7 +57,7 @@ async function readPlanFile(path: string): Promise<SavedPlan> {
   try {
     text = await readFile(path, "utf8");
   } catch (cause) {
-    throw new PlanFileError(`"${path}" cannot be read (${messageOf(cause)})`, { cause });
+    throw new PlanFileError(`"${path}" cannot be read (${whyNotRead(cause)})`, { cause });
   }
   return await readSavedPlan(text);
 }

@@ -102,15 +102,19 @@ async function checkCall(
   return [...idle, ...twice.map(({ why }) => `${why}; the last one counts`)];
 }
 
+/** Commands of two words of which this is the first. */
+function commandsOf(first: string): string[] {
+  return Object.keys(COMMANDS).filter((one) => one.startsWith(`${first} `));
+}
+
 function unexpectedWords(name: string, words: readonly string[]): UsageError {
   const [first = "", second] = words;
   if (name !== DEFAULT) return new UsageError(`"image-syncer ${name}" takes no argument "${first}"`);
-  const names = Object.keys(COMMANDS);
-  const begun = names.filter((one) => one.startsWith(`${first} `));
+  const begun = commandsOf(first);
   if (begun.length > 0) {
     return new UsageError(`"${first}" is not a command; did you mean "${begun.join(" or ")}"?`);
   }
-  const nearest = second === undefined ? nearestName(first, [...names, "help"]) : undefined;
+  const nearest = second === undefined ? nearestName(first, [...Object.keys(COMMANDS), "help"]) : undefined;
   const hint = nearest === undefined
     ? "give a source and a destination, or no argument and --config FILE"
     : `did you mean "${nearest}"?`;
@@ -131,10 +135,13 @@ async function showHelp(words: readonly string[], screen: Screen): Promise<numbe
   const { name, words: rest } = splitCommand(topic);
   if (topic.length === 0) {
     screen.text(overview(Object.entries(COMMANDS).map(([one, { summary }]) => [one, summary])));
-  } else if (words[0] === "help" && rest.length > 0) {
+  } else if (words[0] === "help" && rest.length > 0 && commandsOf(topic[0] ?? "").length === 0) {
     throw new UsageError(
       `There is no command "${topic.join(" ")}"; there are ${Object.keys(COMMANDS).join(", ")}`,
     );
-  } else screen.text(helpOf(name, await load(name)));
+  } else {
+    const whole = rest.length === topic.length ? commandsOf(topic[0] ?? "")[0] ?? name : name;
+    screen.text(helpOf(whole, await load(whole)));
+  }
   return EXIT.done;
 }
