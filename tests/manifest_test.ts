@@ -43,7 +43,7 @@ function digests(descriptors: readonly Descriptor[]): string[] {
 
 Deno.test("parseContent() keeps the bytes and says type, digest and size", async () => {
   const image = buildImage();
-  const content = await parseContent(image.bytes, image.mediaType, image.digest);
+  const content = await parseContent(image.bytes, image.mediaType, { expected: image.digest });
   assert(content.bytes === image.bytes);
   assertEquals(content.descriptor, {
     mediaType: image.mediaType,
@@ -58,25 +58,25 @@ Deno.test("parseContent() refuses bytes that do not have the digest asked for", 
   wrong[wrong.length - 2] = 0x20;
   const text = new TextDecoder().decode(image.bytes).replace("1024", "1025");
   const error = await assertRejects(
-    () => parseContent(new TextEncoder().encode(text), image.mediaType, image.digest),
+    () => parseContent(new TextEncoder().encode(text), image.mediaType, { expected: image.digest }),
     DigestError,
   );
   assertEquals(error.expected, image.digest);
   assertEquals(error.actual, digestBytes(new TextEncoder().encode(text)));
-  await assertRejects(() => parseContent(wrong, image.mediaType, image.digest));
+  await assertRejects(() => parseContent(wrong, image.mediaType, { expected: image.digest }));
 });
 
 Deno.test("parseContent() hashes with the algorithm of the digest asked for", async () => {
   const { bytes, mediaType } = buildImage();
   const digest = digestBytes(bytes, "sha512");
-  assertEquals((await parseContent(bytes, mediaType, digest)).descriptor.digest, digest);
+  assertEquals((await parseContent(bytes, mediaType, { expected: digest })).descriptor.digest, digest);
 });
 
 Deno.test("parseContent() leaves the signatures of schema 1 out of the digest", async () => {
   const image = buildSchema1();
   assert(digestBytes(image.bytes) !== image.digest);
   for (const type of [image.mediaType, "text/plain; charset=utf-8", undefined]) {
-    const { descriptor } = await parseContent(image.bytes, type, image.digest);
+    const { descriptor } = await parseContent(image.bytes, type, { expected: image.digest });
     assertEquals(descriptor.mediaType, MEDIA_TYPE_DOCKER_SCHEMA1_SIGNED);
     assertEquals(descriptor.digest, image.digest);
   }
@@ -87,7 +87,7 @@ Deno.test("parseContent() notices a changed payload of schema 1", async () => {
   const changed = new TextEncoder().encode(
     new TextDecoder().decode(image.bytes).replace('"amd64"', '"arm64"'),
   );
-  await assertRejects(() => parseContent(changed, image.mediaType, image.digest), DigestError);
+  await assertRejects(() => parseContent(changed, image.mediaType, { expected: image.digest }), DigestError);
 });
 
 Deno.test("parseContent() refuses schema 1 whose signature header is malformed", async () => {
@@ -361,7 +361,7 @@ Deno.test("fault 67: parseContent() keeps a byte that is not UTF-8 and reads wha
   );
   const latin = Uint8Array.from(text, (character) => character.charCodeAt(0));
   assert(latin.includes(0xe9));
-  const content = await parseContent(latin, MEDIA_TYPE_OCI_MANIFEST, digestBytes(latin));
+  const content = await parseContent(latin, MEDIA_TYPE_OCI_MANIFEST, { expected: digestBytes(latin) });
   assertEquals(content.bytes, latin);
   assertEquals(digests(childrenOf(content).blobs), [DIGEST, OTHER]);
 });
@@ -412,7 +412,10 @@ Deno.test("parseContent() asks who hashes for it, and believes no other", async 
     asked.push(algorithm);
     return digest;
   };
-  const content = await parseContent(bytes, "application/vnd.oci.image.index.v1+json", digest, { hash });
+  const content = await parseContent(bytes, "application/vnd.oci.image.index.v1+json", {
+    expected: digest,
+    hash,
+  });
   assertEquals(content.descriptor.digest, digest);
   assertEquals(asked, ["sha256"]);
 });

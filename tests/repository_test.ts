@@ -403,7 +403,7 @@ Deno.test("Repository.putBlob() adds the digest to the location and keeps its qu
   const { registry, repository } = setUp({ quirks: { uploadState: true, locationAbsolute: true } });
   const small = generatedContent(11, 100);
   const session = await openSession(repository, small.digest);
-  await repository.putBlob(session, small.digest, await readAll(small.stream()));
+  await repository.putBlob(session, small.digest, { body: await readAll(small.stream()) });
   const { searchParams } = new URL(registry.requests.at(-1)?.path ?? "", "https://x");
   assertEquals([searchParams.get("_state"), searchParams.get("digest")], ["0", small.digest]);
   assert(await repository.hasBlob(small.digest));
@@ -413,14 +413,14 @@ Deno.test("Repository.putBlob() sends once, and repeats what the registry says o
   const { registry, repository } = setUp();
   const session = await openSession(repository, `sha256:${"0".repeat(64)}`);
   const error = await assertRejects(
-    () => repository.putBlob(session, `sha256:${"0".repeat(64)}`, new Uint8Array(5)),
+    () => repository.putBlob(session, `sha256:${"0".repeat(64)}`, { body: new Uint8Array(5) }),
     RegistryError,
   );
   assertEquals(error.status, 400);
   assertEquals(registry.count({ method: "PUT" }), 1);
   const failing = answering(() => new Response(null, { status: 503 }));
   await assertRejects(
-    () => failing.repository.putBlob(session, BLOB.digest, new Uint8Array(5)),
+    () => failing.repository.putBlob(session, BLOB.digest, { body: new Uint8Array(5) }),
     RegistryError,
   );
   assertEquals(failing.registry.count({ method: "PUT" }), 1);
@@ -449,7 +449,7 @@ Deno.test("Repository.putBlob() gives no credentials to another host, and answer
     const repository = registries.open({ registry: REGISTRY, repository: "a/b" }, "pull,push");
     const session = await openSession(repository);
     await assertRejects(
-      () => repository.putBlob(session, BLOB.digest, new Uint8Array(5)),
+      () => repository.putBlob(session, BLOB.digest, { body: new Uint8Array(5) }),
       RegistryError,
       "401",
     );
@@ -645,7 +645,7 @@ Deno.test("fault 61: Repository.putBlob() gives the query of a location back as 
     const session = await openSession(repository);
     session.location += `?${query}`;
     const body = BLOB.stream(0, BLOB.size);
-    await repository.putBlob(session, BLOB.digest, new Uint8Array(await readAll(body)));
+    await repository.putBlob(session, BLOB.digest, { body: new Uint8Array(await readAll(body)) });
     const { path } = registry.requests.at(-1) ?? { path: "" };
     assertEquals(path.slice(path.indexOf("?") + 1), `${query}&digest=${encodeURIComponent(BLOB.digest)}`);
   }
@@ -665,7 +665,7 @@ Deno.test("fault 61: Repository.putBlob() tells its fetch of a query that URL sp
   await other.putBlob(
     { ...session, location },
     BLOB.digest,
-    new Uint8Array(await readAll(BLOB.stream(0, BLOB.size))),
+    { body: new Uint8Array(await readAll(BLOB.stream(0, BLOB.size))) },
   );
   assertEquals(queries, [undefined, `?k='q'&digest=${encodeURIComponent(BLOB.digest)}`]);
 });

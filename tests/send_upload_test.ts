@@ -30,7 +30,7 @@ function setUp(handler: RawHandler, limits: Partial<Limits> = {}): Setup {
       location: `http://${server.host}/v2/a/b/blobs/uploads/1?state=x`,
       chunkMinimum: undefined,
     };
-    return repository.putBlob(session satisfies UploadSession, DIGEST, body, signal);
+    return repository.putBlob(session satisfies UploadSession, DIGEST, { body, signal });
   };
   return { server, put };
 }

@@ -122,7 +122,8 @@ class Forecaster {
     const source = this.#open(task.source, "pull");
     // Whether the tag has moved.
     if (task.source.digest === undefined) this.#count(1);
-    this.#pull(source, task.original ?? root.descriptor.digest, root.descriptor.digest, task.original);
+    const { digest } = root.descriptor;
+    this.#pull(source, { key: task.original ?? digest, digest, original: task.original });
     for (const { reference, there } of todo) {
       const destination = this.#open(reference, "pull,push");
       // Whether it is still what the plan saw.
@@ -163,7 +164,10 @@ class Forecaster {
   }
 
   /** A manifest that is read at its source; what the plan has kept is not read again. */
-  #pull(source: Repository, key: string, digest: Digest, original?: Digest): void {
+  #pull(
+    source: Repository,
+    { key, digest, original }: { key: string; digest: Digest; original?: Digest | undefined },
+  ): void {
     const isNew = !this.#read.has(`${source.registry.host}/${source.name} ${key}`);
     this.#read.add(`${source.registry.host}/${source.name} ${key}`);
     const isKept = this.#survey.contents.has(digest);
@@ -209,7 +213,7 @@ class Forecaster {
       if (content === undefined) return await this.#addBlob(walk, child);
       const isServed = (await embeddedContent(child)) === undefined;
       if (isServed && !this.#survey.isRewritten(child.digest)) {
-        this.#pull(walk.source, child.digest, child.digest);
+        this.#pull(walk.source, { key: child.digest, digest: child.digest });
       }
       await this.#addChildren(walk, content);
       this.#count(1);

@@ -156,20 +156,20 @@ export class ProgressFold {
     for (const { id, source, destinations } of tasks) {
       for (const { reference, action, isIncomplete } of destinations) {
         const where = { source: formatReference(source), destination: formatReference(reference) };
-        this.#set(id, where, action === "copy" ? "pending" : action);
+        this.#set({ task: id, ...where }, action === "copy" ? "pending" : action);
         const key = `${id}\n${where.destination}`;
         if (isIncomplete) this.#open.set(key, { source: where.source, status: "unchanged" });
       }
     }
     for (const { source, destination, platforms } of skipped) {
-      this.#set(imageId(source, platforms), { source, destination }, "skipped");
+      this.#set({ task: imageId(source, platforms), source, destination }, "skipped");
     }
     for (const failure of failed) this.#addFailure(failure);
   }
 
   #addFailure({ kind, source, destination, platforms, error, isPermanent }: PlanFailure): void {
     if (kind === "image" && destination !== undefined) {
-      this.#set(imageId(source, platforms), { source, destination }, "failed", error);
+      this.#set({ task: imageId(source, platforms), source, destination }, "failed", error);
       return;
     }
     this.#totals.rulesFailed++;
@@ -192,10 +192,14 @@ export class ProgressFold {
     to: TaskStatus,
     error?: string,
   ): void {
-    this.#set(task, { source: task, destination }, to, error);
+    this.#set({ task, source: task, destination }, to, error);
   }
 
-  #set(task: string, where: { source: string; destination: string }, to: TaskStatus, error?: string): void {
+  #set(
+    { task, ...where }: { task: string; source: string; destination: string },
+    to: TaskStatus,
+    error?: string,
+  ): void {
     const key = `${task}\n${where.destination}`;
     const before = this.#open.get(key);
     const source = before?.source ?? where.source;

@@ -88,6 +88,8 @@ type Fields = Record<string, unknown>;
 
 /** Options of {@linkcode parseContent}. */
 export interface ParseOptions {
+  /** Digest that the bytes must have, if it is known. */
+  expected?: Digest | undefined;
   /** What the bytes are, for errors. */
   subject?: string;
   /** Finds the digest of the bytes; WebCrypto unless told. */
@@ -99,7 +101,6 @@ export interface ParseOptions {
  *
  * @param bytes The bytes as served.
  * @param contentType The `Content-Type` they were served with, if any; the body's own type counts before it.
- * @param expected Digest the bytes must have, if it is known.
  * @param options What the bytes are, for errors (the digest unless told), and what hashes them.
  * @throws {ManifestError} when the bytes are no manifest.
  * @throws {DigestError} when the digest differs from the one expected.
@@ -107,8 +108,7 @@ export interface ParseOptions {
 export async function parseContent(
   bytes: Uint8Array<ArrayBuffer>,
   contentType?: string,
-  expected?: Digest,
-  { subject, hash = digestOf }: ParseOptions = {},
+  { expected, subject, hash = digestOf }: ParseOptions = {},
 ): Promise<Content> {
   const what = subject ?? expected;
   const name = what === undefined ? "" : `"${what}"`;

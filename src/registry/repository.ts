@@ -155,7 +155,7 @@ export class Repository extends RepositoryLists {
     const { digest, size, mediaType } = descriptor;
     const embedded = await embeddedContent(descriptor);
     if (embedded !== undefined && !mayBeBlob(descriptor)) {
-      return await parseContent(embedded, mediaType, digest, this.#parsing(digest));
+      return await parseContent(embedded, mediaType, { expected: digest, ...this.#parsing(digest) });
     }
     if (!mayBeBlob(descriptor)) return await this.#readManifest(digest, { size, signal });
     return await this.#findManifest(digest, { size, signal });
@@ -209,7 +209,7 @@ export class Repository extends RepositoryLists {
     const announced = response.headers.get("docker-content-digest") ?? "";
     const expected = isDigest(reference) ? reference : isDigest(announced) ? announced : undefined;
     try {
-      const content = await parseContent(bytes, contentType, expected, this.#parsing(reference));
+      const content = await parseContent(bytes, contentType, { expected, ...this.#parsing(reference) });
       const etag = response.headers.get("etag");
       return checkSize(etag === null ? content : { ...content, etag }, size);
     } catch (error) {

@@ -64,8 +64,7 @@ export class RepositoryUploads extends RepositoryRequests {
   async putBlob(
     session: UploadSession,
     digest: Digest,
-    body: UploadBody | Uint8Array<ArrayBuffer>,
-    signal?: AbortSignal,
+    { body, signal }: { body: UploadBody | Uint8Array<ArrayBuffer>; signal?: AbortSignal | undefined },
   ): Promise<void> {
     const action = `push blob "${digest}" to "${this.registry.host}/${this.name}"`;
     const response = await this.send({

@@ -33,7 +33,7 @@ export function createHttpClient(options: ConnectorOptions): ClosableFetch {
     const waiting = pool.take(url.origin);
     if (waiting !== undefined) {
       try {
-        return await exchange(pool, waiting, url, init);
+        return await exchange(pool, waiting, { url, init });
       } catch (error) {
         // A server may close a connection just as it is used again. What has a stream is sent again by whoever has the stream.
         const isOnce = init.body instanceof ReadableStream || init.body instanceof Blob;
@@ -47,7 +47,7 @@ export function createHttpClient(options: ConnectorOptions): ClosableFetch {
     );
     pool.add(way);
     if (closing.signal.aborted) pool.close();
-    return await exchange(pool, way, url, init);
+    return await exchange(pool, way, { url, init });
   };
   const close = () => {
     closing.abort(new TypeError("Cannot fetch: the client is closed"));
@@ -68,20 +68,22 @@ async function connect(connector: Connector, url: URL, signal: AbortSignal): Pro
   }
 }
 
+/** What is asked, and where. */
+interface Outgoing {
+  url: URL;
+  init: FetchInit;
+}
+
 /** Sends a request and waits for the head of its answer, unless it is given up. */
-async function exchange(
-  pool: ConnectionPool,
-  way: Way,
-  url: URL,
-  init: FetchInit,
-): Promise<Response> {
+async function exchange(pool: ConnectionPool, way: Way, request: Outgoing): Promise<Response> {
+  const { url, init } = request;
   const signal = init.signal ?? undefined;
   const onAbort = () => pool.drop(way);
   signal?.addEventListener("abort", onAbort, { once: true });
   try {
     signal?.throwIfAborted();
     const release = (isReusable: boolean) => isReusable ? pool.keep(url.origin, way) : pool.drop(way);
-    return await answer(way, url, init, release);
+    return await answer(way, request, release);
   } catch (error) {
     pool.drop(way);
     signal?.throwIfAborted();
@@ -93,8 +95,7 @@ async function exchange(
 
 async function answer(
   { connection, fields, isAbsolute }: Way,
-  url: URL,
-  init: FetchInit,
+  { url, init }: Outgoing,
   release: (isReusable: boolean) => void,
 ): Promise<SourceResponse> {
   const { method = "GET" } = init;

@@ -153,7 +153,7 @@ function checkSignature(
 function withFittingDigest<Value>(work: () => Value): Value {
   const { verify } = crypto;
   crypto.verify =
-    ((algorithm: string | null | undefined, data: Buffer, key: KeyObject, signature: Buffer) => {
+    ((...[algorithm, data, key, signature]: [string | null | undefined, Buffer, KeyObject, Buffer]) => {
       const isHashed = !key.asymmetricKeyType?.startsWith("ed");
       return verify(isHashed ? algorithm ?? "sha256" : null, data, key, signature);
     }) as typeof verify;

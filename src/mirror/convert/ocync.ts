@@ -36,11 +36,14 @@ export function convertOcync(config: Fields, conversion: Conversion): void {
     const { source, targets, ...rule } = { ...fieldsOf(defaults), ...own };
     const name = `${hostOf(source)}/${from}`;
     const base = { to: targetsOf(targets).map((host) => `${host}/${to ?? from}`) };
-    addMapping(name, base, rule, conversion);
+    addMapping({ name, base, fields: rule }, conversion);
   }
 }
 
-function addMapping(name: string, base: ConvertedRule, fields: Fields, conversion: Conversion): void {
+function addMapping(
+  { name, base, fields }: { name: string; base: ConvertedRule; fields: Fields },
+  conversion: Conversion,
+): void {
   const { tags, platforms, artifacts, ...rest } = fields;
   conversion.noteKeys(`mapping "${name}"`, rest, []);
   const rule: ConvertedRule = { ...base };

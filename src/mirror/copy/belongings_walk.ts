@@ -124,7 +124,7 @@ export class BelongingsWalk {
     const { repository } = this.#parts.destination;
     const listed = new Set((await belongings?.listNow(repository, subject))?.map(({ digest }) => digest));
     const rest = unlisted.filter(({ digest }) => !listed.has(digest));
-    if (rest.length > 0) await lists.add(repository, subject, rest, signal);
+    if (rest.length > 0) await lists.add(repository, { subject, added: rest }, signal);
   }
 }
 

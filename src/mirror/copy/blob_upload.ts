@@ -75,7 +75,10 @@ export class BlobUpload implements OpenedUpload {
     this.session ??= await this.#postWhole(bytes);
     if (this.session === undefined) return bytes.length;
     if (this.#isAtOnce(this.session, bytes.length)) {
-      await this.#repository.putBlob(this.session, this.#order.blob.digest, bytes, this.#context.signal);
+      await this.#repository.putBlob(this.session, this.#order.blob.digest, {
+        body: bytes,
+        signal: this.#context.signal,
+      });
       return bytes.length;
     }
     return await this.#stream(bytesSource(bytes), bytes.length);
@@ -136,12 +139,12 @@ export class BlobUpload implements OpenedUpload {
     try {
       this.atOnce = size < 0 ? UNSIZED_PART : Math.min(this.#chunkOf(session), size);
       if (this.offset === 0 && this.#isAtOnce(session, size)) {
-        await this.#repository.putBlob(session, digest, new UploadBody(reader, size), signal);
+        await this.#repository.putBlob(session, digest, { body: new UploadBody(reader, size), signal });
         return size;
       }
       if (size < 0) await this.#sendUnsized(session, reader);
       else await this.#sendParts(session, reader, size);
-      await this.#repository.putBlob(session, digest, new Uint8Array(), signal);
+      await this.#repository.putBlob(session, digest, { body: new Uint8Array(), signal });
       return Math.max(size, this.offset);
     } finally {
       // What was not sent must not hold up those that read along.

@@ -32,8 +32,7 @@ export class FallbackLists {
    */
   async add(
     repository: Repository,
-    subject: Digest,
-    added: readonly Descriptor[],
+    { subject, added }: { subject: Digest; added: readonly Descriptor[] },
     signal?: AbortSignal,
   ): Promise<void> {
     const key = `${repository.registry.host}/${repository.name} ${subject}`;

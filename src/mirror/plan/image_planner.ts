@@ -242,16 +242,16 @@ export class ImagePlanner {
   ): Promise<void> {
     if (this.#context.signal?.aborted) return;
     const piece = startPlan(this.#context.now());
-    for (const answer of answers) await this.#addAnswer(piece, image, root, answer);
+    for (const answer of answers) await this.#addAnswer(piece, { image, root }, answer);
     await this.#take(piece);
   }
 
   async #addAnswer(
     piece: Plan,
-    { id, source, platforms, referrers, kept }: WantedImage,
-    root: Root | NothingLeft | Error,
+    { image, root }: { image: WantedImage; root: Root | NothingLeft | Error },
     { destination, there }: Answer,
   ): Promise<void> {
+    const { id, source, platforms, referrers, kept } = image;
     const policy = referrers.get(destination);
     const isKept = kept.has(destination) && destination.tag !== undefined;
     const pair: WantedPair = { source, destination, platforms, referrers: policy };

@@ -53,7 +53,7 @@ export class RepositoryOwners {
     if (owner !== undefined && (owner.position !== position || owner.source !== source)) {
       const why =
         `"${owner.source}" is copied there too; leave one of them out with "repositories": { "exclude": […] }`;
-      throw new RuleError(source, destination, why);
+      throw new RuleError({ source, destination }, why);
     }
     this.#owners.set(destination, { position, source });
   }
@@ -106,7 +106,9 @@ async function listAll(
   } catch (error) {
     if (!(error instanceof RegistryError) || ![401, 403, 404, 405, 501].includes(error.status)) throw error;
     const why = `${error.message}; name its repositories one by one instead`;
-    throw new RuleError(rule.source, rule.destinations.join(", "), why, { cause: error });
+    throw new RuleError({ source: rule.source, destination: rule.destinations.join(", ") }, why, {
+      cause: error,
+    });
   }
   return [...names];
 }

@@ -131,7 +131,7 @@ export class Planner {
       await this.#planGroups(groups);
     } catch (error) {
       signal?.throwIfAborted();
-      const failure = ruleFailure(rule, position, error, pass);
+      const failure = ruleFailure({ rule, position }, error, pass);
       piece.failed.push(failure);
       if (!failure.isPermanent) this.#failedNamespaces.push(one);
     }

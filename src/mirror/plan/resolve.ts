@@ -48,13 +48,13 @@ export async function resolveRoot(
   const found = known ?? await resolveSource(source, context);
   if (platforms === undefined) return { descriptor: found };
   try {
-    return await leaveOnly(found, source, platforms, context);
+    return await leaveOnly(found, { source, platforms }, context);
   } catch (error) {
     // A tag that has moved between the two requests, and whose old manifest is gone, is looked at once more.
     if (!isGone(error) || source.tag === undefined || source.digest !== undefined) throw error;
     const now = await resolveSource(source, context);
     if (now.digest === found.digest) throw error;
-    return await leaveOnly(now, source, platforms, context);
+    return await leaveOnly(now, { source, platforms }, context);
   }
 }
 
@@ -63,13 +63,18 @@ export function isGone(error: unknown): boolean {
   return error instanceof RegistryError && error.status === 404 || error instanceof DigestError;
 }
 
+/** An image, and what of it is wanted. */
+interface WantedPlatforms {
+  source: Reference;
+  platforms: readonly string[];
+}
+
 async function leaveOnly(
   descriptor: Descriptor,
-  source: Reference,
-  platforms: readonly string[],
+  wanted: WantedPlatforms,
   context: ResolveContext,
 ): Promise<Root | NothingLeft> {
-  const left = await resolveFiltered(descriptor, source, platforms, context);
+  const left = await resolveFiltered(descriptor, wanted, context);
   if ("has" in left) return left;
   return left.digest === descriptor.digest
     ? { descriptor }
@@ -79,8 +84,7 @@ async function leaveOnly(
 /** What only some platforms leave follows from the digest, so it is found out once and remembered. */
 async function resolveFiltered(
   descriptor: Descriptor,
-  source: Reference,
-  platforms: readonly string[],
+  { source, platforms }: WantedPlatforms,
   context: ResolveContext,
 ): Promise<Descriptor | NothingLeft> {
   const key = filteredKey(descriptor.digest, platforms);

@@ -89,7 +89,7 @@ export async function expandRules(
     try {
       for await (const pairs of pages) for (const pair of pairs) options.onPair(pair);
     } catch (error) {
-      failed.push(ruleFailure(placed.rule, placed.position, error));
+      failed.push(ruleFailure(placed, error));
     }
   }
   return failed;

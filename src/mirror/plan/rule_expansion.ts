@@ -78,7 +78,11 @@ export interface ExpandOptions {
 const NAMES_LIMIT = 1_000_000;
 
 /** The failure of a rule as a whole. */
-export function ruleFailure({ source, line }: Rule, position: number, error: unknown, pass = 0): PlanFailure {
+export function ruleFailure(
+  { rule: { source, line }, position }: Pick<PlacedRule, "rule" | "position">,
+  error: unknown,
+  pass = 0,
+): PlanFailure {
   const isWritten = error instanceof InvalidReferenceError || error instanceof RuleError;
   const place = isWritten && line !== undefined ? ` (line ${line} of the config)` : "";
   const failure = { error: `${messageOf(error)}${place}`, isPermanent: isPermanent(error, pass) };
@@ -166,9 +170,10 @@ export class RuleExpansion {
     const tags = this.#byName(page);
     if (this.#whole.length > 0 || this.#isHolding) { for (const one of tags) this.#held.set(one.tag, one); }
     if (this.#held.size > NAMES_LIMIT) {
+      const { rule } = this.#placed;
       const why =
         `its source has more than ${NAMES_LIMIT} tags, and it must see all of them before it can choose`;
-      this.fail(new RuleError(this.#placed.rule.source, this.#placed.rule.destinations[0] ?? "", why));
+      this.fail(new RuleError({ source: rule.source, destination: rule.destinations[0] ?? "" }, why));
       return [];
     }
     if (this.#isHolding) return [];
@@ -275,7 +280,7 @@ export class RuleExpansion {
     for (const pair of pairs) {
       if (this.#platforms !== undefined && isSameImage(pair)) {
         const why = "the platforms wanted would be all that is left of the image at its own source";
-        throw new RuleError(rule.source, destination, why);
+        throw new RuleError({ source: rule.source, destination }, why);
       }
       const isByDigest = source.selection.type === "digest" && pair.destination.tag === undefined;
       if (isByDigest && !destination.includes("@")) {
@@ -309,16 +314,14 @@ export class RuleExpansion {
     if (this.isFailed) return;
     this.isFailed = true;
     this.#held.clear();
-    const { rule, position } = this.#placed;
-    this.#options.onFailure(ruleFailure(rule, position, error, this.#options.pass), this.#placed);
+    this.#options.onFailure(ruleFailure(this.#placed, error, this.#options.pass), this.#placed);
   }
 
   #guard<Value>(destination: string, work: () => Value): Value | undefined {
     try {
       return work();
     } catch (error) {
-      const { rule, position } = this.#placed;
-      const failure = { ...ruleFailure(rule, position, error, this.#options.pass), destination };
+      const failure = { ...ruleFailure(this.#placed, error, this.#options.pass), destination };
       this.#options.onFailure(failure, this.#placed);
       return undefined;
     }

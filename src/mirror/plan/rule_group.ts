@@ -35,7 +35,7 @@ export function groupRules(
       groups.set(name, group);
       group.rules.push({ rule, position, source });
     } catch (error) {
-      onFailure(ruleFailure(rule, position, error));
+      onFailure(ruleFailure({ rule, position }, error));
     }
   }
   return [...groups.values()];

@@ -180,7 +180,10 @@ export async function readManifests(saved: Record<Digest, SavedManifest>): Promi
   const contents = new Map<Digest, Content>();
   for (const [digest, { mediaType, text }] of Object.entries(saved)) {
     try {
-      contents.set(digest, await parseContent(new TextEncoder().encode(text), mediaType, digest));
+      contents.set(
+        digest,
+        await parseContent(new TextEncoder().encode(text), mediaType, { expected: digest }),
+      );
     } catch {
       // Its registry has the right one.
     }

@@ -83,8 +83,7 @@ export function prefixOf({ pattern }: Pick<Namespace, "pattern">): string {
 export function checkNamespaces(source: Namespace, destination: string): Namespace {
   if (!isNamespace(destination)) {
     throw new RuleError(
-      source.text,
-      destination,
+      { source: source.text, destination },
       "a wildcard stands on one side only; the other needs it too",
     );
   }
@@ -94,10 +93,10 @@ export function checkNamespaces(source: Namespace, destination: string): Namespa
     const why = `both sides need the same wildcards in the same order (${wildcards(source)} and ${
       wildcards(to)
     })`;
-    throw new RuleError(source.text, destination, why);
+    throw new RuleError({ source: source.text, destination }, why);
   }
   if (to.rest !== "") {
-    throw new RuleError(source.text, destination, "the destination names repositories, not tags");
+    throw new RuleError({ source: source.text, destination }, "the destination names repositories, not tags");
   }
   return to;
 }
@@ -122,6 +121,8 @@ export function mapRepository(
 function fill(source: Namespace, { registry, pattern, text }: Namespace, parts: readonly string[]): string {
   let index = 0;
   const name = pattern.replace(/\*\*|\*/g, () => parts[index++] ?? "");
-  if (!isRepository(name)) throw new RuleError(source.text, text, `"${name}" is not a repository name`);
+  if (!isRepository(name)) {
+    throw new RuleError({ source: source.text, destination: text }, `"${name}" is not a repository name`);
+  }
   return `${registry}/${name}`;
 }

@@ -43,10 +43,16 @@ export interface RuleDefaults {
   namespace?: string | undefined;
 }
 
+/** Both sides of a rule, as the user wrote them. */
+export interface RuleSides {
+  source: string;
+  destination: string;
+}
+
 /** A rule does not fit together. */
 export class RuleError extends Error {
   /** Names both sides, and why they do not fit. */
-  constructor(source: string, destination: string, why: string, options?: ErrorOptions) {
+  constructor({ source, destination }: RuleSides, why: string, options?: ErrorOptions) {
     super(`Cannot copy "${source}" to "${destination}": ${why}`, options);
     this.name = "RuleError";
   }
@@ -127,7 +133,7 @@ export function expandRule(
   if (wanted.length !== selected.length) {
     const why =
       `the number of tags of source and destination is not matched (${selected.length} and ${wanted.length})`;
-    throw new RuleError(formatRuleSource(source), destination, why);
+    throw new RuleError({ source: formatRuleSource(source), destination }, why);
   }
   return selected.map((tag, index) => ({
     source: { registry: source.registry, repository: source.repository, tag },
@@ -150,8 +156,7 @@ function digestPair(
   const at = rest.indexOf("@");
   if (at >= 0 && checkDigest(destination, rest.slice(at + 1)) !== digest) {
     throw new RuleError(
-      formatRuleSource(source),
-      destination,
+      { source: formatRuleSource(source), destination },
       "source and destination name different digests",
     );
   }
