@@ -8,10 +8,11 @@ export function successImages(report: Report): Record<string, string[]> {
   for (const task of report.tasks) {
     const there = task.destinations.filter(({ status }) => status === "copied" || status === "unchanged");
     if (there.length > 0) {
+      // Whichever registry answers first: the file is the same for the same images, so that runs can be compared.
       images[task.source] = [
         ...images[task.source] ?? [],
         ...there.map((one) => one.reference),
-      ];
+      ].sort();
     }
   }
   return images;
