@@ -84,7 +84,40 @@ Deno.test("BlobDelivery.run() goes on without a destination that takes no more b
   assertHolds(setup.destination, "to/image", "v1", LARGE);
   assertEquals(blobBytesFrom(setup.source), blobBytesOf(LARGE));
   const failure = report.tasks[0]?.destinations.find(({ status }) => status === "failed");
-  assertEquals(failure?.isPermanent, false);
+  assertEquals(failure?.isPermanent, true);
+});
+
+Deno.test("fault 16: mirror() sends a registry nothing more that leaves whole uploads without an answer", async () => {
+  const { promise: ended, resolve: end } = Promise.withResolvers<void>();
+  const mute = createRegistry({
+    quirks: { noSinglePost: true },
+    intercept: async (request) => {
+      if (request.method !== "PUT") return undefined;
+      await request.arrayBuffer();
+      await ended;
+      return undefined;
+    },
+  });
+  const limits = { headers: 300, stall: 300, commit: 300, attempts: 4 };
+  const setup = setUpMirror({ others: { "mute.test": mute }, registries: { limits } });
+  for (let tag = 0; tag < 60; tag++) {
+    pushImage(
+      setup.source,
+      "from/image",
+      `t${tag}`,
+      buildImage({ layers: [buildLayer(tag, 2 * MIB)], seed: tag }),
+    );
+  }
+  const rules = { [`${SOURCE}/from/image:/^t/`]: ["mute.test/to/image", `${DESTINATION}/to/image`] };
+  const report = await setup.run(rules);
+  end();
+  assertEquals([report.totals.copied, report.totals.failed], [60, 60]);
+  // Twenty images are under way at once: their layers are sent twice, their configs four times, and after that nothing.
+  const puts = mute.requests.filter(({ method }) => method === "PUT");
+  const layers = puts.filter(({ contentLength = 0 }) => contentLength >= MIB).length;
+  assert(layers <= 2 * 20 && puts.length <= 6 * 20, `${layers} layers in ${puts.length} PUTs`);
+  const reasons = report.tasks.flatMap(({ destinations }) => destinations.map(({ error }) => error));
+  assert(reasons.includes('Cannot push to "mute.test": no answer within 0.3 s'), reasons.join("\n"));
 });
 
 Deno.test("BlobDelivery.run() gives up the uploads that it does not finish", async () => {

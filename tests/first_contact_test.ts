@@ -190,8 +190,46 @@ Deno.test("fault 17: one request without an answer is not the registry's silence
   const registry = new Registries({ fetchFor: () => fetch, clock }).get(HOST);
   clock.advance(1);
   const error = await failureOf(registry.send(REQUEST));
-  assertEquals([error.retry, asked], ["later", 6]);
+  assertEquals([error.retry, asked], ["never", 6]);
   assertEquals(await (await registry.send({ ...REQUEST, path: "/v2/a/b/manifests/v2" })).text(), "ok");
+});
+
+/** A registry that answers everything but some PUTs, of which each takes 30 s. */
+function muteAt(isMute: (url: string) => boolean) {
+  const clock = new FakeClock();
+  const asked: string[] = [];
+  const fetch: Fetch = (url, { method = "GET" }) => {
+    if (method === "PUT") asked.push(url.slice(url.lastIndexOf("/") + 1));
+    if (method !== "PUT" || !isMute(url)) return Promise.resolve(OK());
+    clock.advance(30_000);
+    return Promise.reject(new TimeLimitError(30_000));
+  };
+  const registry = new Registries({ fetchFor: () => fetch, clock }).get(HOST);
+  const put = (tag: string) => registry.send({ ...REQUEST, method: "PUT", path: `/v2/a/b/manifests/${tag}` });
+  return { registry, asked, put };
+}
+
+Deno.test("fault 16: a registry that takes nothing for as long as one push is tried is sent no more, and still read", async () => {
+  const { registry, asked, put } = muteAt(() => true);
+  const error = await failureOf(put("v1"));
+  assertEquals([error.retry, asked.length], ["never", 6]);
+  const next = await failureOf(put("v2"));
+  assertEquals([next.message, next.retry, asked.length], [
+    `Cannot push to "${HOST}": no answer within 30 s`,
+    "never",
+    6,
+  ]);
+  assertEquals(await (await registry.send(REQUEST)).text(), "ok");
+});
+
+Deno.test("fault 16: a push that alone is not answered ends no other", async () => {
+  const { asked, put } = muteAt((url) => {
+    if (url.endsWith("/v1") && asked.length === 3) void put("v0");
+    return url.endsWith("/v1");
+  });
+  const error = await failureOf(put("v1"));
+  assertEquals(error.retry, "never");
+  assertEquals(await (await put("v2")).text(), "ok");
 });
 
 Deno.test("fault 22: first contact takes 30 s in all, however often it is cut", async () => {

@@ -2,7 +2,7 @@
 
 import { Abilities } from "./abilities.ts";
 import type { Connection } from "./connection.ts";
-import { type SourceResponse, TimeLimitError } from "./fetch.ts";
+import type { SourceResponse } from "./fetch.ts";
 import { FirstContact } from "./first_contact.ts";
 import type { Gate, Outcome } from "./gate.ts";
 import { Login, type LoginOptions } from "./login/login.ts";
@@ -20,6 +20,9 @@ export interface Pulls {
 
 /** Small bodies and blobs are often served by different hosts, which are slow for themselves. */
 export type BodyKind = "small" | "blob";
+
+/** What is sent to change something. */
+const PUSHES: ReadonlySet<string> = new Set(["POST", "PUT", "PATCH"]);
 
 /** How often a 401 is answered by logging in anew. */
 const LOGINS = 3;
@@ -41,6 +44,10 @@ export class Registry {
   #contact: FirstContact;
   /** Milliseconds since 1970 when it last answered anything. */
   #answeredAt = -Infinity;
+  /** Milliseconds since 1970 when it last answered a request of each method. */
+  #takenAt = new Map<string, number>();
+  /** Why nothing more is pushed in this run, by method. */
+  #mute = new Map<string, RegistryError>();
   /** Milliseconds since 1970 when a body of each kind last came to its end. */
   #finishedAt: Record<BodyKind, number> = { small: -Infinity, blob: -Infinity };
 
@@ -78,7 +85,8 @@ export class Registry {
         if (error.isPermanent) throw error;
         // A caller that counts for itself decides about another; so does who has made a body that cannot be sent twice.
         const isCounted = request.upload === undefined && request.attempts === undefined;
-        if (attempt >= attempts) throw isCounted ? error.exhaust() : error;
+        if (attempt >= attempts && isCounted) throw this.exhaust(error, startedAt);
+        if (attempt >= attempts) throw error;
         await this.backOff(request, error, attempt);
       }
     }
@@ -125,6 +133,26 @@ export class Registry {
     if (this.#finishedAt[kind] < startedAt) this.#giveUp(method, url, cause);
   }
 
+  /**
+   * Says of a failure that it was tried as often as makes sense. Where that was silence, and nothing else was answered that is
+   * sent by the same method, nothing more is pushed so in this run: each of hundreds of blobs would wait just as long. Registries
+   * answer reads although nothing can be pushed to them, so what is read is not given up.
+   *
+   * @param startedAt Milliseconds since 1970 when it was first tried.
+   */
+  exhaust(error: RegistryError, startedAt: number): RegistryError {
+    const { method, url, cause, isSilence } = error;
+    if (isSilence && PUSHES.has(method) && (this.#takenAt.get(method) ?? 0) < startedAt) {
+      const why = cause instanceof Error ? cause.message : String(cause);
+      const action = `push to "${this.host}"`;
+      this.#mute.set(
+        method,
+        new RegistryError({ action, method, url, status: 0, why, retry: "never", cause }),
+      );
+    }
+    return error.exhaust();
+  }
+
   /** Tries the registry once more that could not be reached, at the start of another pass; one that was silent stays given up. */
   reconsider(): void {
     this.#contact.reconsider();
@@ -135,7 +163,7 @@ export class Registry {
    * at its root either, is given up for the run: all others would wait just as long.
    */
   async #noteSilence(error: RegistryError, startedAt: number, attempt: number): Promise<void> {
-    if (!(error.cause instanceof TimeLimitError) || attempt < 2 || this.#answeredAt >= startedAt) return;
+    if (!error.isSilence || attempt < 2 || this.#answeredAt >= startedAt) return;
     if (await this.#contact.isAnswering()) return;
     this.#giveUp(error.method, error.url, error.cause);
     error.exhaust("never");
@@ -149,6 +177,8 @@ export class Registry {
 
   async #attempt(request: RegistryRequest): Promise<SourceResponse> {
     const signal = request.signal ?? this.context.signal;
+    const mute = this.#mute.get(request.method);
+    if (mute !== undefined) throw mute;
     await this.#contact.make(signal);
     const leave = request.upload === undefined ? await this.gate.enter(signal) : undefined;
     if (request.upload !== undefined) await this.gate.waitUntilWanted(signal);
@@ -172,6 +202,7 @@ export class Registry {
       const header = await this.#header(request);
       const response = await exchange(this.#connection, request, header);
       this.#answeredAt = this.context.clock.now();
+      this.#takenAt.set(request.method, this.#answeredAt);
       if (response.status !== 401) {
         if (header !== undefined) this.#login.prove();
         return { response, mayLogInAgain: false };

@@ -1,6 +1,7 @@
 /** Step 2 of the walk, the wire: what a registry answered when it did not do what it was asked. */
 
 import { printable } from "../oci/printable.ts";
+import { TimeLimitError } from "./fetch.ts";
 import { type Retry, retryAfterAnswer } from "./retry.ts";
 
 /** One entry of a registry's error list (OCI distribution-spec 1.1, Error codes). */
@@ -76,11 +77,17 @@ export class RegistryError extends Error {
   /**
    * Says that it was tried as often as makes sense for now, so that nobody around multiplies the attempts.
    *
-   * @param retry When it makes sense to try again; in another pass unless told.
+   * @param retry When it makes sense to try again; unless told in another pass, and after silence never: each of its tries lasts
+   *   minutes, so passes over them would hold up the run's end for an hour.
    */
-  exhaust(retry: Exclude<Retry, "soon"> = "later"): this {
+  exhaust(retry: Exclude<Retry, "soon"> = this.isSilence ? "never" : "later"): this {
     if (this.#retry === "soon") this.#retry = retry;
     return this;
+  }
+
+  /** Whether the registry has just not answered in time. */
+  get isSilence(): boolean {
+    return this.cause instanceof TimeLimitError;
   }
 
   /** Whether the registry gave this code (for example `MANIFEST_BLOB_UNKNOWN`). */

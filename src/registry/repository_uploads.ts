@@ -73,7 +73,10 @@ export class RepositoryUploads extends RepositoryRequests {
       method: "PUT",
       path: withDigest(session.location, digest),
       headers: { "content-type": "application/octet-stream" },
-      ...(body instanceof Uint8Array ? { body, attempts: 1 } : { upload: body }),
+      // What was sent in parts is put together now, which takes as long as committing a whole one.
+      ...(body instanceof Uint8Array
+        ? { body, attempts: 1, ...(body.length === 0 ? { time: this.registry.context.limits.commit } : {}) }
+        : { upload: body }),
       expect: [200, 201, 202, 204],
       signal,
     });

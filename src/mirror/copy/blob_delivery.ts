@@ -12,6 +12,8 @@ import { type BlobOrder, type CopyContext, StoppedError } from "./copy_context.t
 
 /** How often an upload that its registry has lost is begun anew: each time costs all of the blob. */
 const LOST_LIMIT = 2;
+/** How often a registry may leave an upload without an answer that it was sent whole: each time lasts minutes. */
+const SILENCE_LIMIT = 2;
 
 /** What a delivery asks of the courier it works for. */
 export interface DeliveryHooks {
@@ -43,6 +45,9 @@ export class BlobDelivery {
   #hasResumed = false;
   #digestRefusals = 0;
   #losses = 0;
+  #silences = 0;
+  /** Milliseconds since 1970. */
+  #startedAt: number;
   #refusal: Error | undefined;
 
   /** Joins a read of the blob, and sends nothing before {@linkcode run}. */
@@ -52,6 +57,7 @@ export class BlobDelivery {
     this.#hooks = hooks;
     this.#abilities = order.destination.repository.registry.abilities;
     this.#usesPatch = this.#abilities.isPatchOnly;
+    this.#startedAt = order.destination.repository.registry.context.clock.now();
     this.#reading = hooks.read(0);
   }
 
@@ -161,9 +167,12 @@ export class BlobDelivery {
     const { signal, isStopping } = this.#context;
     const { limits } = this.#order.source.registry.context;
     const isOver = signal?.aborted || isStopping() || error instanceof StoppedError;
-    if (isOver || this.#upload?.isSpent || error === this.#reading.failure || attempt >= limits.attempts) {
-      throw this.#refusal ?? error;
-    }
+    if (isOver || this.#upload?.isSpent || error === this.#reading.failure) throw this.#refusal ?? error;
+    const isSilence = error instanceof RegistryError && error.isSilence;
+    if (isSilence && this.#upload?.isSent) this.#silences++;
+    if (attempt < limits.attempts && this.#silences < SILENCE_LIMIT) return;
+    if (isSilence) throw this.#repository.registry.exhaust(error, this.#startedAt);
+    throw this.#refusal ?? error;
   }
 
   /** Whether a failure says how this registry wants uploads, or that it lost this one; the next attempt then starts over. */

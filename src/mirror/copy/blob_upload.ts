@@ -34,6 +34,8 @@ export class BlobUpload implements OpenedUpload {
   atOnce = 0;
   /** Whether what failed was a request that had been tried again already. */
   isSpent = false;
+  /** Whether everything was sent, so that nothing but the registry's answer is missing. */
+  isSent = false;
   #context: CopyContext;
   #order: BlobOrder;
   #usesPatch: boolean;
@@ -139,11 +141,14 @@ export class BlobUpload implements OpenedUpload {
     try {
       this.atOnce = size < 0 ? UNSIZED_PART : Math.min(this.#chunkOf(session), size);
       if (this.offset === 0 && this.#isAtOnce(session, size)) {
-        await this.#repository.putBlob(session, digest, { body: new UploadBody(reader, size), signal });
+        const body = new UploadBody(reader, size);
+        await this.#repository.putBlob(session, digest, { body, signal })
+          .finally(() => this.isSent = body.isComplete);
         return size;
       }
       if (size < 0) await this.#sendUnsized(session, reader);
       else await this.#sendParts(session, reader, size);
+      this.isSent = true;
       await this.#repository.putBlob(session, digest, { body: new Uint8Array(), signal });
       return Math.max(size, this.offset);
     } finally {

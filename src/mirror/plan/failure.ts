@@ -4,7 +4,6 @@ import { DigestError } from "../../oci/descriptor.ts";
 import { ManifestError } from "../../oci/manifest.ts";
 import { PlatformError } from "../../oci/platform.ts";
 import { InvalidReferenceError } from "../../oci/reference.ts";
-import { TimeLimitError } from "../../registry/fetch.ts";
 import { AuthError, RegistryError } from "../../registry/registry_error.ts";
 import type { Retry } from "../../registry/retry.ts";
 import { FallbackTagError, RefusedImageError } from "../rules/belongings_policy.ts";
@@ -33,14 +32,12 @@ export function retryOf(error: unknown): Retry {
 }
 
 /**
- * Whether another pass cannot help. A request that was left without an answer as often as it is tried gets none: each of its
- * tries lasts minutes, so passes over them would hold up the run's end for an hour.
+ * Whether another pass cannot help.
  *
  * @param pass Passes that were made before over what had failed.
  */
 export function isPermanent(error: unknown, pass = 0): boolean {
   const retry = retryOf(error);
-  if (retry === "later" && error instanceof Error && error.cause instanceof TimeLimitError) return true;
   return retry === "never" || retry === "once" && pass > 0;
 }
 
