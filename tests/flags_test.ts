@@ -4,7 +4,7 @@ import { assert, assertEquals, assertStringIncludes, assertThrows } from "@std/a
 import { type FlagName, type Flags, parseFlags, UsageError } from "../src/machine/config/flags.ts";
 import { SetupError } from "../src/mirror/config/config.ts";
 import { idleFlags, limitsOf, storeText } from "../src/machine/doors/command_setup.ts";
-import { COMMAND as MIRROR } from "../src/machine/doors/mirror_command.ts";
+import { COMMAND as MIRROR } from "../src/machine/doors/commands/mirror_command.ts";
 import { openWorkspace } from "./cli_process.ts";
 
 function flagsOf(...args: string[]): Flags {

@@ -2,7 +2,7 @@
 
 import { assert, assertEquals, assertRejects } from "@std/assert";
 import { openKvLocation } from "../src/deno/kv_location.ts";
-import { moveRecords, type MoveRecordsOptions } from "../src/machine/doors/records.ts";
+import { moveRecords, type MoveRecordsOptions } from "../src/machine/doors/commands/records.ts";
 import { exportRecords, importRecords, RecordsError } from "../src/machine/store/record_export.ts";
 import { openStore } from "../src/machine/store/store_location.ts";
 import { MemoryStore } from "../src/mirror/store/memory_store.ts";

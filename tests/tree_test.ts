@@ -1,7 +1,7 @@
 /** Tests of `image-syncer tree`: what belongs to an image, as a person reads it. */
 
 import { assertEquals } from "@std/assert";
-import { treeLines } from "../src/machine/doors/tree_command.ts";
+import { treeLines } from "../src/machine/doors/commands/tree_command.ts";
 import { Belongings } from "../src/mirror/plan/belongings.ts";
 import { MemoryStore } from "../src/mirror/store/memory_store.ts";
 import { fallbackTagOf } from "../src/oci/referrers.ts";

@@ -91,9 +91,9 @@ Deno.test("fault 47: the action runs others' actions by commit, and the image ma
 Deno.test("the guide names every variable that the program reads, and no other", async () => {
   const guide = await readText("src/deno/DEPLOY.md");
   const code = await Promise.all(
-    ["src/deno/deploy_settings", "src/deno/deploy_app", "src/machine/doors/serve_command"].map((name) =>
-      readText(`${name}.ts`)
-    ),
+    ["src/deno/deploy_settings", "src/deno/deploy_app", "src/machine/doors/commands/serve_command"].map((
+      name,
+    ) => readText(`${name}.ts`)),
   );
   const namesIn = (text: string) =>
     new Set([...text.matchAll(/IMAGE_SYNCER_[A-Z_]+/g)].map(([name]) => name));

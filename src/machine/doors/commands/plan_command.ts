@@ -1,8 +1,8 @@
 /** `image-syncer plan`: says what would be copied and what that takes, and saves it for `apply`. */
 
-import { makeFullPlan, wouldChange } from "../../mirror/full_plan.ts";
-import { planLines } from "../terminal/plan_lines.ts";
-import { logEvent } from "../terminal/log.ts";
+import { makeFullPlan, wouldChange } from "../../../mirror/full_plan.ts";
+import { planLines } from "../../terminal/plan_lines.ts";
+import { logEvent } from "../../terminal/log.ts";
 import {
   type Command,
   CONFIG_FLAGS,
@@ -10,10 +10,10 @@ import {
   EXIT,
   LIMIT_FLAGS,
   withConfig,
-} from "./command_setup.ts";
+} from "../command_setup.ts";
 import { withWork } from "./mirror_command.ts";
-import { type MirrorWork, registriesOf } from "./mirror_run.ts";
-import { openOutput } from "./output_file.ts";
+import { type MirrorWork, registriesOf } from "../mirror_run.ts";
+import { openOutput } from "../output_file.ts";
 
 /** `image-syncer plan`. */
 export const COMMAND: Command = {

@@ -1,9 +1,9 @@
 /** `image-syncer validate`: looks at the whole config without a request. */
 
-import { checkRules } from "../../mirror/plan/rule_check.ts";
-import { checkConnections } from "../network/config_registries.ts";
-import { createVerifiers, prepareVerifiers } from "../verify/verifiers.ts";
-import { type Command, CONFIG_FLAGS, EXIT, readFlaggedConfig, withParts } from "./command_setup.ts";
+import { checkRules } from "../../../mirror/plan/rule_check.ts";
+import { checkConnections } from "../../network/config_registries.ts";
+import { createVerifiers, prepareVerifiers } from "../../verify/verifiers.ts";
+import { type Command, CONFIG_FLAGS, EXIT, readFlaggedConfig, withParts } from "../command_setup.ts";
 
 /** `image-syncer validate`. */
 export const COMMAND: Command = {

@@ -1,12 +1,12 @@
 /** `image-syncer auth check`: for every repository of a config, who asks, whether that works, and whether pushing is allowed. */
 
-import type { Config } from "../../mirror/config/config.ts";
-import { messageOf } from "../../mirror/plan/failure.ts";
-import { parseRuleSource } from "../../mirror/rules/rules.ts";
-import { splitReference } from "../../oci/reference.ts";
-import { RegistryError } from "../../registry/registry_error.ts";
-import { Registries } from "../../registry/registries.ts";
-import type { OpenedRegistries } from "../network/config_registries.ts";
+import type { Config } from "../../../mirror/config/config.ts";
+import { messageOf } from "../../../mirror/plan/failure.ts";
+import { parseRuleSource } from "../../../mirror/rules/rules.ts";
+import { splitReference } from "../../../oci/reference.ts";
+import { RegistryError } from "../../../registry/registry_error.ts";
+import { Registries } from "../../../registry/registries.ts";
+import type { OpenedRegistries } from "../../network/config_registries.ts";
 import {
   type Command,
   CONFIG_FLAGS,
@@ -15,7 +15,7 @@ import {
   idleFlags,
   LIMIT_FLAGS,
   withConfig,
-} from "./command_setup.ts";
+} from "../command_setup.ts";
 
 /** `image-syncer auth check`. */
 export const COMMAND: Command = {

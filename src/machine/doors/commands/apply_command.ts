@@ -1,8 +1,8 @@
 /** `image-syncer apply`: runs a saved plan, exactly that. */
 
 import { readFile } from "node:fs/promises";
-import { applyPlan } from "../../mirror/apply.ts";
-import { PlanFileError, readSavedPlan, type SavedPlan } from "../../mirror/plan/saved_plan.ts";
+import { applyPlan } from "../../../mirror/apply.ts";
+import { PlanFileError, readSavedPlan, type SavedPlan } from "../../../mirror/plan/saved_plan.ts";
 import {
   type Command,
   type CommandCall,
@@ -10,10 +10,10 @@ import {
   type ConfiguredParts,
   LIMIT_FLAGS,
   withConfig,
-} from "./command_setup.ts";
-import { whyNotRead } from "../system_error.ts";
+} from "../command_setup.ts";
+import { whyNotRead } from "../../system_error.ts";
 import { withWork } from "./mirror_command.ts";
-import { mirrorOnce } from "./mirror_run.ts";
+import { mirrorOnce } from "../mirror_run.ts";
 
 /** `image-syncer apply`. */
 export const COMMAND: Command = {

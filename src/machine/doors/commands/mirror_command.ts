@@ -1,13 +1,13 @@
 /** `image-syncer`: mirrors once what a config says, or prints what it would copy. */
 
-import type { Config } from "../../mirror/config/config.ts";
-import { shardPlan, shardRules } from "../../mirror/plan/shard.ts";
-import type { Store } from "../../mirror/store/store.ts";
-import { type Flags, UsageError } from "../config/flags.ts";
-import { lazyDigestOf } from "../network/lazy_digest.ts";
-import { openStore, parseLocation } from "../store/store_location.ts";
-import { createVerifiers, prepareVerifiers } from "../verify/verifiers.ts";
-import type { Leases } from "../workers/leases.ts";
+import type { Config } from "../../../mirror/config/config.ts";
+import { shardPlan, shardRules } from "../../../mirror/plan/shard.ts";
+import type { Store } from "../../../mirror/store/store.ts";
+import { type Flags, UsageError } from "../../config/flags.ts";
+import { lazyDigestOf } from "../../network/lazy_digest.ts";
+import { openStore, parseLocation } from "../../store/store_location.ts";
+import { createVerifiers, prepareVerifiers } from "../../verify/verifiers.ts";
+import type { Leases } from "../../workers/leases.ts";
 import {
   type Command,
   CONFIG_FLAGS,
@@ -16,9 +16,9 @@ import {
   LIMIT_FLAGS,
   storeText,
   withConfig,
-} from "./command_setup.ts";
-import { MIRROR_FLAGS, mirrorFlagOptions, platformsWanted } from "./mirror_flags.ts";
-import { mirrorOnce, type MirrorWork, printPlan } from "./mirror_run.ts";
+} from "../command_setup.ts";
+import { MIRROR_FLAGS, mirrorFlagOptions, platformsWanted } from "../mirror_flags.ts";
+import { mirrorOnce, type MirrorWork, printPlan } from "../mirror_run.ts";
 
 /** `image-syncer`, and `image-syncer mirror`. */
 export const COMMAND: Command = {
@@ -86,7 +86,7 @@ export async function withWork(
 
 /** What cannot be cleared now expires by itself. */
 async function clearDead(leases: Leases, signal: AbortSignal): Promise<void> {
-  const { IMAGE_LEASE } = await import("../workers/shared_work.ts");
+  const { IMAGE_LEASE } = await import("../../workers/shared_work.ts");
   await leases.clearDead(IMAGE_LEASE, signal).catch(() => {});
 }
 
@@ -110,7 +110,7 @@ async function mirrorOptions(
   };
   if (shard !== undefined) options.select = (plan) => shardPlan(plan, shard);
   if (leases !== undefined) {
-    const { shareWork } = await import("../workers/shared_work.ts");
+    const { shareWork } = await import("../../workers/shared_work.ts");
     options.claim = shareWork(leases, { store, onWarning: (message) => log.write("warn", message) });
   }
   return options;

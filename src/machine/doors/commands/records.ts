@@ -5,10 +5,10 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
-import { UsageError } from "../config/flags.ts";
-import { exportRecords, importRecords, RecordsError } from "../store/record_export.ts";
-import { openBareStore, type OpenKv } from "../store/store_location.ts";
-import { type Command, type CommandCall, EXIT, storeText } from "./command_setup.ts";
+import { UsageError } from "../../config/flags.ts";
+import { exportRecords, importRecords, RecordsError } from "../../store/record_export.ts";
+import { openBareStore, type OpenKv } from "../../store/store_location.ts";
+import { type Command, type CommandCall, EXIT, storeText } from "../command_setup.ts";
 
 /** `image-syncer records`. */
 export const COMMAND: Command = {

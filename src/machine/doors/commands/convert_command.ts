@@ -1,12 +1,12 @@
 /** `image-syncer convert`: writes a config of ours out of one of regsync, skopeo sync, dregsy or ocync. */
 
 import { chmod, readFile, writeFile } from "node:fs/promises";
-import { SetupError } from "../../mirror/config/config.ts";
-import { ConversionError, type Converted } from "../../mirror/convert/conversion.ts";
-import { convertConfig } from "../../mirror/convert/convert.ts";
-import { messageOf } from "../../mirror/plan/failure.ts";
-import type { Flags } from "../config/flags.ts";
-import { type Command, type CommandCall, EXIT } from "./command_setup.ts";
+import { SetupError } from "../../../mirror/config/config.ts";
+import { ConversionError, type Converted } from "../../../mirror/convert/conversion.ts";
+import { convertConfig } from "../../../mirror/convert/convert.ts";
+import { messageOf } from "../../../mirror/plan/failure.ts";
+import type { Flags } from "../../config/flags.ts";
+import { type Command, type CommandCall, EXIT } from "../command_setup.ts";
 
 /** `image-syncer convert`. */
 export const COMMAND: Command = {
@@ -31,7 +31,7 @@ async function run({ words: [path = ""], flags, screen }: CommandCall): Promise<
 
 async function readForeign(path: string, { to }: Flags): Promise<Converted> {
   try {
-    const { parseYaml } = await import("../config/yaml_source.ts");
+    const { parseYaml } = await import("../../config/yaml_source.ts");
     // JSON is YAML as well.
     return convertConfig(parseYaml(await readFile(path, "utf8"), path).value, { to });
   } catch (cause) {

@@ -1,7 +1,7 @@
 /** `image-syncer completions`: what makes a shell complete commands and flags. */
 
-import { type FlagName, flagsFor, UsageError } from "../config/flags.ts";
-import { type Command, type DescribedCommand, EXIT } from "./command_setup.ts";
+import { type FlagName, flagsFor, UsageError } from "../../config/flags.ts";
+import { type Command, type DescribedCommand, EXIT } from "../command_setup.ts";
 
 /** `image-syncer completions`. */
 export const COMMAND: Command = {

@@ -1,11 +1,11 @@
 /** `image-syncer expand`: prints what rules become, and asks sources for little but their tags. */
 
-import { expandRules } from "../../mirror/plan/rule_check.ts";
-import type { WantedPair } from "../../mirror/plan/rule_expansion.ts";
-import { TagDates } from "../../mirror/plan/tag_dates.ts";
-import { MemoryStore } from "../../mirror/store/memory_store.ts";
-import { formatReference } from "../../oci/reference.ts";
-import { Registries } from "../../registry/registries.ts";
+import { expandRules } from "../../../mirror/plan/rule_check.ts";
+import type { WantedPair } from "../../../mirror/plan/rule_expansion.ts";
+import { TagDates } from "../../../mirror/plan/tag_dates.ts";
+import { MemoryStore } from "../../../mirror/store/memory_store.ts";
+import { formatReference } from "../../../oci/reference.ts";
+import { Registries } from "../../../registry/registries.ts";
 import {
   type Command,
   CONFIG_FLAGS,
@@ -14,7 +14,7 @@ import {
   LIMIT_FLAGS,
   limitsOf,
   withConfig,
-} from "./command_setup.ts";
+} from "../command_setup.ts";
 
 /** `image-syncer expand`. */
 export const COMMAND: Command = {

@@ -1,14 +1,14 @@
 /** `image-syncer tree`: what belongs to an image at a registry, in whichever way it is held there. */
 
-import { Belongings, ignoreMissing } from "../../mirror/plan/belongings.ts";
-import { artifactTypeOf, type Belonging } from "../../mirror/rules/belongings_policy.ts";
-import { messageOf } from "../../mirror/plan/failure.ts";
-import { MemoryStore } from "../../mirror/store/memory_store.ts";
-import type { Descriptor, Digest, Platform } from "../../oci/descriptor.ts";
-import { childrenOf, mayBeBlob } from "../../oci/manifest.ts";
-import { formatReference, parseReference } from "../../oci/reference.ts";
-import { Registries } from "../../registry/registries.ts";
-import type { Repository } from "../../registry/repository.ts";
+import { Belongings, ignoreMissing } from "../../../mirror/plan/belongings.ts";
+import { artifactTypeOf, type Belonging } from "../../../mirror/rules/belongings_policy.ts";
+import { messageOf } from "../../../mirror/plan/failure.ts";
+import { MemoryStore } from "../../../mirror/store/memory_store.ts";
+import type { Descriptor, Digest, Platform } from "../../../oci/descriptor.ts";
+import { childrenOf, mayBeBlob } from "../../../oci/manifest.ts";
+import { formatReference, parseReference } from "../../../oci/reference.ts";
+import { Registries } from "../../../registry/registries.ts";
+import type { Repository } from "../../../registry/repository.ts";
 import {
   type Command,
   type CommandCall,
@@ -18,7 +18,7 @@ import {
   openRegistries,
   readFlaggedConfig,
   withParts,
-} from "./command_setup.ts";
+} from "../command_setup.ts";
 
 /** `image-syncer tree`. */
 export const COMMAND: Command = {

@@ -1,10 +1,10 @@
 /** `image-syncer serve`: what it takes, and how it is begun. */
 
-import { UsageError } from "../config/flags.ts";
-import { environmentOf } from "../network/proxy.ts";
-import { bothLogs, logEvent, openServiceLog } from "../terminal/log.ts";
-import { MIRROR_FLAGS, mirrorFlagOptions, platformsWanted } from "./mirror_flags.ts";
-import { checkOutput } from "./output_file.ts";
+import { UsageError } from "../../config/flags.ts";
+import { environmentOf } from "../../network/proxy.ts";
+import { bothLogs, logEvent, openServiceLog } from "../../terminal/log.ts";
+import { MIRROR_FLAGS, mirrorFlagOptions, platformsWanted } from "../mirror_flags.ts";
+import { checkOutput } from "../output_file.ts";
 import {
   type Command,
   type CommandParts,
@@ -16,7 +16,7 @@ import {
   readFlaggedConfig,
   storeText,
   withParts,
-} from "./command_setup.ts";
+} from "../command_setup.ts";
 
 /** The variable that holds what lets see names and start runs. */
 const TOKEN = "IMAGE_SYNCER_TOKEN";
@@ -55,7 +55,7 @@ begun by hand, to who has the token in ${TOKEN}. The config is read before each 
 async function serve(parts: CommandParts): Promise<number> {
   const { flags, screen, log, runtime, signal } = parts;
   if (flags.report !== undefined) await checkOutput("report", flags.report);
-  const { runServe } = await import("./serve.ts");
+  const { runServe } = await import("../serve.ts");
   const format = flags["log-format"] ?? "text";
   // What an operator must know is on standard error in any case; a file has all the rest too.
   const onScreen = openServiceLog({ format, print: (line) => screen.err(line) });

@@ -1,13 +1,13 @@
 /** `image-syncer tags`: prints the tags of a repository that filters leave, as a rule would choose them. */
 
-import type { Rule } from "../../mirror/config/config.ts";
-import { expandRules } from "../../mirror/plan/rule_check.ts";
-import { TagDates } from "../../mirror/plan/tag_dates.ts";
-import { checkSelection, type DroppedTags, type TagSelection } from "../../mirror/rules/selection.ts";
-import { MemoryStore } from "../../mirror/store/memory_store.ts";
-import { Registries } from "../../registry/registries.ts";
-import { messageOf } from "../../mirror/plan/failure.ts";
-import { type Flags, UsageError } from "../config/flags.ts";
+import type { Rule } from "../../../mirror/config/config.ts";
+import { expandRules } from "../../../mirror/plan/rule_check.ts";
+import { TagDates } from "../../../mirror/plan/tag_dates.ts";
+import { checkSelection, type DroppedTags, type TagSelection } from "../../../mirror/rules/selection.ts";
+import { MemoryStore } from "../../../mirror/store/memory_store.ts";
+import { Registries } from "../../../registry/registries.ts";
+import { messageOf } from "../../../mirror/plan/failure.ts";
+import { type Flags, UsageError } from "../../config/flags.ts";
 import {
   type Command,
   type CommandCall,
@@ -18,7 +18,7 @@ import {
   openRegistries,
   readFlaggedConfig,
   withParts,
-} from "./command_setup.ts";
+} from "../command_setup.ts";
 
 /** `image-syncer tags`. */
 export const COMMAND: Command = {
