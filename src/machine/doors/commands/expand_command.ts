@@ -12,7 +12,6 @@ import {
   type ConfiguredParts,
   EXIT,
   LIMIT_FLAGS,
-  limitsOf,
   withConfig,
 } from "../command_setup.ts";
 
@@ -30,7 +29,7 @@ tags, and for dates where rules choose by them.`,
 async function expand(
   { config, registries: opened, flags, screen, log, signal }: ConfiguredParts,
 ): Promise<number> {
-  const registries = new Registries({ ...opened.options, signal, limits: limitsOf(flags) });
+  const registries = new Registries({ ...opened.options, signal });
   const found: { source: string; destination: string; platforms?: readonly string[] }[] = [];
   const onPair = ({ source, destination, platforms }: WantedPair) => {
     const names = { source: formatReference(source), destination: formatReference(destination) };

@@ -5,6 +5,7 @@ import process from "node:process";
 import { createInterface } from "node:readline";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { messageOf } from "../../../mirror/plan/failure.ts";
 import { UsageError } from "../../config/flags.ts";
 import { exportRecords, importRecords, RecordsError } from "../../store/record_export.ts";
 import { openBareStore, type OpenKv } from "../../store/store_location.ts";
@@ -72,7 +73,9 @@ export async function moveRecords(
     if (action === "import") count = await importRecords(store, linesOf(file));
     else await pipeline(Readable.from(counted(exportRecords(store))), ...outputOf(file));
   } catch (error) {
-    throw error instanceof RecordsError ? error : new RecordsError(reasonOf(error), { action, cause: error });
+    throw error instanceof RecordsError
+      ? error
+      : new RecordsError(messageOf(error), { action, cause: error });
   } finally {
     await close();
   }
@@ -109,8 +112,4 @@ async function* linesOf(file: string | undefined): AsyncGenerator<string> {
     if (next.done) return;
     yield next.value;
   }
-}
-
-function reasonOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

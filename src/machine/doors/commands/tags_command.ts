@@ -14,7 +14,6 @@ import {
   type CommandParts,
   EXIT,
   LIMIT_FLAGS,
-  limitsOf,
   openRegistries,
   readFlaggedConfig,
   withParts,
@@ -69,7 +68,7 @@ async function printTags(parts: CommandParts): Promise<number> {
     parts,
   );
   try {
-    const registries = new Registries({ ...opened.options, signal, limits: limitsOf(flags) });
+    const registries = new Registries({ ...opened.options, signal });
     const store = new MemoryStore();
     const tags: string[] = [];
     const dropped: DroppedTags[] = [];
