@@ -119,7 +119,8 @@ const IDLE: [args: string[], flag: FlagName, beside: string][] = [
 for (const [args, flag, beside] of IDLE) {
   Deno.test(`fault 79: the mirror says that --${flag} does nothing in "${args.join(" ")}"`, () => {
     const { flags, words } = parseFlags(args);
-    const [said = "", ...others] = MIRROR.check?.(flags, words) ?? [];
+    const idle = [...idleFlags(flags, words.length === 2), ...MIRROR.check?.(flags, words) ?? []];
+    const [said = "", ...others] = idle;
     assertEquals(others, []);
     assertStringIncludes(said, `"--${flag}" does nothing`);
     assertStringIncludes(said, beside);
@@ -135,7 +136,7 @@ Deno.test("fault 79: what cannot be meant is refused", () => {
   assertStringIncludes(check("--attestations", "--no-attestations"), "do not go together");
   assertStringIncludes(check("--store", "redis://x"), `Cannot open store "redis://x"`);
   assertStringIncludes(check("--arch", "a/b/c/d"), "platform");
-  assertEquals(idleFlags({}, []), []);
+  assertEquals(idleFlags({}, false), []);
 });
 
 const REFUSED: [args: string[], sentence: string][] = [
@@ -153,6 +154,13 @@ const REFUSED: [args: string[], sentence: string][] = [
   [
     ["serve", "--schedule", "0 * * * *", "--config", "a", "--auth", "b"],
     `"--auth" does nothing beside "--config"`,
+  ],
+  [["plan", "--config", "a", "--auth", "b"], `"--auth" does nothing beside "--config"`],
+  [["validate", "--config", "a", "--images", "b"], `"--images" does nothing beside "--config"`],
+  [["records", "export", "--records", "r", "--store", "kv"], `"--records" does nothing beside "--store"`],
+  [
+    ["apply", "p", "--config", "a", "--output-images-format", "json"],
+    `"--output-images-format" does nothing without "--output-success-images"`,
   ],
   [["--store", "a", "--store", "b"], `"--store" is given more than once`],
   [["serve", "now"], `"image-syncer serve" takes no argument "now"`],

@@ -8,7 +8,7 @@ import { environmentOf } from "../network/proxy.ts";
 import { Screen } from "../terminal/screen.ts";
 import { VERSION } from "../version.ts";
 import { COMMANDS } from "./command_table.ts";
-import { type Command, type DescribedCommand, EXIT, type Runtime } from "./command_setup.ts";
+import { type Command, type DescribedCommand, EXIT, idleFlags, type Runtime } from "./command_setup.ts";
 
 /** What is understood without a word that names a command. */
 const DEFAULT = "mirror";
@@ -92,7 +92,8 @@ async function checkCall(
   for (const flag of Object.keys(flags) as FlagName[]) {
     if (!taken.includes(flag)) throw new UsageError(await whyNotTaken(name, flag));
   }
-  const idle = check?.(flags, words) ?? [];
+  const isPair = name === DEFAULT && words.length === 2;
+  const idle = [...idleFlags(flags, isPair), ...check?.(flags, words) ?? []];
   const twice = repeated.map((flag) => ({ flag, why: `"--${flag}" is given more than once` }));
   const refused = twice.filter(({ flag }) => !isLenient || !LEGACY_FLAGS.includes(flag)).map(({ why }) =>
     why

@@ -67,7 +67,7 @@ export interface Command {
   /** How many words it may be given besides its name. */
   words: readonly number[];
   /**
-   * Looks for flags that do not go together.
+   * Looks for flags that do not go together, besides those that {@linkcode idleFlags} finds with every command.
    *
    * @returns What does nothing, in a sentence each.
    * @throws {UsageError} where that cannot be meant.
@@ -208,18 +208,22 @@ export function storeText({ store, records }: Flags): string {
 /**
  * Finds flags beside which others do nothing.
  *
+ * @param isPair Whether a source and a destination are named on the command line.
  * @returns A sentence for each flag that does nothing.
  */
-export function idleFlags(flags: Flags, [source]: readonly string[]): string[] {
+export function idleFlags(flags: Flags, isPair: boolean): string[] {
   const idle = (beside: string, names: readonly FlagName[]) =>
     names.filter((name) => flags[name] !== undefined).map((name) =>
       `"--${name}" does nothing beside ${beside}`
     );
   const found: string[] = [];
-  if (source !== undefined) found.push(...idle("a source and a destination", ["images"]));
+  if (isPair) found.push(...idle("a source and a destination", ["images"]));
   if (flags.config !== undefined) {
-    found.push(...idle(`"--config"`, source === undefined ? ["auth", "images"] : ["auth"]));
+    found.push(...idle(`"--config"`, isPair ? ["auth"] : ["auth", "images"]));
   }
   if (flags.store !== undefined) found.push(...idle(`"--store"`, ["records"]));
+  if (flags["output-images-format"] !== undefined && flags["output-success-images"] === undefined) {
+    found.push(`"--output-images-format" does nothing without "--output-success-images"`);
+  }
   return found;
 }

@@ -1,21 +1,27 @@
 /** Flags that say how images are mirrored, whichever command does it, and what they come to. */
 
+import { messageOf } from "../../mirror/plan/failure.ts";
 import { NO_ATTESTATIONS } from "../../mirror/plan/platform_filter.ts";
 import type { MirrorOptions } from "../../mirror/run_context.ts";
 import { platformsOf } from "../../oci/platform.ts";
 import { type FlagName, type Flags, UsageError } from "../config/flags.ts";
 
-/** The flags. */
-export const MIRROR_FLAGS: readonly FlagName[] = [
-  "proc",
-  "retries",
+/** Flags that say which images are wanted, and what of them: a plan knows them as well as what runs it. */
+export const IMAGE_FLAGS: readonly FlagName[] = [
   "os",
   "arch",
   "attestations",
   "no-attestations",
   "no-referrers",
-  "referrers-every",
   "force",
+];
+
+/** All of them. */
+export const MIRROR_FLAGS: readonly FlagName[] = [
+  "proc",
+  "retries",
+  ...IMAGE_FLAGS,
+  "referrers-every",
   "verify",
   "trust-records",
 ];
@@ -66,6 +72,6 @@ export function platformsWanted(flags: Flags): string[] {
     const isBare = flags["no-attestations"] === true || platforms.length > 0 && flags.attestations !== true;
     return isBare ? [...platforms, NO_ATTESTATIONS] : platforms;
   } catch (cause) {
-    throw new UsageError(cause instanceof Error ? cause.message : String(cause), { cause });
+    throw new UsageError(messageOf(cause), { cause });
   }
 }

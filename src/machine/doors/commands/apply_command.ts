@@ -13,6 +13,7 @@ import {
 } from "../command_setup.ts";
 import { whyNotRead } from "../../system_error.ts";
 import { withWork } from "./mirror_command.ts";
+import { IMAGE_FLAGS } from "../mirror_flags.ts";
 import { mirrorOnce } from "../mirror_run.ts";
 
 /** `image-syncer apply`. */
@@ -25,12 +26,7 @@ unless "--accept-changes" is given; destination tags that are not what the plan 
   flags: [
     ...CONFIG_FLAGS,
     "accept-changes",
-    "os",
-    "arch",
-    "attestations",
-    "no-attestations",
-    "no-referrers",
-    "force",
+    ...IMAGE_FLAGS,
     "proc",
     "retries",
     "strict",

@@ -12,7 +12,6 @@ import {
   CONFIG_FLAGS,
   type ConfiguredParts,
   EXIT,
-  idleFlags,
   LIMIT_FLAGS,
   withConfig,
 } from "../command_setup.ts";
@@ -25,7 +24,6 @@ export const COMMAND: Command = {
 whether pushing is allowed. Nothing is copied.`,
   flags: [...CONFIG_FLAGS, ...LIMIT_FLAGS],
   words: [0],
-  check: (flags) => idleFlags(flags, []),
   run: (call) => withConfig(call, printFindings),
 };
 
@@ -46,7 +44,7 @@ interface Use {
 }
 
 /** What was found out about one repository. */
-export interface AuthFinding {
+interface AuthFinding {
   /** What to print. */
   line: string;
   /** Whether it is as it must be for the mirror to work. */
@@ -57,7 +55,7 @@ export interface AuthFinding {
 const NOTHING = `sha256:${"0".repeat(64)}`;
 
 /** Checks every repository that a config names, one finding each, sources first. */
-export async function checkAuth(
+async function checkAuth(
   config: Config,
   opened: Pick<OpenedRegistries, "find">,
   registries: Registries,

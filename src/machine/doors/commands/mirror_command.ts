@@ -12,7 +12,6 @@ import {
   type Command,
   CONFIG_FLAGS,
   type ConfiguredParts,
-  idleFlags,
   LIMIT_FLAGS,
   storeText,
   withConfig,
@@ -45,20 +44,14 @@ always "Finished, N sync tasks failed, M tasks generate failed".`,
   run: (call) => withConfig(call, run),
 };
 
-function checkFlags(flags: Flags, words: readonly string[]): string[] {
+function checkFlags(flags: Flags): string[] {
   if (flags["dry-run"] && flags.report !== undefined) {
     throw new UsageError(`"--report" does nothing beside "--dry-run", which copies nothing to report`);
   }
   platformsWanted(flags);
   parseLocation(storeText(flags));
-  const idle = idleFlags(flags, words);
-  if (flags["output-images-format"] !== undefined && flags["output-success-images"] === undefined) {
-    idle.push(`"--output-images-format" does nothing without "--output-success-images"`);
-  }
-  if (flags["dry-run"] && flags["output-success-images"] !== undefined) {
-    idle.push(`"--output-success-images" does nothing beside "--dry-run"`);
-  }
-  return idle;
+  const isIdle = flags["dry-run"] && flags["output-success-images"] !== undefined;
+  return isIdle ? [`"--output-success-images" does nothing beside "--dry-run"`] : [];
 }
 
 async function run(parts: ConfiguredParts): Promise<number> {

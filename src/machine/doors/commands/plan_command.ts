@@ -12,6 +12,7 @@ import {
   withConfig,
 } from "../command_setup.ts";
 import { withWork } from "./mirror_command.ts";
+import { IMAGE_FLAGS } from "../mirror_flags.ts";
 import { type MirrorWork, registriesOf } from "../mirror_run.ts";
 import { openOutput } from "../output_file.ts";
 
@@ -27,12 +28,7 @@ manifests of what is new, and asks destinations what they have; nothing is sent.
     "output",
     "format",
     "check",
-    "os",
-    "arch",
-    "attestations",
-    "no-attestations",
-    "no-referrers",
-    "force",
+    ...IMAGE_FLAGS,
     "records",
     "store",
     ...LIMIT_FLAGS,

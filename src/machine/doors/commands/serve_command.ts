@@ -10,7 +10,6 @@ import {
   type CommandParts,
   CONFIG_FLAGS,
   EXIT,
-  idleFlags,
   LIMIT_FLAGS,
   openRegistries,
   readFlaggedConfig,
@@ -47,7 +46,7 @@ begun by hand, to who has the token in ${TOKEN}. The config is read before each 
       );
     }
     platformsWanted(flags);
-    return idleFlags(flags, []);
+    return [];
   },
   run: (call) => withParts(call, serve),
 };
