@@ -11,7 +11,7 @@ import {
 import { type Content, parseContent } from "./manifest.ts";
 
 /** Ends of the tags under which cosign keeps what belongs to an image: signatures, attestations, SBOMs. */
-export const COSIGN_TAG_ENDS = [".sig", ".att", ".sbom"] as const;
+const COSIGN_TAG_ENDS = [".sig", ".att", ".sbom"] as const;
 
 /** The referrers of a digest, as a fallback tag holds them. */
 export interface ReferrersIndex {

@@ -5,7 +5,7 @@ import { nextPath } from "./link_header.ts";
 import { parseErrors } from "./registry_error.ts";
 
 /** Tags on one page of a listing, at most; registries give fewer as they like (ECR: 1000). */
-export const TAG_PAGE_SIZE = 1000;
+const TAG_PAGE_SIZE = 1000;
 /** Bytes of one page: Google's registries give all tags at once, with details of every manifest beside them. */
 export const TAG_PAGE_BYTES = 64 * 1024 * 1024;
 /** Pages of a listing that are read. */

@@ -1,5 +1,6 @@
 /** The lines of a records file, cut out of its bytes as they are read. */
 
+import { joinPieces } from "../../registry/stream/body.ts";
 import { MAX_LINE_LENGTH } from "./record.ts";
 
 /** Gets the bytes of a line without its newline; they are only good until the next line is asked for. */
@@ -31,7 +32,7 @@ export class LineSplitter {
   /** What is held, which is then let go of; a line that is too long comes out empty. */
   rest(): Uint8Array {
     const [first, ...others] = this.#parts;
-    const bytes = first === undefined || others.length === 0 ? first : concatenate(this.#parts, this.#length);
+    const bytes = first === undefined || others.length === 0 ? first : joinPieces(this.#parts, this.#length);
     this.#parts = [];
     this.#length = 0;
     return bytes ?? new Uint8Array();
@@ -43,14 +44,4 @@ export class LineSplitter {
     if (this.#length > MAX_LINE_LENGTH) this.#parts = [];
     else this.#parts.push(part);
   }
-}
-
-function concatenate(parts: Uint8Array[], length: number): Uint8Array {
-  const bytes = new Uint8Array(length);
-  let offset = 0;
-  for (const part of parts) {
-    bytes.set(part, offset);
-    offset += part.length;
-  }
-  return bytes;
 }

@@ -25,6 +25,17 @@ export function bytesSource(bytes: Uint8Array<ArrayBuffer>): ByteSource {
   };
 }
 
+/** Bytes of pieces whose lengths are known together, in one piece. */
+export function joinPieces(pieces: readonly Uint8Array[], length: number): Uint8Array<ArrayBuffer> {
+  const whole = new Uint8Array(length);
+  let offset = 0;
+  for (const piece of pieces) {
+    whole.set(piece, offset);
+    offset += piece.length;
+  }
+  return whole;
+}
+
 /** More or fewer bytes came than were announced. */
 export class LengthError extends Error {
   /** Names both lengths, in bytes. */

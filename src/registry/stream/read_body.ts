@@ -2,6 +2,7 @@
 
 import { LimitedBytesTransformStream } from "@std/streams/limited-bytes-transform-stream";
 import { toBytes } from "@std/streams/to-bytes";
+import { joinPieces } from "./body.ts";
 import { BufferPool } from "./buffer_pool.ts";
 import { openPieceReader } from "./piece_reader.ts";
 import { WatchedReader, type WatchOptions } from "./watched_reader.ts";
@@ -46,7 +47,7 @@ export async function readBytes(
     throw error;
   }
   // A piece of a few bytes lies in memory of 64 KiB, all of which would be kept with it.
-  const whole = join(pieces, length);
+  const whole = joinPieces(pieces, length);
   for (const { buffer } of pieces) buffers.give(buffer);
   return await unpacked(response, whole, limit);
 }
@@ -75,14 +76,4 @@ export async function readText(response: Response, limit: number, options: ReadO
 export function lengthOf(response: Response): number | undefined {
   const text = response.headers.get("content-length") ?? "";
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
-}
-
-function join(pieces: readonly Uint8Array<ArrayBuffer>[], length: number): Uint8Array<ArrayBuffer> {
-  const whole = new Uint8Array(length);
-  let offset = 0;
-  for (const piece of pieces) {
-    whole.set(piece, offset);
-    offset += piece.length;
-  }
-  return whole;
 }
