@@ -25,7 +25,6 @@
 
 // The words of OCI.
 export type { Descriptor, Digest, DigestOf, Platform } from "./src/oci/descriptor.ts";
-export type { Manifest } from "./src/oci/manifest.ts";
 
 // Registries, and what they need of the runtime.
 export type { Clock } from "./src/registry/clock.ts";
@@ -41,17 +40,11 @@ export type { ChallengeMemory, Limits, RegistriesOptions, RegistryEvent } from "
 export { type AuthEntry, type Config, ConfigError, type Rule } from "./src/mirror/config/config.ts";
 export { parseConfig, type ParseConfigOptions } from "./src/mirror/config/config_text.ts";
 export type { Environment } from "./src/mirror/config/environment_values.ts";
-export type { NoticeEvent, NoticeTarget } from "./src/mirror/config/notice_target.ts";
+export type { NoticeTarget } from "./src/mirror/config/notice_target.ts";
 export type { BelongingsPolicy } from "./src/mirror/rules/belongings_policy.ts";
 export type { PrunePolicy } from "./src/mirror/rules/prune_policy.ts";
 export type { RuleDefaults } from "./src/mirror/rules/rules.ts";
 export type { DroppedTags, TagSelection } from "./src/mirror/rules/selection.ts";
-export type {
-  CreateVerifier,
-  SignatureManifest,
-  Verdict,
-  VerifyImage,
-} from "./src/mirror/plan/verification.ts";
 
 // Mirroring: what there is to do, doing it, and what has become of it.
 export type { CopyEvent, TaskStatus } from "./src/mirror/copy/copy_event.ts";

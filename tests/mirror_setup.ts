@@ -1,6 +1,6 @@
 /** What the tests of the mirror share: a source, some destinations, a run between them, and looks at what came of it. */
 
-import { type Digest, digestOf } from "../src/oci/descriptor.ts";
+import type { Digest } from "../src/oci/descriptor.ts";
 import type { Rule } from "../src/mirror/config/config.ts";
 import type { CopyContext } from "../src/mirror/copy/copy_context.ts";
 import type { PlanContext } from "../src/mirror/plan/image_planner.ts";
@@ -114,7 +114,6 @@ export class MirrorSetup {
       patience: Infinity,
       isStopping: () => false,
       createHasher: undefined,
-      digestOf,
       ...options,
     };
   }

@@ -1,6 +1,6 @@
 /** Step 7 of the walk, the run: what a run is told, and what planning and copying are given of it. */
 
-import { type Digest, type DigestOf, digestOf } from "../oci/descriptor.ts";
+import type { Digest } from "../oci/descriptor.ts";
 import type { Content } from "../oci/manifest.ts";
 import { TransferSlots } from "../registry/transfer_slots.ts";
 import type { CreateHasher } from "../registry/hasher.ts";
@@ -44,8 +44,6 @@ export interface MirrorOptions {
   trustRecords?: boolean;
   /** Hashes every blob as it passes; without it blobs above 1 MiB are checked by their destinations alone. */
   createHasher?: CreateHasher;
-  /** Finds the digest of a small blob; WebCrypto unless told, which takes 50 µs of CPU however small it is. */
-  digestOf?: DigestOf;
   /**
    * Whether what belongs to images comes with them (signatures, SBOMs, attestations), as their rules say; `false` brings none of
    * it, whatever rules say. What rules demand of it is demanded all the same.
@@ -108,7 +106,6 @@ export function createContext(
     pass: 0,
     trustRecords: options.trustRecords ?? false,
     createHasher: options.createHasher,
-    digestOf: options.digestOf ?? digestOf,
     platforms: options.platforms ?? [],
     patience,
     isStopping,

@@ -96,7 +96,7 @@ export interface RegistriesOptions {
   ) => Promise<string[][] | undefined>;
   /** What registries asked for in earlier runs, so that they need not be asked again. */
   challenges?: ChallengeMemory | undefined;
-  /** Finds the digest of a manifest; WebCrypto unless told, which takes longer than all else about a small one. */
+  /** Finds the digest of manifests and small blobs; WebCrypto unless told, which takes longer than all else about a small one. */
   digestOf?: DigestOf;
   /** Clock and dice. */
   clock?: Clock;

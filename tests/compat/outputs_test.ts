@@ -4,7 +4,7 @@ import { assert, assertEquals, assertMatch, assertStringIncludes } from "@std/as
 import { parse } from "yaml";
 import type { CliResult } from "../cli_process.ts";
 import type { CreateHasher } from "../../mod.ts";
-import { createMachineHasher } from "../../src/machine/network/hasher.ts";
+import { loadMachineHasher } from "../../src/machine/network/hasher.ts";
 import { buildImage, buildMultiPlatform, pushImage, sha512Layer } from "../images.ts";
 import { assertHolds, DESTINATION, setUpMirror, SOURCE } from "../mirror_setup.ts";
 import type { Intercept, RegistryOptions } from "../registry.ts";
@@ -235,6 +235,7 @@ compat(80, "a mistake of this program in one image fails that image alone", asyn
   const rules = Object.entries(images).map((
     [from, to],
   ) => [`${SOURCE}/ns/${from}:v1`, `${DESTINATION}/${to}`]);
+  const createMachineHasher = await loadMachineHasher();
   const createHasher: CreateHasher = (algorithm) => {
     if (algorithm === "sha512") throw new TypeError("undefined is not a function");
     return createMachineHasher(algorithm);

@@ -3,7 +3,7 @@
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { parseFlags } from "../../src/machine/config/flags.ts";
 import { limitsOf } from "../../src/machine/doors/command_setup.ts";
-import { createMachineHasher } from "../../src/machine/network/hasher.ts";
+import { loadMachineHasher } from "../../src/machine/network/hasher.ts";
 import { blobsOf, buildImage, buildMultiPlatform, type Image, pushImage } from "../images.ts";
 import {
   assertHolds,
@@ -279,7 +279,9 @@ const CORRUPT: RegistryOptions = {
   },
 };
 
-for (const [size, options] of [[1000, {}], [3 * MEBIBYTE, { createHasher: createMachineHasher }]] as const) {
+for (
+  const [size, options] of [[1000, {}], [3 * MEBIBYTE, { createHasher: await loadMachineHasher() }]] as const
+) {
   const how = size > MEBIBYTE ? "with --verify" : "always";
   compat(53, `a wrong byte in ${size} is found though the destination does not look (${how})`, async () => {
     const setup = setUpMirror({ source: CORRUPT, destination: CREDULOUS });

@@ -5,6 +5,7 @@ import { NO_ATTESTATIONS } from "../../mirror/plan/platform_filter.ts";
 import type { MirrorOptions } from "../../mirror/run_context.ts";
 import { platformsOf } from "../../oci/platform.ts";
 import { type FlagName, type Flags, UsageError } from "../config/flags.ts";
+import { loadMachineHasher } from "../network/hasher.ts";
 
 /** Flags that say which images are wanted, and what of them: a plan knows them as well as what runs it. */
 export const IMAGE_FLAGS: readonly FlagName[] = [
@@ -54,7 +55,7 @@ export async function mirrorFlagOptions(flags: Flags): Promise<FlaggedOptions> {
     referrers: flags["no-referrers"] !== true,
   };
   if (flags["referrers-every"] !== undefined) options.referrersEvery = flags["referrers-every"];
-  if (flags.verify) options.createHasher = (await import("../network/hasher.ts")).createMachineHasher;
+  if (flags.verify) options.createHasher = await loadMachineHasher();
   return options;
 }
 

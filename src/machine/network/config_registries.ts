@@ -1,6 +1,5 @@
 /** How the registries of a config are reached: with which credentials, certificates and proxies, and closed when the run is over. */
 
-import { lazyDigestOf } from "./lazy_digest.ts";
 import {
   type AuthEntry,
   type Config,
@@ -16,6 +15,7 @@ import type { RegistriesOptions } from "../../registry/request.ts";
 import type { StartProgram } from "../login/helper_process.ts";
 import type { MachineCredentials } from "../login/credentials.ts";
 import type { Fetch } from "../../registry/fetch.ts";
+import { machineDigestOf } from "./hasher.ts";
 import type { ClosableFetch } from "./http_client.ts";
 import { environmentOf } from "./proxy.ts";
 import type { NativeNetwork } from "./tls.ts";
@@ -66,7 +66,7 @@ export function openConfigRegistries(config: Config, options: OpenRegistriesOpti
     options: {
       fetchFor: (registry) => async (url, init) => (await open(registry)).fetch(url, init),
       isInsecure: (registry) => isInsecureRegistry(config.auth, registry),
-      digestOf: lazyDigestOf,
+      digestOf: machineDigestOf,
       listOwned: async (place) => {
         const { listVendorRepositories } = await import("../../clouds/repository_listing.ts");
         const found = await find(place.registry, `${place.owner}/any`);

@@ -11,7 +11,6 @@ import type { Clock } from "../../registry/clock.ts";
 import type { Fetch } from "../../registry/fetch.ts";
 import { Registries } from "../../registry/registries.ts";
 import type { OpenedRegistries } from "../network/config_registries.ts";
-import { lazyDigestOf } from "../network/lazy_digest.ts";
 import { createVerifiers } from "../verify/verifiers.ts";
 import type { Traffic } from "./traffic.ts";
 
@@ -54,7 +53,6 @@ export async function runMirror(
     store,
     concurrency,
     retries,
-    digestOf: lazyDigestOf,
     createVerifier: createVerifiers(),
     onEvent,
     get stopAt() {

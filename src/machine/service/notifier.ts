@@ -1,7 +1,7 @@
 /** Notices to webhooks: told once when a rule begins to fail, once when it is well again, and never in the way of a mirror. */
 
 import { createHmac } from "node:crypto";
-import type { NoticeEvent, NoticeTarget } from "../../mirror/config/notice_target.ts";
+import type { NoticeTarget } from "../../mirror/config/notice_target.ts";
 import type { Store } from "../../mirror/store/store.ts";
 import type { Log } from "../terminal/log.ts";
 import type { RuleRecord, RunRecord } from "./status.ts";
@@ -16,7 +16,7 @@ const WHOLE_RUN = "";
 /** What a target is told: the fields that its template may name. */
 export interface Notice {
   /** What has happened. */
-  event: NoticeEvent;
+  event: NoticeTarget["on"][number];
   /** Sources of the rules it has happened to, with commas between; empty when it is the whole run. */
   rules: string;
   /** How many these are. */

@@ -10,7 +10,13 @@ import { type Bundle, bundleFromJSON } from "@sigstore/bundle";
 import { TrustedRoot } from "@sigstore/protobuf-specs";
 import { toSignedEntity, toTrustMaterial, type TrustMaterial, Verifier } from "@sigstore/verify";
 import type { Descriptor, Digest } from "../../oci/descriptor.ts";
-import type { SignatureManifest, Verdict, VerifyImage } from "../../mirror/plan/verification.ts";
+import type {
+  CreateVerifier,
+  SignatureManifest,
+  Verdict,
+  VerifyImage,
+} from "../../mirror/plan/verification.ts";
+import type { Manifest } from "../../oci/manifest.ts";
 import {
   type CheckedPolicy,
   checkPolicy,
@@ -19,7 +25,7 @@ import {
 } from "./signature_policy.ts";
 
 export { type SignaturePolicy, SignaturePolicyError };
-export type { SignatureManifest, Verdict, VerifyImage };
+export type { CreateVerifier, Manifest, SignatureManifest, Verdict, VerifyImage };
 
 /** A signature in sigstore's form, and what it signs. */
 interface Signature {

@@ -2,9 +2,6 @@
 
 import type { Path } from "./json_lines.ts";
 
-/** What somebody may want to be told. */
-export type NoticeEvent = "failure" | "recovery";
-
 /** A place on the web that is told of what has changed. */
 export interface NoticeTarget {
   /** Its name in the config, and in the log: the URL may be a secret. */
@@ -12,7 +9,7 @@ export interface NoticeTarget {
   /** Where the notice is posted to. */
   url: string;
   /** What it is told; everything unless the config says otherwise. */
-  on: NoticeEvent[];
+  on: ("failure" | "recovery")[];
   /** The body to send, as JSON; `{{name}}` in its strings stands for a field of the notice. */
   template?: unknown;
   /** What the notice is signed with. */
@@ -64,7 +61,7 @@ export function readNoticeTarget(
   return target;
 }
 
-function readEvents(value: unknown, { path, error }: NoticePlace): NoticeEvent[] {
+function readEvents(value: unknown, { path, error }: NoticePlace): NoticeTarget["on"] {
   const list = value === undefined ? EVENTS : Array.isArray(value) ? value : [value];
   if (list.length > 0 && list.every((one) => EVENTS.includes(one))) return [...list];
   throw error([...path, "on"], `expected ${EVENTS.map((one) => `"${one}"`).join(" or ")}`);

@@ -248,7 +248,7 @@ export class BlobReading {
       length += piece.length;
       reader.recycle?.(piece);
     }
-    const actual = await this.#context.digestOf(bytes, algorithmOf(digest));
+    const actual = await source.registry.context.digestOf(bytes, algorithmOf(digest));
     if (actual !== digest) {
       throw new DigestError(`blob of "${source.registry.host}/${source.name}"`, digest, actual);
     }

@@ -1,6 +1,6 @@
 /** Step 6 of the walk, the copy: what copying needs of the run it is part of. */
 
-import type { Descriptor, Digest, DigestOf } from "../../oci/descriptor.ts";
+import type { Descriptor, Digest } from "../../oci/descriptor.ts";
 import type { Content } from "../../oci/manifest.ts";
 import type { TransferSlots } from "../../registry/transfer_slots.ts";
 import type { CreateHasher } from "../../registry/hasher.ts";
@@ -20,8 +20,6 @@ export interface CopyContext {
   known: KnownBlobs;
   /** Hashes every blob as it passes; without it large blobs are checked by their destinations alone. */
   createHasher: CreateHasher | undefined;
-  /** Finds the digest of bytes in memory. */
-  digestOf: DigestOf;
   /** Blobs under way at once. */
   slots: TransferSlots;
   /** The memory between runs. */

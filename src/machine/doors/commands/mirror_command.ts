@@ -4,7 +4,6 @@ import type { Config } from "../../../mirror/config/config.ts";
 import { shardPlan, shardRules } from "../../../mirror/plan/shard.ts";
 import type { Store } from "../../../mirror/store/store.ts";
 import { type Flags, UsageError } from "../../config/flags.ts";
-import { lazyDigestOf } from "../../network/lazy_digest.ts";
 import { openStore, parseLocation } from "../../store/store_location.ts";
 import { createVerifiers, prepareVerifiers } from "../../verify/verifiers.ts";
 import type { Leases } from "../../workers/leases.ts";
@@ -98,7 +97,6 @@ async function mirrorOptions(
   const options: MirrorWork["options"] = {
     ...await mirrorFlagOptions(flags),
     store,
-    digestOf: lazyDigestOf,
     createVerifier,
   };
   if (shard !== undefined) options.select = (plan) => shardPlan(plan, shard);
