@@ -1,6 +1,6 @@
 /** The command line interrupted in the middle of a blob: once, and once more. */
 
-import { assertEquals, assertMatch, assertStringIncludes } from "@std/assert";
+import { assertEquals, assertMatch, assertRejects, assertStringIncludes } from "@std/assert";
 import { openWorkspace, type Workspace } from "../cli_process.ts";
 import { buildImage, pushImage } from "../images.ts";
 import { createRegistry, type RegistryOptions, serve, type TestRegistry } from "../registry.ts";
@@ -68,6 +68,19 @@ for (const signal of ["SIGINT", "SIGTERM"] as const) {
       assertEquals(to.repositories.get("ns/app")?.uploads.size, 0, "uploads left behind");
     }));
 }
+
+Deno.test("cli.ts that breaks off in the middle leaves no empty report behind, and an old one as it was", () =>
+  withStuckRun(async (stuck, workspace, config) => {
+    const [fresh, old] = [workspace.path("fresh.json"), workspace.path("old")];
+    await Deno.writeTextFile(old, "");
+    const outputs = ["--report", fresh, "--output-success-images", old];
+    const process = workspace.start(["--config", config, ...outputs]);
+    await Promise.race([stuck.begun.promise, process.result]);
+    process.kill("SIGKILL");
+    await process.result;
+    await assertRejects(() => Deno.stat(fresh), Deno.errors.NotFound);
+    assertEquals((await Deno.stat(old)).size, 0);
+  }));
 
 Deno.test("cli.ts stops at once at the second SIGINT, whatever the first one waits for", () =>
   withStuckRun(async (stuck, workspace, config) => {

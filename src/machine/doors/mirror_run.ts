@@ -8,11 +8,12 @@ import type { MirrorOptions } from "../../mirror/run_context.ts";
 import { challengeMemory } from "../../mirror/store/challenge_memory.ts";
 import type { Store } from "../../mirror/store/store.ts";
 import { Registries } from "../../registry/registries.ts";
+import type { Flags } from "../config/flags.ts";
 import { LiveView } from "../terminal/live_view.ts";
 import { type Log, logCount, logEvent, sayProgress } from "../terminal/log.ts";
 import { dryRunLines, linesOf, summaryLines } from "../terminal/printer.ts";
 import { type ConfiguredParts, EXIT } from "./command_setup.ts";
-import { openOutput, type OutputFile } from "./output_file.ts";
+import { checkOutput, writeOutput } from "./output_file.ts";
 
 /** What is to be mirrored, and how. */
 export interface MirrorWork {
@@ -32,11 +33,12 @@ export interface MirrorWork {
  */
 export async function mirrorOnce(parts: ConfiguredParts, work: MirrorWork): Promise<number> {
   const { flags, screen, log } = parts;
-  const outputs = await openOutputs(parts);
+  const outputs = outputsOf(flags);
+  for (const { what, path } of outputs) await checkOutput(what, path);
   const { report, warnings } = await runMirror(parts, work);
   let isWritten = true;
-  for (const { file, make } of outputs) {
-    const failure = await file.write(await make(report));
+  for (const { what, path, make } of outputs) {
+    const failure = await writeOutput(what, path, await make(report));
     if (failure !== undefined) screen.err(failure);
     isWritten &&= failure === undefined;
   }
@@ -137,23 +139,25 @@ function logSummary(log: Log, { totals, startedAt, finishedAt = startedAt }: Rep
 
 /** A file that was asked for, and what goes into it. */
 interface Output {
-  file: OutputFile;
+  what: string;
+  path: string;
   make: (report: Report) => Promise<string> | string;
 }
 
-async function openOutputs({ flags }: ConfiguredParts): Promise<Output[]> {
+function outputsOf(
+  { report, "output-success-images": images, "output-images-format": format }: Flags,
+): Output[] {
   const outputs: Output[] = [];
-  if (flags.report !== undefined) {
+  if (report !== undefined) {
     const make = (report: Report) => `${JSON.stringify(report, null, 2)}\n`;
-    outputs.push({ file: await openOutput("report", flags.report), make });
+    outputs.push({ what: "report", path: report, make });
   }
-  const images = flags["output-success-images"];
   if (images !== undefined) {
     const make = async (report: Report) => {
       const { formatImages, successImages } = await import("./output_images.ts");
-      return await formatImages(successImages(report), flags["output-images-format"] ?? "yaml");
+      return await formatImages(successImages(report), format ?? "yaml");
     };
-    outputs.push({ file: await openOutput("images", images), make });
+    outputs.push({ what: "images", path: images, make });
   }
   return outputs;
 }

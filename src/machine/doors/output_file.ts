@@ -1,4 +1,4 @@
-/** A file that a run ends with, opened when the run begins, so that one that cannot be written is known before anything moves. */
+/** The files that a run ends with: tried before anything moves, so that one that cannot be written is known then, and written at the end. */
 
 import { type FileHandle, open, stat, unlink } from "node:fs/promises";
 import { SetupError } from "../../mirror/config/config.ts";
@@ -13,57 +13,39 @@ export class OutputFileError extends SetupError {
   override name = "OutputFileError";
 }
 
-/** An open file. */
-export interface OutputFile {
-  /**
-   * Writes the text in place of what the file held, and closes it.
-   *
-   * @returns Why that was not possible, in a sentence.
-   */
-  write(text: string): Promise<string | undefined>;
-}
-
 /**
- * Opens a file; what it holds stays until something is written.
- *
- * @param what What is to be written, for messages.
- * @throws {OutputFileError} naming the file.
- */
-export async function openOutput(what: string, path: string): Promise<OutputFile> {
-  const sentence = (cause: unknown) => `Cannot write ${what} "${path}": ${whyNotWritten(cause)}`;
-  let handle: FileHandle | undefined;
-  try {
-    // Opening a pipe waits for its reader, who may well come at the end.
-    if (!await isPipe(path)) handle = await open(path, "a", MODE);
-  } catch (cause) {
-    throw new OutputFileError(sentence(cause), { cause });
-  }
-  const write = async (text: string) => {
-    try {
-      await replaceContent(handle ?? await open(path, "a", MODE), text);
-    } catch (cause) {
-      return sentence(cause);
-    }
-    return undefined;
-  };
-  return { write };
-}
-
-/**
- * Finds out whether a file can be written that somebody else will write later; nothing is left of the attempt.
+ * Finds out whether a file can be written that is written later. Nothing is left of the attempt, so that a run which breaks off
+ * leaves no empty file where others expect a report.
  *
  * @param what What is to be written, for messages.
  * @throws {OutputFileError} naming the file.
  */
 export async function checkOutput(what: string, path: string): Promise<void> {
   try {
-    const handle = await open(path, "a", MODE);
-    const { size } = await handle.stat();
-    await handle.close();
-    if (size === 0) await unlink(path);
+    // Opening a pipe waits for its reader, who may well come at the end.
+    if (!await isPipe(path)) await tryOpening(path);
   } catch (cause) {
-    throw new OutputFileError(`Cannot write ${what} "${path}": ${whyNotWritten(cause)}`, { cause });
+    throw new OutputFileError(whyNot(what, path, cause), { cause });
   }
+}
+
+/**
+ * Writes a text in place of what a file held.
+ *
+ * @param what What is written, for messages.
+ * @returns Why that was not possible, in a sentence.
+ */
+export async function writeOutput(what: string, path: string, text: string): Promise<string | undefined> {
+  try {
+    await replaceContent(await open(path, "a", MODE), text);
+    return undefined;
+  } catch (cause) {
+    return whyNot(what, path, cause);
+  }
+}
+
+function whyNot(what: string, path: string, cause: unknown): string {
+  return `Cannot write ${what} "${path}": ${whyNotWritten(cause)}`;
 }
 
 async function isPipe(path: string): Promise<boolean> {
@@ -72,6 +54,17 @@ async function isPipe(path: string): Promise<boolean> {
   } catch {
     return false;
   }
+}
+
+/** What was there before is somebody's, also when it is empty: it stays. */
+async function tryOpening(path: string): Promise<void> {
+  try {
+    await (await open(path, "ax", MODE)).close();
+  } catch (error) {
+    if (Object(error).code !== "EEXIST") throw error;
+    return await (await open(path, "a", MODE)).close();
+  }
+  await unlink(path);
 }
 
 async function replaceContent(handle: FileHandle, text: string): Promise<void> {

@@ -14,7 +14,7 @@ import {
 import { withWork } from "./mirror_command.ts";
 import { IMAGE_FLAGS } from "../mirror_flags.ts";
 import { type MirrorWork, registriesOf } from "../mirror_run.ts";
-import { openOutput } from "../output_file.ts";
+import { checkOutput, writeOutput } from "../output_file.ts";
 
 /** `image-syncer plan`. */
 export const COMMAND: Command = {
@@ -39,7 +39,8 @@ manifests of what is new, and asks destinations what they have; nothing is sent.
 
 async function makeIt(parts: ConfiguredParts, { rules, options }: MirrorWork): Promise<number> {
   const { flags, screen, log, signal } = parts;
-  const output = flags.output === undefined ? undefined : await openOutput("plan", flags.output);
+  const { output } = flags;
+  if (output !== undefined) await checkOutput("plan", output);
   try {
     const onEvent = (event: Parameters<typeof logEvent>[1]) => logEvent(log, event);
     const registries = registriesOf(parts, options.store, onEvent);
@@ -48,7 +49,7 @@ async function makeIt(parts: ConfiguredParts, { rules, options }: MirrorWork): P
     const text = `${JSON.stringify(plan, null, 2)}\n`;
     if (flags.format === "json") screen.text(text);
     else for (const line of planLines(plan)) screen.out(line);
-    const failure = await output?.write(text);
+    const failure = output === undefined ? undefined : await writeOutput("plan", output, text);
     if (failure !== undefined) screen.err(failure);
     if (plan.failed.length > 0 || failure !== undefined) return EXIT.failed;
     return flags.check === true && wouldChange(plan) ? EXIT.changes : EXIT.done;
