@@ -42,20 +42,11 @@ export { parseConfig, type ParseConfigOptions } from "./src/mirror/config/config
 export type { Environment } from "./src/mirror/config/environment_values.ts";
 export type { NoticeTarget } from "./src/mirror/config/notice_target.ts";
 export type { BelongingsPolicy } from "./src/mirror/rules/belongings_policy.ts";
-export type { PrunePolicy } from "./src/mirror/rules/prune_policy.ts";
 export type { RuleDefaults } from "./src/mirror/rules/rules.ts";
-export type { DroppedTags, TagSelection } from "./src/mirror/rules/selection.ts";
 
 // Mirroring: what there is to do, doing it, and what has become of it.
 export type { CopyEvent, TaskStatus } from "./src/mirror/copy/copy_event.ts";
-export type {
-  CopyTask,
-  Plan,
-  PlanFailure,
-  PlannedDeletion,
-  PlannedDestination,
-} from "./src/mirror/plan/plan.ts";
-export type { DeletionOutcome } from "./src/mirror/plan/tag_deletion.ts";
+export type { CopyTask, Plan, PlanFailure, PlannedDestination } from "./src/mirror/plan/plan.ts";
 export type { ByteCounts, Report, ReportDestination, ReportTask } from "./src/mirror/report.ts";
 export { mirror, planOnly, runPlan } from "./src/mirror/run.ts";
 export type { MirrorOptions } from "./src/mirror/run_context.ts";

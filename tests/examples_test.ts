@@ -23,5 +23,5 @@ Deno.test("the examples that need no registry run", async () => {
 });
 
 Deno.test("the examples that need a registry compile", async () => {
-  await assertSucceeds(["check", "--doc", "--quiet", "mod.ts", "src/mirror/run.ts"]);
+  await assertSucceeds(["check", "--doc", "--quiet", "mod.ts", "src/mirror/run.ts", "src/mirror/select.ts"]);
 });

@@ -11,6 +11,9 @@ const DIST = `${ROOT}dist`;
 /** The config's JSON Schema, for editors. */
 const SCHEMA = "config.schema.json";
 
+/** What the library is entered by. */
+const ENTRIES = ["mod.ts", "src/mirror/select.ts"];
+
 /** What of deno.json goes into package.json. */
 interface Config {
   name: string;
@@ -27,9 +30,11 @@ interface Config {
  * imports along, for `npx` to begin in a moment.
  */
 async function build(directory: string): Promise<void> {
-  const bundle = ["bundle", "--quiet", "--platform=browser", "--external", "re2js"];
-  await runCommand([Deno.execPath(), ...bundle, "-o", `${directory}/mod.js`, "mod.ts"], ROOT);
-  checkPortable("mod.js", await Deno.readTextFile(`${directory}/mod.js`));
+  const bundle = ["bundle", "--quiet", "--platform=browser", "--code-splitting", "--external", "re2js"];
+  await runCommand([Deno.execPath(), ...bundle, `--outdir=${directory}`, ...ENTRIES], ROOT);
+  for (const name of await scriptsIn(directory)) {
+    checkPortable(name, await Deno.readTextFile(`${directory}/${name}`));
+  }
   await Deno.mkdir(`${directory}/bin`);
   const licenses = [await namePackages(directory), await buildProgram(`${directory}/bin`)];
   await Deno.writeTextFile(`${directory}/LICENSES`, licenses.join("\n"));
@@ -38,6 +43,11 @@ async function build(directory: string): Promise<void> {
   for (const name of ["README.md", "LICENSE"]) await Deno.copyFile(`${ROOT}${name}`, `${directory}/${name}`);
   const manifest = JSON.stringify(await makeManifest(), null, 2);
   await Deno.writeTextFile(`${directory}/package.json`, `${manifest}\n`);
+}
+
+async function scriptsIn(directory: string): Promise<string[]> {
+  const files = await Array.fromAsync(Deno.readDir(directory), ({ name }) => name);
+  return [...files.filter((name) => name.endsWith(".js")), "src/mirror/select.js"];
 }
 
 /** The declarations of the core, as `deno pack` makes them. */
@@ -77,6 +87,7 @@ async function makeManifest(): Promise<Record<string, unknown>> {
     bin: { "image-syncer": `./bin/${PROGRAM}` },
     exports: {
       ".": { types: "./mod.d.ts", default: "./mod.js" },
+      "./select": { types: "./src/mirror/select.d.ts", default: "./src/mirror/select.js" },
       [`./${SCHEMA}`]: `./${SCHEMA}`,
       "./package.json": "./package.json",
     },

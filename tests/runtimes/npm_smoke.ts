@@ -11,6 +11,8 @@ import { startWorker } from "./workerd.ts";
 
 /** A consumer in TypeScript: checked, not run. */
 const TYPED_EXAMPLE = `import { mirror, type Report, Registries } from "@image-syncer/image-syncer";
+import { type FullPlan, makeFullPlan } from "@image-syncer/image-syncer/select";
+export const plan: Promise<FullPlan> = makeFullPlan([], { registries: new Registries() });
 export const report: Promise<Report> = mirror([], { registries: new Registries() });
 // @ts-expect-error: a list of rules
 export const wrong = mirror("alpine", { registries: new Registries() });
@@ -90,9 +92,15 @@ async function refuseOldNode(runtime: Runtime, directory: string): Promise<strin
 async function runInWorker(runtime: Runtime, directory: string): Promise<string> {
   const program = await install(runtime);
   await Deno.writeTextFile(`${directory}/worker.js`, WORKER_EXAMPLE);
+  const home = "node_modules/@image-syncer/image-syncer";
+  const files = await Array.fromAsync(Deno.readDir(`${directory}/${home}`), ({ name }) => name);
   const modules = [
     { name: "worker.js", file: "worker.js" },
-    { name: "@image-syncer/image-syncer", file: "node_modules/@image-syncer/image-syncer/mod.js" },
+    // The entry is called as the package is, and finds its pieces beside itself.
+    ...files.filter((name) => name.endsWith(".js")).map((name) => ({
+      name: `@image-syncer/${name === "mod.js" ? "image-syncer" : name}`,
+      file: `${home}/${name}`,
+    })),
   ];
   await withRegistries(async ({ source, destination, check }) => {
     const bindings = { SOURCE: source, DESTINATION: destination, REGISTRY_PASSWORD: "secret" };
