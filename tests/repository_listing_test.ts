@@ -1,8 +1,11 @@
 /** Tests of vendors' listings: servers that answer as the vendors' public documentation says, and what none of them may do. */
 
-import { assert, assertEquals, assertRejects } from "@std/assert";
-import { type ListingPlace, listVendorRepositories } from "../src/clouds/repository_listing.ts";
+import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
+import { listVendorRepositories } from "../src/clouds/repository_listing.ts";
+import type { Credential } from "../src/registry/login/credential.ts";
+import { Registries } from "../src/registry/registries.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
+import { FakeClock } from "./fake_clock.ts";
 
 const NAMES = Array.from({ length: 200 }, (_, number) => `acme/app-${number}`);
 
@@ -12,26 +15,42 @@ interface Seen {
   authorization: string | null;
 }
 
+/** Whose repositories are listed, and who asks. */
+interface Place {
+  registry?: string;
+  credential?: Credential;
+}
+
 type Answer = (url: URL, request: { headers: Headers; method: string; body: string }) => Response | undefined;
 
-/** Asks a server that answers so; what it was asked comes along. */
-async function ask(answer: Answer, place: Partial<ListingPlace>) {
+/** Asks servers that answer so, the registry among them, which lists nothing itself; what its vendor was asked comes along. */
+async function ask(answer: Answer, { registry = "registry.test", credential }: Place) {
   const seen: Seen[] = [];
-  const pages = await listVendorRepositories({
-    registry: "registry.test",
-    owner: "acme",
-    origin: "https://registry.test",
-    fetch: (url, init) => {
-      const headers = new Headers(init?.headers);
-      const at = new URL(url);
-      seen.push({ url: at, authorization: headers.get("authorization") ?? headers.get("private-token") });
-      const body = String(init?.body ?? "");
-      const response = answer(at, { headers, method: init?.method ?? "GET", body });
-      return Promise.resolve(response ?? new Response("not found", { status: 404 }));
+  const warnings: string[] = [];
+  let isKnown = false;
+  const fetch = (url: string, init: RequestInit) => {
+    const at = new URL(url);
+    if (/^\/v2\/(?:_catalog)?$/.test(at.pathname)) {
+      return Promise.resolve(new Response(null, { status: 404 }));
+    }
+    const headers = new Headers(init.headers);
+    seen.push({ url: at, authorization: headers.get("authorization") ?? headers.get("private-token") });
+    const body = init.body instanceof Uint8Array ? new TextDecoder().decode(init.body) : "";
+    const response = answer(at, { headers, method: init.method ?? "GET", body });
+    return Promise.resolve(response ?? new Response("not found", { status: 404 }));
+  };
+  const registries = new Registries({
+    clock: new FakeClock(),
+    fetchFor: () => fetch,
+    onEvent: (event) => void (event.type === "warning" && warnings.push(event.message)),
+    listOwned: async (place) => {
+      const pages = await listVendorRepositories(place, credential);
+      isKnown = pages !== undefined;
+      return pages ?? [];
     },
-    ...place,
   });
-  return { names: pages?.flat().sort(), seen };
+  const pages = await Array.fromAsync(registries.listRepositories(registry, "acme"));
+  return { names: isKnown ? pages.flat().sort() : undefined, seen, warnings };
 }
 
 /** Entries by pages with a `Link`, as Harbor, Gitea, GitHub and GitLab give them. */
@@ -48,7 +67,7 @@ function linked(url: URL, entries: readonly unknown[], size: number, total = "x-
 const short = (name: string) => name.slice("acme/".length);
 const LOGIN = { username: "robot", password: "secret" };
 
-const VENDORS: readonly [string, Partial<ListingPlace>, Answer, string][] = [
+const VENDORS: readonly [string, Place, Answer, string][] = [
   [
     "Harbor",
     {},
@@ -125,7 +144,8 @@ const VENDORS: readonly [string, Partial<ListingPlace>, Answer, string][] = [
 
 for (const [vendor, place, answer, authorization] of VENDORS) {
   Deno.test(`the repositories of ${vendor} are listed, by no more than a request each`, async () => {
-    const { names, seen } = await ask(answer, { credential: LOGIN, ...place });
+    const { names, seen, warnings } = await ask(answer, { credential: LOGIN, ...place });
+    assertEquals(warnings, []);
     assertEquals(names, [...NAMES].sort());
     assert(seen.length <= 10, `${seen.length} requests`);
     assertEquals(seen.at(-1)?.authorization, authorization);
@@ -142,7 +162,7 @@ Deno.test("a registry of no known vendor is not listed", async () => {
 Deno.test("a host that only looks like a vendor's gets no credential elsewhere", async () => {
   for (const registry of ["ghcr.io.evil.test", "evilghcr.io", "quay.io.test", "__proto__"]) {
     const { seen } = await ask(() => undefined, { registry, credential: LOGIN });
-    assertEquals(new Set(seen.map(({ url }) => url.host)), new Set(["registry.test"]));
+    assertEquals(new Set(seen.map(({ url }) => url.host)), new Set([registry]));
   }
 });
 
@@ -157,9 +177,50 @@ for (
     ["redirects", () => new Response(null, { status: 302, headers: { location: "https://evil.test/" } })],
     ["lists half", () => Response.json([{ name: "a" }], { headers: { "x-total": "2" } })],
     ["lists something else", () => Response.json({ message: "maintenance" })],
+    ["lists what has no name", () => Response.json([{ package_type: "container" }])],
+    ["leads nowhere", () => Response.json([], { headers: { link: '<https://[>; rel="next"' } })],
+    ["writes no links", () => Response.json([], { headers: { link: '<<>; rel="next"' } })],
+    ["never answers well", () => new Response(null, { status: 502 })],
+    ["says too much", () => new Response(new Uint8Array(17 * 1024 * 1024))],
   ] as const
 ) {
   Deno.test(`a vendor's API that ${what} fails the listing`, async () => {
     await assertRejects(() => ask(response, { registry: "ghcr.io", credential: LOGIN }), RegistryError);
   });
 }
+
+Deno.test("a vendor's API that has a bad moment is asked again, as a registry is", async () => {
+  let asked = 0;
+  const answer = () => {
+    if (asked++ === 0) return new Response(null, { status: 503, headers: { "retry-after": "2" } });
+    return asked === 2 ? new Response(null, { status: 429 }) : Response.json([{ name: "app" }]);
+  };
+  const { names } = await ask(answer, { registry: "ghcr.io", credential: LOGIN });
+  assertEquals([names, asked], [["acme/app"], 3]);
+});
+
+Deno.test("Quay's API takes no robots: what it then does not list is said, and to whom it lists all", async () => {
+  const answer = () => Response.json({ repositories: [{ namespace: "acme", name: "open" }] });
+  const robot = { username: "acme+robot", password: "secret" };
+  const { names, seen, warnings } = await ask(answer, { registry: "quay.io", credential: robot });
+  assertEquals([names, seen.at(-1)?.authorization], [["acme/open"], null]);
+  assertEquals(warnings.length, 1);
+  assertStringIncludes(warnings[0] ?? "", 'Private repositories of "quay.io/acme" are not listed');
+  assertStringIncludes(warnings[0] ?? "", '"$oauthtoken"');
+  assertEquals((await ask(answer, { registry: "quay.io" })).warnings, []);
+});
+
+Deno.test("a credential that a vendor's API cannot be shown is warned of at every vendor", async () => {
+  const token = { identityToken: "secret" };
+  const lists: [string, unknown][] = [
+    ["docker.io", { results: [] }],
+    ["ghcr.io", []],
+    ["registry.gitlab.com", []],
+    ["quay.io", { repositories: [] }],
+    ["registry.test", []],
+  ];
+  for (const [registry, list] of lists) {
+    const { warnings, seen } = await ask(() => Response.json(list), { registry, credential: token });
+    assertEquals([warnings.length, seen.at(-1)?.authorization], [1, null], registry);
+  }
+});

@@ -78,7 +78,7 @@ export function nextPath(header: string | null, from: string): string | undefine
  * Where the next page is: the link whose relation types include `next`. A link without any relation counts too, for that is
  * how some registries write it.
  */
-function nextTarget(header: string): string | undefined {
+export function nextTarget(header: string): string | undefined {
   return parseLinks(header).find(isNext)?.target;
 }
 

@@ -7,8 +7,18 @@ import { Connection } from "./connection.ts";
 import { Registry } from "./registry.ts";
 import { AuthError, RegistryError } from "./registry_error.ts";
 import { Repository } from "./repository.ts";
-import { DEFAULT_LIMITS, type Limits, type RegistriesOptions, type RequestContext } from "./request.ts";
+import {
+  DEFAULT_LIMITS,
+  type Limits,
+  type ListingPlace,
+  type RegistriesOptions,
+  type RequestContext,
+} from "./request.ts";
+import { askService } from "./service_request.ts";
 import { BufferPool } from "./stream/buffer_pool.ts";
+
+/** Bytes of one page of a vendor's listing: a hundred repositories with all that is said of them. */
+const PAGE_BYTES = 16 * 1024 * 1024;
 
 /**
  * The registries of a run: connections, tokens, gates and what was learned are shared by everyone who uses them.
@@ -63,15 +73,19 @@ export class Registries {
   get(host: string): Registry {
     let registry = this.#registries.get(host);
     if (registry === undefined) {
-      const { fetchFor, isInsecure, credentials, challenges } = this.#options;
-      const connection = new Connection(host, this.#context, {
-        fetch: fetchFor?.(host) ?? ((url, init) => fetch(url, init)),
-        isInsecure: isInsecure?.(host) ?? false,
-      });
-      registry = new Registry(connection, { credentials, challenges });
+      const { credentials, challenges } = this.#options;
+      registry = new Registry(this.#connect(host), { credentials, challenges });
       this.#registries.set(host, registry);
     }
     return registry;
+  }
+
+  #connect(host: string): Connection {
+    const { fetchFor, isInsecure } = this.#options;
+    return new Connection(host, this.#context, {
+      fetch: fetchFor?.(host) ?? ((url, init) => fetch(url, init)),
+      isInsecure: isInsecure?.(host) ?? false,
+    });
   }
 
   /** Says that another pass begins: registries that could not be reached are tried once more, but silent ones are not. */
@@ -98,11 +112,26 @@ export class Registries {
       if (hasBegun || owner === "" || !(error instanceof RegistryError || error instanceof AuthError)) {
         throw error;
       }
-      const place = { registry: host, owner, origin: registry.url.origin, signal: this.signal };
-      const pages = await this.#options.listOwned?.(place);
+      const pages = await this.#options.listOwned?.(this.#placeOf(registry, owner));
       if (pages === undefined) throw error;
       yield* pages;
     }
+  }
+
+  #placeOf({ host, url: { origin } }: Registry, owner: string): ListingPlace {
+    const { emit } = this.#context;
+    return {
+      registry: host,
+      owner,
+      origin,
+      ask: (url, request) => {
+        const at = new URL(url);
+        const connection = this.#connect(at.origin === origin ? host : at.host);
+        const action = `list the repositories of "${host}/${owner}"`;
+        return askService(connection, { method: "GET", ...request, url, action, limit: PAGE_BYTES });
+      },
+      warn: (message) => emit({ type: "warning", message }),
+    };
   }
 
   /**

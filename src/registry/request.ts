@@ -91,9 +91,21 @@ export interface RegistriesOptions {
   /** Where credentials come from; everything is anonymous without it. */
   credentials?: CredentialSource | undefined;
   /** Lists the repositories of an owner where a registry itself does not; `undefined` where that is not known how. */
-  listOwned?: (
-    place: { registry: string; owner: string; origin: string; signal: AbortSignal | undefined },
-  ) => Promise<string[][] | undefined>;
+  listOwned?: (place: {
+    /** Canonical registry. */
+    registry: string;
+    /** Who owns the repositories: the first part of their names. */
+    owner: string;
+    /** Root of the registry, as it was reached. */
+    origin: string;
+    /** Asks an API, as often as a registry is asked; rejects with a `RegistryError` where it refuses. */
+    ask: (
+      url: string,
+      request: { method?: "POST"; headers: Record<string, string>; body?: Uint8Array<ArrayBuffer> },
+    ) => Promise<{ headers: Headers; text: string }>;
+    /** Says, in a sentence, what the list lacks. */
+    warn: (message: string) => void;
+  }) => Promise<string[][] | undefined>;
   /** What registries asked for in earlier runs, so that they need not be asked again. */
   challenges?: ChallengeMemory | undefined;
   /** Finds the digest of manifests and small blobs; WebCrypto unless told, which takes longer than all else about a small one. */
@@ -107,6 +119,9 @@ export interface RegistriesOptions {
   /** Called with what happens on the wire. */
   onEvent?: ((event: RegistryEvent) => void) | undefined;
 }
+
+/** Where the repositories of an owner are to be listed, and how a vendor's API is asked for them. */
+export type ListingPlace = Parameters<NonNullable<RegistriesOptions["listOwned"]>>[0];
 
 /** One request to a registry. */
 export interface RegistryRequest {

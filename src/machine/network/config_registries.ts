@@ -14,7 +14,6 @@ import { Once } from "../../registry/once.ts";
 import type { RegistriesOptions } from "../../registry/request.ts";
 import type { StartProgram } from "../login/helper_process.ts";
 import type { MachineCredentials } from "../login/credentials.ts";
-import type { Fetch } from "../../registry/fetch.ts";
 import { machineDigestOf } from "./hasher.ts";
 import type { ClosableFetch } from "./http_client.ts";
 import { environmentOf } from "./proxy.ts";
@@ -60,6 +59,10 @@ export function openConfigRegistries(config: Config, options: OpenRegistriesOpti
       return fetch;
     });
   const find = credentialFinder(config, options, open);
+  const credentials = async (registry: string, repository: string) => {
+    const found = await find(registry, repository);
+    return found && { ...found.credential, origin: found.origin };
+  };
   return {
     find,
     close: () => closers.forEach((close) => close()),
@@ -69,18 +72,9 @@ export function openConfigRegistries(config: Config, options: OpenRegistriesOpti
       digestOf: machineDigestOf,
       listOwned: async (place) => {
         const { listVendorRepositories } = await import("../../clouds/repository_listing.ts");
-        const found = await find(place.registry, `${place.owner}/any`);
-        const fetch: Fetch = async (url, init) => {
-          const { host } = new URL(url);
-          const isOwn = url.startsWith(`${place.origin}/`);
-          return await (await open(isOwn ? place.registry : host)).fetch(url, init);
-        };
-        return await listVendorRepositories({ ...place, fetch, credential: found?.credential });
+        return await listVendorRepositories(place, await credentials(place.registry, `${place.owner}/any`));
       },
-      credentials: async (registry, repository) => {
-        const found = await find(registry, repository);
-        return found && { ...found.credential, origin: found.origin };
-      },
+      credentials,
     },
   };
 }
