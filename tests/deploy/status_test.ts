@@ -9,6 +9,7 @@ import { renderPage } from "../../src/machine/site/status_page.ts";
 import { hideNames } from "../../src/machine/site/status_view.ts";
 import { Traffic } from "../../src/machine/service/traffic.ts";
 import { type Report, type ReportTask, startReport } from "../../src/mirror/report.ts";
+import type { Rule } from "../../src/mirror/config/config.ts";
 import { MemoryStore } from "../../src/mirror/store/memory_store.ts";
 import { manyRules, NOW, PROGRESS, sampleMemory, sampleRun, sampleView } from "../status_samples.ts";
 
@@ -116,6 +117,41 @@ Deno.test("updateRules() gives each image to the rules that brought it", () => {
   assertEquals(updated.map(({ bytes }) => bytes), [20, 20, 20, 10, 0]);
   assertEquals(updated.map(({ failureCount }) => failureCount), [0, 0, 0, 0, 1]);
   assertEquals(updated.map(({ pulls }) => pulls), [3, 3, 3, 3, 0]);
+});
+
+Deno.test("updateRules() knows the images of namespaces, of renamed tags, and of a source with several rules", () => {
+  const rules: Rule[] = [
+    { source: "quay.io/team/*", destinations: ["r.io/m/*"], repositories: { exclude: ["team/own"] } },
+    { source: "quay.io/team/own:v1", destinations: ["r.io/m/own"] },
+    { source: "quay.io/a/b", destinations: ["r.io/b"], rename: "old-{tag}" },
+    { source: "quay.io/a/c", destinations: ["r.io/c"] },
+    { source: "quay.io/a/c", destinations: ["r.io/arm"], platforms: ["linux/arm64"] },
+  ];
+  const copied = (reference: string) => [{ reference, status: "copied" as const }];
+  const report = reportOf([
+    taskOf("quay.io/team/one:v1", copied("r.io/m/one:v1")),
+    taskOf("quay.io/team/two:v1", copied("r.io/m/two:v1")),
+    taskOf("quay.io/team/own:v1", copied("r.io/m/own:v1")),
+    taskOf("quay.io/a/b:v1", copied("r.io/b:old-v1")),
+    taskOf("quay.io/a/c:v1", copied("r.io/c:v1")),
+    taskOf("quay.io/a/c:v1", copied("r.io/arm:v1")),
+  ], {
+    rules: [{ source: "quay.io/team/bad", destination: "r.io/m/bad", error: "404" }],
+    emptyRules: [{ source: "quay.io/team/empty" }],
+  });
+  const pulls = new Map([["quay.io/team/one", 2], ["quay.io/team/two", 3], ["quay.io/team/own", 7]]);
+  const updated = updateRules(rules, report, { before: new Map(), pulls });
+  assertEquals(updated.map(({ images, bytes, pulls }) => [images, bytes, pulls]), [
+    [2, 20, 5],
+    [1, 10, 7],
+    [1, 10, 0],
+    [2, 20, 0],
+  ]);
+  assertEquals(updated[0]?.failures, [{ reference: "r.io/m/bad", error: "404" }]);
+  assertEquals(updated.map(({ isEmpty }) => isEmpty), [false, false, false, false]);
+  const config = { auth: {}, warnings: [], rules };
+  const view = sampleView({ config });
+  assertEquals(view.rules?.map(({ destinations }) => destinations.length), [1, 1, 1, 2]);
 });
 
 Deno.test("updateRules() calls a rule successful only when nothing of it is left", () => {

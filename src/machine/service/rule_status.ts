@@ -2,8 +2,15 @@
 
 import type { Rule } from "../../mirror/config/config.ts";
 import type { Report, ReportDestination, ReportTask } from "../../mirror/report.ts";
-import { expandRule, parseRuleSource, type RuleSource } from "../../mirror/rules/rules.ts";
-import { formatReference, parseReference, splitReference } from "../../oci/reference.ts";
+import {
+  checkNamespaces,
+  isNamespace,
+  mapRepository,
+  type Namespace,
+  parseNamespace,
+} from "../../mirror/rules/namespace.ts";
+import { expandRule, parseRuleSource, renamePair, type RuleSource } from "../../mirror/rules/rules.ts";
+import { formatReference, parseReference } from "../../oci/reference.ts";
 import { BEATS, type RuleRecord } from "./status.ts";
 
 /** References that a record names, at most: it has to fit into a value of Deno KV. */
@@ -19,19 +26,36 @@ interface Placed {
   destination: ReportDestination;
 }
 
-/** A rule with its source understood; one that is malformed has none, and no images. */
+/** A rule with its sides understood; one that is malformed has no source, and no images. */
 interface KnownRule {
   rule: Rule;
+  /** Its source, or what a namespace has become. */
+  text: string;
   source: RuleSource | undefined;
+  destinations: readonly string[];
 }
 
-/** Finds the rules that brought an image: several may bring the same one. */
+/** A rule of a whole namespace. */
+interface NamespaceRule {
+  rule: Rule;
+  from: Namespace;
+  to: readonly Namespace[];
+}
+
+/** Finds the rules that brought an image: several may bring the same one. A rule is named by its source, as written. */
 export class RuleIndex {
+  #sources: Set<string>;
   #byRepository: Map<string, KnownRule[]>;
+  #namespaces: NamespaceRule[];
+  /** What namespaces become in a repository, kept because there are many images in each. */
+  #mapped = new Map<string, KnownRule[]>();
 
   /** Understands the rules once, for all their images. */
   constructor(rules: readonly Rule[]) {
-    this.#byRepository = Map.groupBy(rules.map(understand), ({ source }) => repositoryOf(source));
+    const single = rules.filter(({ source }) => !isNamespace(source));
+    this.#sources = new Set(rules.map(({ source }) => source));
+    this.#byRepository = Map.groupBy(single.map(understand), ({ source }) => repositoryOf(source));
+    this.#namespaces = rules.filter(({ source }) => isNamespace(source)).flatMap(understandNamespace);
   }
 
   /**
@@ -40,13 +64,39 @@ export class RuleIndex {
    * @param source Reference of the image; one that is none, as a registry may list, belongs to every rule of its repository that
    * goes to the destination's.
    */
-  rulesOf(source: string, destination: string): Rule[] {
+  rulesOf(source: string, destination: string): string[] {
     const { name, tag, isReference } = splitImage(source);
-    const candidates = this.#byRepository.get(name) ?? [];
-    return candidates.filter((known) =>
-      isReference ? referencesOf(known, tag).has(destination) : goesTo(known.rule, destination)
-    ).map(({ rule }) => rule);
+    const brings = (known: KnownRule) =>
+      isReference ? referencesOf(known, tag).has(destination) : goesTo(known, destination);
+    const own = (this.#byRepository.get(name) ?? []).filter(brings);
+    // No two rules write one repository where one is a namespace: what has a rule of its own is left out of it.
+    return namesOf(own.length > 0 ? own : this.#ofNamespaces(name).filter(brings));
   }
+
+  /** The rules of a source repository (`registry/repository`). */
+  rulesIn(name: string): string[] {
+    return namesOf(this.#byRepository.get(name) ?? this.#ofNamespaces(name));
+  }
+
+  /** The rule that a report means by a source: as it was written, or what a namespace has become. */
+  ruleOf(source: string): string | undefined {
+    if (this.#sources.has(source)) return source;
+    const { name } = splitImage(source);
+    return this.#ofNamespaces(name).find(({ text }) => text === source)?.rule.source;
+  }
+
+  #ofNamespaces(name: string): KnownRule[] {
+    let known = this.#mapped.get(name);
+    if (known === undefined) {
+      known = this.#namespaces.flatMap((one) => mapTo(one, name));
+      this.#mapped.set(name, known);
+    }
+    return known;
+  }
+}
+
+function namesOf(rules: readonly KnownRule[]): string[] {
+  return [...new Set(rules.map(({ rule }) => rule.source))];
 }
 
 /** Registry and repository of an image, and its tag, also where what a registry listed is no tag. */
@@ -60,7 +110,7 @@ function splitImage(source: string): { name: string; tag: string | undefined; is
   }
 }
 
-function goesTo({ destinations }: Rule, reference: string): boolean {
+function goesTo({ destinations }: KnownRule, reference: string): boolean {
   return destinations.some((destination) =>
     reference === destination || reference.startsWith(`${destination}:`)
   );
@@ -72,21 +122,19 @@ export interface RuleUpdate {
   before: Map<string, RuleRecord>;
   /** Manifests pulled in this run, by registry and repository. */
   pulls: ReadonlyMap<string, number>;
-  /** Whether a rule that selects nothing has no success; it has one unless told. */
+  /** Whether a rule that selects nothing, or has drifted, has no success; it has one unless told. */
   isStrict?: boolean;
 }
 
-/** What a finished run means for each rule. */
+/** What a finished run means for each rule; rules of one source have one record. */
 export function updateRules(
   rules: readonly Rule[],
   report: Report,
   { before, pulls, isStrict = false }: RuleUpdate,
 ): RuleRecord[] {
-  const images = imagesByRule(rules, report);
-  return rules.map((rule) => {
-    const known = before.get(rule.source) ?? emptyRule(rule.source);
-    return updateRule(known, images.get(rule) ?? [], { report, pulls: pullsOf(rule, pulls), isStrict });
-  });
+  return [...sharesOf(rules, report, pulls)].map(([source, share]) =>
+    updateRule(before.get(source) ?? emptyRule(source), share, { report, isStrict })
+  );
 }
 
 /** What is known of a rule before its first run. */
@@ -104,24 +152,68 @@ export function emptyRule(source: string): RuleRecord {
   };
 }
 
-function imagesByRule(rules: readonly Rule[], report: Report): Map<Rule, Placed[]> {
+/** What of a run is one rule's. */
+interface RuleShare {
+  images: Placed[];
+  broken: Report["rules"];
+  /** Whether it, or part of it, selects nothing. */
+  isEmpty: boolean;
+  pulls: number;
+}
+
+function sharesOf(
+  rules: readonly Rule[],
+  report: Report,
+  pulls: ReadonlyMap<string, number>,
+): Map<string, RuleShare> {
   const index = new RuleIndex(rules);
-  const images = new Map<Rule, Placed[]>(rules.map((rule) => [rule, []]));
+  const shares = new Map(rules.map(({ source }): [string, RuleShare] => [
+    source,
+    { images: [], broken: [], isEmpty: false, pulls: 0 },
+  ]));
+  const add = (names: readonly (string | undefined)[], change: (share: RuleShare) => void) => {
+    for (const share of names.map((name) => shares.get(name ?? ""))) if (share !== undefined) change(share);
+  };
   for (const task of report.tasks) {
     for (const destination of task.destinations) {
-      for (const rule of index.rulesOf(task.source, destination.reference)) {
-        images.get(rule)?.push({ task, destination });
-      }
+      const image = { task, destination };
+      add(index.rulesOf(task.source, destination.reference), ({ images }) => images.push(image));
     }
   }
-  return images;
+  for (const one of report.rules) add([index.ruleOf(one.source)], ({ broken }) => broken.push(one));
+  for (const { source } of report.emptyRules) add([index.ruleOf(source)], (share) => share.isEmpty = true);
+  for (const [name, count] of pulls) add(index.rulesIn(name), (share) => share.pulls += count);
+  return shares;
 }
 
 function understand(rule: Rule): KnownRule {
+  const known = { rule, text: rule.source, destinations: rule.destinations };
   try {
-    return { rule, source: parseRuleSource(rule.source) };
+    return { ...known, source: parseRuleSource(rule.source) };
   } catch {
-    return { rule, source: undefined };
+    return { ...known, source: undefined };
+  }
+}
+
+function understandNamespace(rule: Rule): NamespaceRule[] {
+  try {
+    const from = parseNamespace(rule.source);
+    return [{ rule, from, to: rule.destinations.map((destination) => checkNamespaces(from, destination)) }];
+  } catch {
+    return [];
+  }
+}
+
+/** What a namespace becomes in a repository, if that is one of its. */
+function mapTo({ rule, from, to }: NamespaceRule, name: string): KnownRule[] {
+  if (!name.startsWith(`${from.registry}/`)) return [];
+  try {
+    const mapped = mapRepository(from, to, name.slice(from.registry.length + 1));
+    if (mapped === undefined) return [];
+    const { source: text, destinations } = mapped;
+    return [{ rule, text, source: parseRuleSource(text), destinations }];
+  } catch {
+    return [];
   }
 }
 
@@ -130,11 +222,12 @@ function repositoryOf(source: RuleSource | undefined): string {
 }
 
 /** Where a rule takes a tag of its source, or the digest it names. */
-function referencesOf({ rule, source }: KnownRule, tag: string | undefined): Set<string> {
+function referencesOf({ rule, source, destinations }: KnownRule, tag: string | undefined): Set<string> {
   if (source === undefined) return new Set();
-  const pairs = rule.destinations.flatMap((destination) => {
+  const pairs = destinations.flatMap((destination) => {
     try {
-      return expandRule(source, destination, tag === undefined ? [] : [tag]);
+      const pairs = expandRule(source, destination, tag === undefined ? [] : [tag]);
+      return pairs.map((pair) => renamePair(pair, rule.rename));
     } catch {
       return [];
     }
@@ -145,14 +238,14 @@ function referencesOf({ rule, source }: KnownRule, tag: string | undefined): Set
 
 function updateRule(
   before: RuleRecord,
-  images: readonly Placed[],
-  { report, pulls, isStrict }: { report: Report; pulls: number; isStrict: boolean },
+  { images, broken, pulls, ...share }: RuleShare,
+  { report, isStrict }: { report: Report; isStrict: boolean },
 ): RuleRecord {
   const these = (status: string) => images.filter(({ destination }) => destination.status === status);
   const [copied, failed, pending] = [these("copied"), these("failed"), these("pending")];
-  const broken = report.rules.filter(({ source }) => source === before.source);
+  const [drifted, skipped] = [these("drifted"), these("skipped")];
   const failures = [
-    ...broken.map(({ destination, error }) => ({ reference: destination ?? before.source, error })),
+    ...broken.map(({ source, destination, error }) => ({ reference: destination ?? source, error })),
     ...failed.map(({ destination }) => ({
       reference: destination.reference,
       error: destination.error ?? "",
@@ -160,7 +253,7 @@ function updateRule(
   ];
   const finishedAt = report.finishedAt ?? report.startedAt;
   const isThrough = failures.length === 0 && pending.length === 0 && isLooked(report, images);
-  const isEmpty = isThrough && report.emptyRules.some(({ source }) => source === before.source);
+  const isEmpty = isThrough && share.isEmpty && images.length === 0;
   const record: RuleRecord = {
     ...before,
     failures: failures.slice(0, NAMED).map(shorten),
@@ -170,8 +263,10 @@ function updateRule(
     bytes: before.bytes + sumOf(images),
     pulls: before.pulls + pulls,
     isEmpty,
+    drifted: drifted.length,
   };
-  if (isThrough && !(isEmpty && isStrict)) record.lastSuccessAt = finishedAt;
+  const isLacking = isEmpty || drifted.length + skipped.length > 0;
+  if (isThrough && !(isLacking && isStrict)) record.lastSuccessAt = finishedAt;
   const outcome = { failures: failures.length, copied: copied.length, isThrough, isEmpty };
   record.history = `${before.history ?? ""}${beatOf(outcome)}`.slice(-HISTORY);
   if (copied.length === 0) return record;
@@ -206,13 +301,4 @@ function sumOf(images: readonly Placed[]): number {
 
 function shorten({ reference, error }: { reference: string; error: string }): RuleRecord["failures"][number] {
   return { reference, error: error.length > ERROR_LENGTH ? `${error.slice(0, ERROR_LENGTH)}…` : error };
-}
-
-function pullsOf(rule: Rule, pulls: ReadonlyMap<string, number>): number {
-  try {
-    const { registry, repository } = splitReference(rule.source);
-    return pulls.get(`${registry}/${repository}`) ?? 0;
-  } catch {
-    return 0;
-  }
 }

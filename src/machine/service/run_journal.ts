@@ -50,14 +50,17 @@ export class RunJournal {
   failures(report: Report, rules: readonly Rule[]): void {
     const index = new RuleIndex(rules);
     for (const { source, destination, error } of report.rules) {
-      this.#fail(error, destination === undefined ? { rule: source } : { rule: source, destination });
+      const fields: LogFields = { rule: index.ruleOf(source) ?? source };
+      if (fields.rule !== source) fields.source = source;
+      if (destination !== undefined) fields.destination = destination;
+      this.#fail(error, fields);
     }
     for (const { source, digest, destinations } of report.tasks) {
       for (const { reference, status, error = "" } of destinations) {
         if (status !== "failed") continue;
         const fields: LogFields = { source, destination: reference };
         const [rule] = index.rulesOf(source, reference);
-        if (rule !== undefined) fields.rule = rule.source;
+        if (rule !== undefined) fields.rule = rule;
         if (digest !== undefined) fields.digest = digest;
         this.#fail(error, fields);
       }

@@ -75,10 +75,10 @@ export class RunRecorder {
 
   #count({ source, destination, from, to }: ImageChange): void {
     for (const rule of this.#index.rulesOf(source, destination)) {
-      let counts = this.rules.get(rule.source);
+      let counts = this.rules.get(rule);
       if (counts === undefined) {
         counts = { copied: 0, unchanged: 0, skipped: 0, failed: 0, pending: 0 };
-        this.rules.set(rule.source, counts);
+        this.rules.set(rule, counts);
       }
       if (from !== undefined) counts[from] = (counts[from] ?? 0) - 1;
       counts[to] = (counts[to] ?? 0) + 1;

@@ -70,6 +70,8 @@ export interface RuleRecord {
   bytes: number;
   /** Manifests pulled from its source, in all runs. */
   pulls: number;
+  /** How many of its tags stand for something else at their destinations and are not overwritten; 0 unless told. */
+  drifted?: number;
   /** Whether the last run that looked at all of it found that it selects nothing. */
   isEmpty?: boolean;
   /** What became of it in the last runs, a letter each, oldest first; see {@linkcode BEATS}. */

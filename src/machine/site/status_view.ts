@@ -100,9 +100,11 @@ export function viewStatus(parts: StatusParts): StatusView {
   const runs = memory.runs.map((run): RunRecord =>
     run.outcome === "running" && live === undefined ? { ...run, outcome: "killed" } : run
   );
-  const rules = (config?.rules ?? []).map(({ source, destinations }) =>
-    viewRule(memory.rules.get(source) ?? emptyRule(source), destinations, ruleProgress?.get(source))
-  );
+  // A source that goes to several places in several ways is several rules, and has one record.
+  const rules = [...Map.groupBy(config?.rules ?? [], ({ source }) => source)].map(([source, some]) => {
+    const destinations = some.flatMap((rule) => rule.destinations);
+    return viewRule(memory.rules.get(source) ?? emptyRule(source), destinations, ruleProgress?.get(source));
+  });
   const view: StatusView = {
     version: VERSION,
     now: new Date(now).toISOString(),

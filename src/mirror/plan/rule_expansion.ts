@@ -1,7 +1,7 @@
 /** Step 4 of the walk, the rules: one rule on its way to pairs, page of tags by page. */
 
 import type { Descriptor, Digest } from "../../oci/descriptor.ts";
-import { checkTag, InvalidReferenceError, splitReference } from "../../oci/reference.ts";
+import { InvalidReferenceError, splitReference } from "../../oci/reference.ts";
 import type { Rule } from "../config/config.ts";
 import { mapAll } from "../work_pool.ts";
 import type { BelongingsPolicy } from "../rules/belongings_policy.ts";
@@ -9,7 +9,14 @@ import { isPermanent, messageOf } from "./failure.ts";
 import { compilePattern } from "../rules/pattern.ts";
 import { NO_ATTESTATIONS } from "./platform_filter.ts";
 import type { PlanFailure } from "./plan.ts";
-import { expandRule, needsTags, type ReferencePair, RuleError, type RuleSource } from "../rules/rules.ts";
+import {
+  expandRule,
+  needsTags,
+  type ReferencePair,
+  renamePair,
+  RuleError,
+  type RuleSource,
+} from "../rules/rules.ts";
 import {
   type CandidateTag,
   type DatedTag,
@@ -276,7 +283,7 @@ export class RuleExpansion {
 
   #expand(destination: string, tags: readonly string[]): ReferencePair[] {
     const { source, rule } = this.#placed;
-    const pairs = expandRule(source, destination, tags).map((pair) => this.#rename(pair));
+    const pairs = expandRule(source, destination, tags).map((pair) => renamePair(pair, rule.rename));
     for (const pair of pairs) {
       if (this.#platforms !== undefined && isSameImage(pair)) {
         const why = "the platforms wanted would be all that is left of the image at its own source";
@@ -289,14 +296,6 @@ export class RuleExpansion {
       }
     }
     return pairs;
-  }
-
-  #rename(pair: ReferencePair): ReferencePair {
-    const { rename } = this.#placed.rule;
-    const { tag } = pair.destination;
-    if (rename === undefined || tag === undefined) return pair;
-    const renamed = checkTag(rename, rename.replace("{tag}", () => tag));
-    return { ...pair, destination: { ...pair.destination, tag: renamed } };
   }
 
   /** What fails here fails this rule, and no other of its source. */

@@ -141,6 +141,19 @@ export function expandRule(
   }));
 }
 
+/**
+ * The pair as a rule's `rename` has it: another name for the tag at the destination.
+ *
+ * @param rename `{tag}` in it stands for the name at the source; nothing changes without it.
+ * @throws {InvalidReferenceError} when what comes out is no tag.
+ */
+export function renamePair(pair: ReferencePair, rename: string | undefined): ReferencePair {
+  const { tag } = pair.destination;
+  if (rename === undefined || tag === undefined) return pair;
+  const renamed = checkTag(rename, rename.replace("{tag}", () => tag));
+  return { ...pair, destination: { ...pair.destination, tag: renamed } };
+}
+
 function destinationTags(destination: string, rest: string): readonly string[] {
   if (rest.includes("@")) throw new InvalidReferenceError(destination, "a tag cannot be copied to a digest");
   return rest.slice(1).split(",").map((tag) => checkTag(destination, tag.trim()));
