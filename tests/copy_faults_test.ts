@@ -630,3 +630,41 @@ Deno.test("mirror() reads a blob once for rules that bring it to several registr
   );
   assertEquals(gets.length, 1);
 });
+
+Deno.test("mirror() reads a blob once though one destination opens its upload when the other is far in", async () => {
+  const image = buildImage({ layers: [buildLayer(23, 24 * MIB)] });
+  const isFarIn = Promise.withResolvers<void>();
+  // More than is kept of a blob for its own sake.
+  const wrap = (handler: Handler): Handler => (request) => {
+    if (request.method !== "PUT" || request.body === null) return handler(request);
+    let count = 0;
+    const body = request.body.pipeThrough(
+      new TransformStream<Uint8Array, Uint8Array>({
+        transform: (piece, controller) => {
+          count += piece.length;
+          if (count > 3.5 * MIB) isFarIn.resolve();
+          controller.enqueue(piece);
+        },
+      }),
+    );
+    return handler(new Request(request, { body }));
+  };
+  const late = createRegistry({
+    intercept: async ({ method }, { kind, entry }) => {
+      if (method === "POST" && kind === "upload" && entry.contentLength === 0) await isFarIn.promise;
+      return undefined;
+    },
+  });
+  const setup = withImage(image, {
+    others: { "late.test": late },
+    wrap: { [DESTINATION]: wrap },
+    registries: { limits: { stall: 3000 } },
+  });
+  const report = await setup.run({
+    [`${SOURCE}/from/image:v1`]: [`${DESTINATION}/to/image`, "late.test/to/image"],
+  });
+  assertEquals(report.totals.copied, 2, report.tasks[0]?.error);
+  assertHolds(late, "to/image", "v1", image);
+  const gets = setup.source.requests.filter((one) => one.method === "GET" && one.path.includes("/blobs/"));
+  assertEquals(gets.length, 2, "one for the config and one for the layer");
+});

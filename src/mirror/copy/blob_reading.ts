@@ -37,7 +37,7 @@ const OVER = new DOMException("the transfer is over", "AbortError");
 interface Patience {
   /** Until a source is opened for those who are ready, although others are still opening their uploads. */
   join: number;
-  /** Until a destination that takes no bytes no longer holds up those that read along. */
+  /** Until a destination that takes no bytes, or is still opening its upload, no longer holds up those that read along. */
   lag: number;
   /** Until a blob of which nothing moves gives its place to another one. */
   place: number;
@@ -68,6 +68,8 @@ export class BlobReading {
   #opening: Promise<void> | undefined;
   #source: BlobSource | undefined;
   #shared: SharedSource | undefined;
+  /** Readers at the first byte of those who have joined and not begun, so that what is read meanwhile is kept for them. */
+  #places = new Map<Destination, ByteSource>();
   #hasBroken = false;
   #isOver = false;
   #onMember: () => void = () => {};
@@ -109,7 +111,7 @@ export class BlobReading {
   join(member: Destination): void {
     this.#members.add(member);
     this.#preparing.add(member);
-    if (this.#shared !== undefined && this.#members.size > 1) this.#shared.isCopying = true;
+    if (this.#shared !== undefined) this.#hold(member, this.#shared);
   }
 
   /** Somebody is through; with the last one the source is let go of. */
@@ -117,6 +119,7 @@ export class BlobReading {
     this.end(member);
     this.#members.delete(member);
     this.#preparing.delete(member);
+    this.#giveUpPlace(member);
     this.#onMember();
     if (this.#members.size > 0 || this.#isOver) return;
     this.#isOver = true;
@@ -148,9 +151,22 @@ export class BlobReading {
   }
 
   /** The bytes from a position on, after {@linkcode begin}. */
-  reader(offset: number): ByteSource {
+  reader(member: Destination, offset: number): ByteSource {
     if (this.#shared === undefined) throw new TypeError("Cannot read a blob that was not opened");
-    return this.#shared.reader(offset);
+    const reader = this.#shared.reader(offset);
+    this.#giveUpPlace(member);
+    return reader;
+  }
+
+  #hold(member: Destination, shared: SharedSource): void {
+    shared.isCopying ||= this.#members.size > 1;
+    // All of a smaller blob is kept anyway.
+    if (this.size < 0 || this.size > KEPT_BLOB_LIMIT) this.#places.set(member, shared.reader(this.#start));
+  }
+
+  #giveUpPlace(member: Destination): void {
+    this.#places.get(member)?.cancel(undefined);
+    this.#places.delete(member);
   }
 
   /** An attempt to send the blob is over; with the last one the place is given back. */
@@ -235,7 +251,7 @@ export class BlobReading {
     const kept = source.size <= KEPT_BLOB_LIMIT ? KEPT_BLOB_LIMIT : REPLAY_LIMIT;
     const { lag: patience } = this.#patience;
     this.#shared = new SharedSource(noted, { kept, lag: LAG_LIMIT, patience, start: this.#start });
-    this.#shared.isCopying = this.#members.size > 1;
+    for (const member of this.#members) this.#hold(member, this.#shared);
   }
 
   async #readWhole(blob: BlobSource): Promise<Uint8Array<ArrayBuffer>> {

@@ -65,7 +65,10 @@ export class BlobUpload implements OpenedUpload {
     const { whole } = reading;
     if (whole !== undefined) return await this.#sendWhole(whole);
     const { size } = reading;
-    return await this.#stream(this.#untilStopped(reading.reader(this.offset), size), size);
+    return await this.#stream(
+      this.#untilStopped(reading.reader(this.#order.destination, this.offset), size),
+      size,
+    );
   }
 
   get #repository(): Repository {
