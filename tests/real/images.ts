@@ -10,7 +10,7 @@ import {
   pushOverHttp,
 } from "../images.ts";
 import { readLayout } from "../oci_layout.ts";
-import type { RegistryProcess } from "./registry_process.ts";
+import { type RegistryProcess, TAKES_SCHEMA_1 } from "./registry_process.ts";
 import type { PlacedImage } from "./skopeo.ts";
 
 /** Real images lie beside the repository, where they lie at all. */
@@ -42,7 +42,13 @@ export function builtImages(): PlacedImage[] {
       tag: "v1",
       image: buildIndex([buildImage({ seed: 8 }), buildArtifact({ seed: 9 })], { withoutPlatforms: true }),
     },
-    { repository: "built/schema1", tag: "old", image: buildSchema1({ name: "built/schema1", tag: "old" }) },
+    ...(TAKES_SCHEMA_1
+      ? [{
+        repository: "built/schema1",
+        tag: "old",
+        image: buildSchema1({ name: "built/schema1", tag: "old" }),
+      }]
+      : []),
   ];
 }
 

@@ -1,8 +1,17 @@
-/** A real registry: CNCF distribution as Debian's `docker-registry`, in a process of its own on loopback. */
+/**
+ * A real registry: CNCF distribution as Debian's `docker-registry`, or what REGISTRY_PROGRAM names (distribution 3), in a process
+ * of its own on loopback.
+ */
 
 import { TextLineStream } from "@std/streams/text-line-stream";
 import type { Fetch } from "../registry/socketless_fetch.ts";
 import type { Certificate } from "./certificate.ts";
+
+/** What is run. */
+const PROGRAM = Deno.env.get("REGISTRY_PROGRAM") ?? "docker-registry";
+
+/** Whether it takes manifests of schema 1, which distribution 3 has done away with. */
+export const TAKES_SCHEMA_1: boolean = PROGRAM === "docker-registry";
 
 /** The one user of a registry with Basic authentication; the password's hash is in {@linkcode HTPASSWD}. */
 export const USER = { username: "robot", password: "correct-horse-battery" } as const;
@@ -44,7 +53,7 @@ export async function startRegistry(options: RegistryProcessOptions = {}): Promi
   const directory = await Deno.makeTempDir({ prefix: "docker-registry-", ...(parent && { dir: parent }) });
   await Deno.writeTextFile(`${directory}/htpasswd`, HTPASSWD);
   await Deno.writeTextFile(`${directory}/config.json`, JSON.stringify(configOf(directory, options)));
-  const child = new Deno.Command("docker-registry", {
+  const child = new Deno.Command(PROGRAM, {
     args: ["serve", `${directory}/config.json`],
     stdout: "null",
     stderr: "piped",
