@@ -1,7 +1,7 @@
 /** The row of many tags, between in-memory registries: time and memory a tag at two sizes, cold and with nothing to do. */
 
 import { type Child, startChild } from "./child.ts";
-import type { LiveMemory } from "./live_memory.ts";
+import { measureLiveMemory } from "./live_memory.ts";
 import { manyTags, type PlacedImage } from "./inputs.ts";
 import type { MemoryRegistryCounts } from "./memory_registry.ts";
 import { type Bench, eachRound, inFolder, runOnce, toolsOf } from "./runner.ts";
@@ -40,17 +40,9 @@ async function measureLive({ samples }: Bench, tags: number, source: Child): Pro
   const [from, to] = [source, destination].map(({ ready }) =>
     `${(ready as { host: string }).host}/bench/many`
   );
-  await inFolder(async (directory) => {
-    const settings = { source: from, destination: to, records: `${directory}/records` };
-    const script = import.meta.resolve("./live_memory.ts");
-    const args = ["run", "-A", "--no-check", "--v8-flags=--expose-gc", script, JSON.stringify(settings)];
-    const { stdout, stderr } = await new Deno.Command(Deno.execPath(), { args }).output();
-    const text = new TextDecoder().decode(stdout);
-    if (text === "") throw new Error(new TextDecoder().decode(stderr));
-    const { cold, idle }: LiveMemory = JSON.parse(text);
-    samples.add({ row: scaleRow("cold", tags), tool: OURS, values: { live: cold } });
-    samples.add({ row: scaleRow("no-op", tags), tool: OURS, values: { live: idle } });
-  });
+  const { cold, idle } = await measureLiveMemory(from ?? "", to ?? "");
+  samples.add({ row: scaleRow("cold", tags), tool: OURS, values: { live: cold } });
+  samples.add({ row: scaleRow("no-op", tags), tool: OURS, values: { live: idle } });
 }
 
 function stageOf(images: readonly PlacedImage[], children: { source: Child; destination: Child }): Stage {
