@@ -2,6 +2,7 @@
 
 import { assertEquals, assertStringIncludes } from "@std/assert";
 import { dryRunLines, summaryLines } from "../src/machine/terminal/printer.ts";
+import { planLines } from "../src/machine/terminal/plan_lines.ts";
 import type { Rule } from "../src/mirror/config/config.ts";
 import { makeFullPlan } from "../src/mirror/full_plan.ts";
 import { planOnly } from "../src/mirror/run.ts";
@@ -51,6 +52,10 @@ Deno.test("plans say what has drifted", async () => {
   assertStringIncludes(lines, "1 image to copy, 0 unchanged, 1 drifted");
   assertStringIncludes(lines, `drifted ${FROM}:v1 -> ${TO}:v1 stands for something else there`);
   const full = await makeFullPlan([rule()], { registries: setup.registries(), store: setup.store });
+  assertStringIncludes(
+    planLines(full).join("\n"),
+    `drifted ${FROM}:v1 -> ${TO}:v1 stands for something else`,
+  );
   assertEquals([full.rules[0]?.drifted, full.rules[0]?.new, full.rules[0]?.changed], [1, 1, 0]);
 });
 

@@ -13,7 +13,7 @@ import {
 import type { CopyEvent } from "../src/mirror/copy/copy_event.ts";
 import { ProgressFold } from "../src/mirror/progress.ts";
 
-const FAILED: CopyEvent = {
+const FAILED: Extract<CopyEvent, { type: "planned" }> = {
   type: "planned",
   plan: {
     createdAt: "",
@@ -65,6 +65,25 @@ Deno.test("fault 73: failures of the first phase are in the log, with their fiel
       destination: "b.test/app:v1",
     },
   ]);
+});
+
+Deno.test("what has drifted is in the log, found while planning or while copying", () => {
+  const { log, lines } = logOf("json");
+  const place = (registry: string) => ({ registry, repository: "app", tag: "v1" });
+  const destinations = [{ reference: place("b.test"), action: "drifted" as const }];
+  const root = { digest: `sha256:${"a".repeat(64)}` };
+  const tasks = [{ id: "a.test/app:v1", source: place("a.test"), root, destinations }];
+  logEvent(log, { type: "planned", plan: { ...FAILED.plan, failed: [], tasks } });
+  logEvent(log, { type: "destination-drifted", task: "a.test/app:v1", destination: "b.test/app:v1" });
+  const entries = lines.map((line) => JSON.parse(line)).map(({ time: _, ...entry }) => entry);
+  const entry = {
+    level: "warn",
+    message: '"b.test/app:v1" stands for something else than "a.test/app:v1", and is not overwritten',
+    source: "a.test/app:v1",
+    destination: "b.test/app:v1",
+    outcome: "drifted",
+  };
+  assertEquals(entries, [entry, entry]);
 });
 
 Deno.test("fault 27: what is waited for is said while it is waited for", () => {

@@ -14,7 +14,7 @@ export interface DeploySettings {
   schedule: Schedule;
   /** Milliseconds a run may take. */
   budget: number;
-  /** Whether a rule that selects nothing makes a run one with failures. */
+  /** Whether what `shortcomingsOf` finds makes a run one with failures: a rule that selects nothing, a tag that drifted. */
   isStrict: boolean;
   /** Where the memory between runs is kept. */
   store: string;

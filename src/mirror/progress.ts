@@ -246,11 +246,16 @@ export function imagesToCopy({ copied, failed, pending }: Report["totals"]): num
   return copied + failed + pending;
 }
 
+/** Images that were looked at, whatever has become of them. */
+export function imagesFound(totals: Report["totals"]): number {
+  return imagesToCopy(totals) + totals.unchanged + totals.skipped + (totals.drifted ?? 0);
+}
+
 /** How far a run is, in one line: `12 of 40 images copied, 1 failed, 1.2 GiB read, 5.3 MiB/s, about 4:10 left`. */
 export function formatProgress({ isPlanned, totals, read, rate, secondsLeft }: Progress): string {
-  const { copied, failed, unchanged, rulesFailed } = totals;
+  const { copied, failed, rulesFailed } = totals;
   const found = imagesToCopy(totals);
-  const looked = `${found + unchanged + totals.skipped} images found so far`;
+  const looked = `${imagesFound(totals)} images found so far`;
   const parts = isPlanned ? [] : [`looking at sources, ${looked}`];
   if (isPlanned || found > 0) parts.push(`${copied} of ${found} images copied`);
   if (failed > 0) parts.push(`${failed} failed`);

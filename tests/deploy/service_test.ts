@@ -1,6 +1,6 @@
 /** Runs of a scheduled mirror: one at a time, within a budget, going on where the last one stopped, and well remembered. */
 
-import { assert, assertEquals } from "@std/assert";
+import { assert, assertEquals, assertStringIncludes } from "@std/assert";
 import { KvLeases } from "../../src/deno/kv_leases.ts";
 import type { RunRecord } from "../../src/machine/service/status.ts";
 import type { MirrorService, RunResult } from "../../src/machine/service/service.ts";
@@ -9,7 +9,7 @@ import { MemoryStore } from "../../src/mirror/store/memory_store.ts";
 import { FakeClock } from "../fake_clock.ts";
 import { buildImage, pushImage } from "../images.ts";
 import { createRegistry, type RegistryOptions, type TestRegistry } from "../registry.ts";
-import { configOf, serviceOf } from "./site.ts";
+import { configOf, OPERATOR, serviceOf, siteOf, TOKEN } from "./site.ts";
 
 const CONFIG = configOf({ "one.test/team/app": "two.test/mirror/app", "one.test/team/none": "two.test/x" });
 const APP = configOf({ "one.test/team/app": "two.test/mirror/app" });
@@ -298,6 +298,32 @@ Deno.test("fault 14: where the mirror is strict, a rule that selects nothing mak
   assertEquals([strict.outcome, strict.error], ["failed", "nothing is selected by one.test/team/app:/^x/"]);
   const well = runOf(await serviceOf(registryWith(1), APP, { isStrict: true }).run("schedule"));
   assertEquals(well.outcome, "done");
+});
+
+Deno.test("where the mirror is strict, a tag that drifted makes a run one with failures; page and log say which", async () => {
+  const lines: string[] = [];
+  const log: Log = { write: (level, message) => void lines.push(`${level} ${message}`), close: () => {} };
+  const registry = registryWith(1);
+  const config = { ...APP, rules: APP.rules.map((rule) => ({ ...rule, overwrite: "never" as const })) };
+  const store = new MemoryStore();
+  const run = async (isStrict: boolean) =>
+    runOf(await serviceOf(registry, config, { isStrict, store, log }).run("schedule"));
+  assertEquals((await run(true)).outcome, "done");
+  pushImage(registry, "team/app", "v0", buildImage({ seed: 99 }));
+  assertEquals((await run(false)).outcome, "done");
+  const memory = serviceOf(registry, config, { store }).memory;
+  const rule = async () => (await memory.read()).rules.get("one.test/team/app");
+  const before = await rule();
+  assertEquals(before?.drifted, 1);
+  const strict = await run(true);
+  assertEquals([strict.outcome, strict.error, strict.totals.drifted], ["failed", "1 tag drifted", 1]);
+  assertEquals((await rule())?.lastSuccessAt, before?.lastSuccessAt);
+  const said = "warn drifted one.test/team/app:v0 -> two.test/mirror/app:v0: it stands for something else";
+  assertEquals(lines.filter((line) => line.startsWith(said)).length, 2);
+  const page = await (await siteOf(serviceOf(registry, config, { store }), { token: TOKEN })("/", {
+    headers: OPERATOR,
+  })).text();
+  assertStringIncludes(page, "1 drifted");
 });
 
 Deno.test("run() of one rule leaves what is known of the others as it is", async () => {

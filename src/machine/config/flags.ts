@@ -37,7 +37,7 @@ export interface Flags {
   "dry-run"?: boolean;
   /** Whether to copy what is there already. */
   "force"?: boolean;
-  /** Whether what a rule or a platform selects nothing of is a failure, and so is whatever is warned of. */
+  /** Whether what a rule or a platform selects nothing of is a failure, and so is what drifted and whatever is warned of. */
   "strict"?: boolean;
   /** Whether every blob is hashed here. */
   "verify"?: boolean;
@@ -171,7 +171,9 @@ const FLAGS: { readonly [Name in FlagName]-?: FlagKind<NonNullable<Flags[Name]>>
   "namespace": text("NAME", "namespace of empty destinations (DEFAULT_NAMESPACE)"),
   "dry-run": toggle("prints what would be copied"),
   "force": toggle("looks at everything again and puts every manifest again"),
-  "strict": toggle("fails when a rule selects nothing, no platform fits, or something is warned of"),
+  "strict": toggle(
+    "fails when a rule selects nothing, no platform fits, a tag drifted, or something is warned of",
+  ),
   "verify": toggle("hashes every blob here too, not only at the destination"),
   "records": text("FILE", "what was copied before (./records)"),
   "store": text("PLACE", "the same as file:PATH, sqlite:PATH, kv, kv:PATH or kv:URL"),

@@ -8,12 +8,12 @@ import type { MirrorOptions } from "../../mirror/run_context.ts";
 import { challengeMemory } from "../../mirror/store/challenge_memory.ts";
 import type { Store } from "../../mirror/store/store.ts";
 import { Registries } from "../../registry/registries.ts";
-import type { Flags } from "../config/flags.ts";
+import { type Findings, shortcomingsOf } from "../service/strictness.ts";
 import { LiveView } from "../terminal/live_view.ts";
 import { type Log, logCount, logEvent, sayProgress } from "../terminal/log.ts";
 import { dryRunLines, linesOf, summaryLines } from "../terminal/printer.ts";
 import { type ConfiguredParts, EXIT } from "./command_setup.ts";
-import { checkOutput, writeOutput } from "./output_file.ts";
+import { checkOutput, outputsOf, writeOutput } from "./output_file.ts";
 
 /** What is to be mirrored, and how. */
 export interface MirrorWork {
@@ -46,9 +46,8 @@ export async function mirrorOnce(parts: ConfiguredParts, work: MirrorWork): Prom
   for (const line of summaryLines(report)) screen.out(line);
   if (report.isInterrupted) return EXIT.interrupted;
   const { failed, rulesFailed, skipped, drifted = 0 } = report.totals;
-  const isLacking = warnings > 0 || skipped + drifted > 0 || report.emptyRules.length > 0 ||
-    work.rules.length === 0;
-  const hasFailed = failed + rulesFailed > 0 || flags.strict === true && isLacking;
+  const found = { rules: work.rules.length, empty: report.emptyRules, skipped, drifted, warnings };
+  const hasFailed = failed + rulesFailed > 0 || isRefused(flags, found);
   return hasFailed || !isWritten ? EXIT.failed : EXIT.done;
 }
 
@@ -64,16 +63,21 @@ export async function printPlan(parts: ConfiguredParts, { rules, options }: Mirr
     const plan = await planOnly(rules, { ...options, registries });
     for (const message of plan.warnings) log.write("warn", message);
     for (const line of dryRunLines(plan)) screen.out(line);
-    const hasDrifted = plan.tasks.some((task) =>
-      task.destinations.some(({ action }) => action === "drifted")
+    const { empty, failed, skipped, warnings, tasks } = plan;
+    const drifted = tasks.flatMap(({ destinations }) => destinations).filter(({ action }) =>
+      action === "drifted"
     );
-    const isLacking = hasDrifted || plan.warnings.length + plan.skipped.length + plan.empty.length > 0 ||
-      rules.length === 0;
-    return plan.failed.length > 0 || flags.strict === true && isLacking ? EXIT.failed : EXIT.done;
+    const found = { rules: rules.length, empty, skipped: skipped.length, drifted: drifted.length };
+    const isRefusedSo = isRefused(flags, { ...found, warnings: warnings.length });
+    return failed.length > 0 || isRefusedSo ? EXIT.failed : EXIT.done;
   } catch (error) {
     if (signal.aborted) return EXIT.interrupted;
     throw error;
   }
+}
+
+function isRefused({ strict }: ConfiguredParts["flags"], found: Findings): boolean {
+  return strict === true && shortcomingsOf(found).length > 0;
 }
 
 async function runMirror(
@@ -89,7 +93,7 @@ async function runMirror(
     view.add(event);
     if (event.type === "warning") warnings++;
     // Without a file the log is on the same screen as the lines about images, which say what failed.
-    const isSaid = event.type === "destination-failed" || event.type === "planned";
+    const isSaid = ["destination-failed", "destination-drifted", "planned"].includes(event.type);
     if (flags.log !== undefined || flags["log-format"] === "json" || !isSaid) logEvent(log, event);
     const isThrough = event.type === "destination-copied" || event.type === "destination-failed";
     if (isThrough) logCount(log, view.fold.snapshot());
@@ -135,29 +139,4 @@ function logSummary(log: Log, { totals, startedAt, finishedAt = startedAt }: Rep
   const seconds = (Date.parse(finishedAt) - Date.parse(startedAt)) / 1000;
   const failed = totals.failed + totals.rulesFailed;
   log.write("info", `Synchronization finished, ${failed} tasks failed, cost ${seconds.toFixed(3)}s.`);
-}
-
-/** A file that was asked for, and what goes into it. */
-interface Output {
-  what: string;
-  path: string;
-  make: (report: Report) => Promise<string> | string;
-}
-
-function outputsOf(
-  { report, "output-success-images": images, "output-images-format": format }: Flags,
-): Output[] {
-  const outputs: Output[] = [];
-  if (report !== undefined) {
-    const make = (report: Report) => `${JSON.stringify(report, null, 2)}\n`;
-    outputs.push({ what: "report", path: report, make });
-  }
-  if (images !== undefined) {
-    const make = async (report: Report) => {
-      const { formatImages, successImages } = await import("./output_images.ts");
-      return await formatImages(successImages(report), format ?? "yaml");
-    };
-    outputs.push({ what: "images", path: images, make });
-  }
-  return outputs;
 }

@@ -2,6 +2,9 @@
 
 import { type FileHandle, open, stat, unlink } from "node:fs/promises";
 import { SetupError } from "../../mirror/config/config.ts";
+import type { Report } from "../../mirror/report.ts";
+import type { Flags } from "../config/flags.ts";
+import { formatReport } from "../service/report_shelf.ts";
 import { whyNotWritten } from "../system_error.ts";
 
 /** Only its owner reads a file: names of images and registries are nobody else's business. */
@@ -11,6 +14,31 @@ const MODE = 0o600;
 export class OutputFileError extends SetupError {
   /** Name of the class, as messages show it. */
   override name = "OutputFileError";
+}
+
+/** A file that a run ends with. */
+export interface Output {
+  /** What it is, for messages. */
+  what: string;
+  /** Where it is. */
+  path: string;
+  /** Makes its text. */
+  make: (report: Report) => Promise<string> | string;
+}
+
+/** The files that flags ask for. */
+export function outputsOf(flags: Flags): Output[] {
+  const { report, "output-success-images": images, "output-images-format": format = "yaml" } = flags;
+  const outputs: Output[] = [];
+  if (report !== undefined) outputs.push({ what: "report", path: report, make: formatReport });
+  if (images !== undefined) {
+    const make = async (made: Report) => {
+      const { formatImages, successImages } = await import("./output_images.ts");
+      return await formatImages(successImages(made), format);
+    };
+    outputs.push({ what: "images", path: images, make });
+  }
+  return outputs;
 }
 
 /**

@@ -46,7 +46,7 @@ export class RunJournal {
     }
   }
 
-  /** Says what has failed in the end: each image and each rule once, however often it was tried. */
+  /** Says what has failed in the end, each image and each rule once, however often it was tried; and what has drifted. */
   failures(report: Report, rules: readonly Rule[]): void {
     const index = new RuleIndex(rules);
     for (const { source, destination, error } of report.rules) {
@@ -57,12 +57,13 @@ export class RunJournal {
     }
     for (const { source, digest, destinations } of report.tasks) {
       for (const { reference, status, error = "" } of destinations) {
-        if (status !== "failed") continue;
+        if (status !== "failed" && status !== "drifted") continue;
         const fields: LogFields = { source, destination: reference };
         const [rule] = index.rulesOf(source, reference);
         if (rule !== undefined) fields.rule = rule;
         if (digest !== undefined) fields.digest = digest;
-        this.#fail(error, fields);
+        if (status === "failed") this.#fail(error, fields);
+        else this.#drift(fields);
       }
     }
   }
@@ -71,10 +72,10 @@ export class RunJournal {
   end({ outcome, startedAt, finishedAt = startedAt, totals, bytes, error }: RunRecord): void {
     const [level, words] = OUTCOMES[outcome];
     const seconds = (Date.parse(finishedAt) - Date.parse(startedAt)) / 1000;
-    const { copied, unchanged, failed, rulesFailed, pending } = totals;
+    const { copied, unchanged, failed, rulesFailed, pending, drifted = 0 } = totals;
     const counts = `${copied} copied, ${unchanged} unchanged, ${failed} failed, ${rulesFailed} ${
       rulesFailed === 1 ? "rule" : "rules"
-    } failed, ${pending} left`;
+    } failed, ${pending} left${drifted > 0 ? `, ${drifted} drifted` : ""}`;
     const why = error === undefined ? counts : error;
     const fields: LogFields = {
       outcome,
@@ -84,6 +85,7 @@ export class RunJournal {
       failed,
       rulesFailed,
       pending,
+      drifted,
       bytes: bytes.copied,
     };
     if (error !== undefined) fields.error = error;
@@ -92,8 +94,15 @@ export class RunJournal {
   }
 
   #fail(error: string, fields: LogFields): void {
-    const { source, rule, destination } = fields;
-    const where = `${source ?? rule}${destination === undefined ? "" : ` -> ${destination}`}`;
-    this.#log?.write("error", `failed ${where}: ${error}`, { ...fields, outcome: "failed", error });
+    this.#log?.write("error", `failed ${placeOf(fields)}: ${error}`, { ...fields, outcome: "failed", error });
   }
+
+  #drift(fields: LogFields): void {
+    const what = "it stands for something else there, and is not overwritten";
+    this.#log?.write("warn", `drifted ${placeOf(fields)}: ${what}`, { ...fields, outcome: "drifted" });
+  }
+}
+
+function placeOf({ source, rule, destination }: LogFields): string {
+  return `${source ?? rule}${destination === undefined ? "" : ` -> ${destination}`}`;
 }

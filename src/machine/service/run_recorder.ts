@@ -6,6 +6,7 @@ import type { CopyEvent, TaskStatus } from "../../mirror/copy/copy_event.ts";
 import { type Report, startReport } from "../../mirror/report.ts";
 import { emptyRule, RuleIndex, updateRules } from "./rule_status.ts";
 import type { Outcome, RuleRecord, RunRecord, StatusMemory, Sums, Trigger } from "./status.ts";
+import { shortcomingsOf } from "./strictness.ts";
 import { Traffic } from "./traffic.ts";
 
 /** Milliseconds between two records of how far the run is. */
@@ -38,6 +39,7 @@ export class RunRecorder {
   #index = new RuleIndex([]);
   #memory: StatusMemory;
   #run: RunRecord;
+  #warnings = 0;
   #timer: ReturnType<typeof setInterval> | undefined;
 
   /** Nothing is recorded before {@linkcode start}. */
@@ -71,6 +73,7 @@ export class RunRecorder {
   /** Takes in one event. */
   add(event: CopyEvent): void {
     this.#fold.add(event);
+    if (event.type === "warning") this.#warnings++;
   }
 
   #count({ source, destination, from, to }: ImageChange): void {
@@ -93,10 +96,18 @@ export class RunRecorder {
     const updated = await this.#setRules(rules, report, isStrict);
     this.finished = updated;
     const run: RunRecord = { ...this.#run, finishedAt, outcome: outcomeOf(report), totals, bytes, pulls };
-    const empty = updated.filter(({ isEmpty }) => isEmpty).map(({ source }) => source);
-    if (isStrict && run.outcome === "done" && empty.length > 0) {
+    const { skipped, drifted = 0 } = totals;
+    const found = {
+      rules: rules.length,
+      empty: report.emptyRules,
+      skipped,
+      drifted,
+      warnings: this.#warnings,
+    };
+    const lacking = isStrict && run.outcome === "done" ? shortcomingsOf(found) : [];
+    if (lacking.length > 0) {
       run.outcome = "failed";
-      run.error = `nothing is selected by ${empty.length > 3 ? `${empty.length} rules` : empty.join(", ")}`;
+      run.error = lacking.join(", ");
     }
     return await this.#end(run);
   }

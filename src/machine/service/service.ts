@@ -35,7 +35,7 @@ export interface MirrorServiceOptions {
   retries?: number;
   /** How images are mirrored besides. */
   mirrorOptions?: MirrorRunOptions["mirrorOptions"];
-  /** Whether a rule that selects nothing makes a run one with failures. */
+  /** Whether what `shortcomingsOf` finds makes a run one with failures: a rule that selects nothing, a tag that drifted. */
   isStrict?: boolean;
   /** Why nothing runs here, where nothing does. */
   refusal?: string | undefined;

@@ -118,9 +118,11 @@ function renderRule(
 <div class="facts"><span>to ${rule.destinations.join(", ")}</span></div>
 <div class="facts"><span>${success}</span>${
     rule.lastChangeAt === undefined ? "" : html`<span>changed ${timeOf(rule.lastChangeAt, now)}</span>`
-  }${rule.pending === 0 ? "" : html`<span>${rule.pending} not reached yet</span>`}<span>${
-    formatCount(rule.images, "image")
-  }</span><span>${formatBytes(rule.bytes)} sent</span><span>${formatCount(rule.pulls, "pull")}</span></div>
+  }${rule.pending === 0 ? "" : html`<span>${rule.pending} not reached yet</span>`}${
+    rule.drifted ? html`<span>${rule.drifted} drifted</span>` : ""
+  }<span>${formatCount(rule.images, "image")}</span><span>${formatBytes(rule.bytes)} sent</span><span>${
+    formatCount(rule.pulls, "pull")
+  }</span></div>
 ${renderFailures(rule, FAILURES_SHOWN)}${renderChanges(rule)}${canRun ? renderRun(rule) : ""}</details>${
     renderFailures(rule, 0, FAILURES_SHOWN)
   }</article>`;
@@ -133,8 +135,8 @@ function renderRun({ source }: RuleView): Html {
 
 function describeLive({ live }: RuleView): string {
   if (live === undefined) return "";
-  const { copied, unchanged, skipped, failed, pending } = live;
-  const total = copied + unchanged + skipped + failed + pending;
+  const { copied, unchanged, skipped, failed, pending, drifted = 0 } = live;
+  const total = copied + unchanged + skipped + failed + pending + drifted;
   return `${total - pending} of ${formatCount(total, "image")}${failed > 0 ? `, ${failed} failed` : ""}`;
 }
 

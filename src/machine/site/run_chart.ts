@@ -91,6 +91,7 @@ export function describeRun(run: RunRecord): string {
     `${totals.unchanged} unchanged`,
     `${totals.failed + totals.rulesFailed} failed`,
     ...(totals.pending > 0 ? [`${totals.pending} left`] : []),
+    ...(totals.drifted ? [`${totals.drifted} drifted`] : []),
   ];
   const words = `${formatTime(run.startedAt)}: ${OUTCOME_WORDS[run.outcome]} in ${
     formatSpan(secondsOf(run))

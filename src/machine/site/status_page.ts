@@ -4,7 +4,7 @@
 // no permission, made for the edge. Alternatives that only escape (escape-html, html-entities) leave it to whoever writes
 // the page not to forget it.
 import { html, raw } from "hono/html";
-import { formatClock, imagesToCopy, type Progress } from "../../mirror/progress.ts";
+import { formatClock, imagesFound, imagesToCopy, type Progress } from "../../mirror/progress.ts";
 import { formatBytes } from "../../mirror/report.ts";
 import { describeRun, drawRuns, type Html, OUTCOME_WORDS, secondsOf } from "./run_chart.ts";
 import { renderRules } from "./rule_list.ts";
@@ -136,7 +136,7 @@ function renderNotices({ refusal, problem }: StatusView): Html | string {
 function renderProgress({ isPlanned, totals, read, rate, secondsLeft }: Progress): Html {
   const total = imagesToCopy(totals);
   const done = totals.copied + totals.failed;
-  const found = total + totals.unchanged + totals.skipped;
+  const found = imagesFound(totals);
   const bad = totals.failed + totals.rulesFailed;
   const bar = isPlanned && total > 0
     ? html`<progress max="${total}" value="${done}" aria-label="Images copied"></progress>`
@@ -171,7 +171,7 @@ function renderFacts({ last, schedule, sums, now }: StatusView): Html {
     ? html`–`
     : html`${String(last.totals.copied)} copied<small>${last.totals.unchanged} unchanged, ${
       last.totals.failed + last.totals.rulesFailed
-    } failed</small>`;
+    } failed${last.totals.drifted ? `, ${last.totals.drifted} drifted` : ""}</small>`;
   const sent = html`${formatBytes(last?.bytes.copied ?? 0)}<small>${
     formatBytes(sums.bytes.copied)
   } in all runs</small>`;

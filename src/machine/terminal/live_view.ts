@@ -3,6 +3,7 @@
 import {
   type BlobProgress,
   formatClock,
+  imagesFound,
   imagesToCopy,
   type Progress,
   ProgressFold,
@@ -111,9 +112,9 @@ export class LiveView {
 }
 
 function headOf({ totals, isPlanned }: Progress): string {
-  const { copied, failed, rulesFailed, unchanged, skipped } = totals;
+  const { copied, failed, rulesFailed } = totals;
   const total = imagesToCopy(totals);
-  const found = total + unchanged + skipped;
+  const found = imagesFound(totals);
   if (!isPlanned && total === 0) {
     return found === 0 ? "looking at sources and destinations" : `looking at sources: ${found} images found`;
   }

@@ -1,6 +1,7 @@
 /** The log: one line for each thing worth knowing, on standard error or in a file. */
 
 import { closeSync, openSync, writeSync } from "node:fs";
+import { formatReference } from "../../oci/reference.ts";
 import { messageOf } from "../../mirror/plan/failure.ts";
 import { formatProgress, type Progress } from "../../mirror/progress.ts";
 import type { CopyEvent } from "../../mirror/copy/copy_event.ts";
@@ -125,17 +126,30 @@ type Entry = [level: Level, message: string, fields?: LogFields];
 
 /** Writes what an event means to whoever reads the log later. */
 export function logEvent(log: Log, event: CopyEvent): void {
-  const entries = event.type === "planned" ? failuresOf(event) : [wireEntryOf(event) ?? imageEntryOf(event)];
+  const entries = event.type === "planned"
+    ? planEntriesOf(event)
+    : [wireEntryOf(event) ?? imageEntryOf(event)];
   for (const entry of entries) if (entry !== undefined) log.write(...entry);
 }
 
-/** What could not be planned is said by no other event. */
-function failuresOf({ plan }: Extract<CopyEvent, { type: "planned" }>): Entry[] {
-  return plan.failed.map(({ kind, source, destination, error }): Entry => {
+/** What could not be planned, and what has drifted by then, is said by no other event. */
+function planEntriesOf({ plan }: Extract<CopyEvent, { type: "planned" }>): Entry[] {
+  const drifted = plan.tasks.flatMap(({ source, destinations }) =>
+    destinations.filter(({ action }) => action === "drifted").map(({ reference }) =>
+      driftEntry(formatReference(source), formatReference(reference))
+    )
+  );
+  const failed = plan.failed.map(({ kind, source, destination, error }): Entry => {
     const fields: LogFields = { source, outcome: "failed", error };
     if (kind === "rule") fields.rule = source;
     return ["error", error, destination === undefined ? fields : { ...fields, destination }];
   });
+  return [...drifted, ...failed];
+}
+
+function driftEntry(source: string, destination: string): Entry {
+  const what = `"${destination}" stands for something else than "${source}", and is not overwritten`;
+  return ["warn", what, { source, destination, outcome: "drifted" }];
 }
 
 function wireEntryOf(event: CopyEvent): Entry | undefined {
@@ -176,6 +190,8 @@ function imageEntryOf(event: CopyEvent): Entry | undefined {
       const { task, destination, error } = event;
       return ["error", error, { source: task, destination, outcome: "failed", error }];
     }
+    case "destination-drifted":
+      return driftEntry(event.task, event.destination);
     case "destination-copied": {
       const { task, destination } = event;
       return ["info", `Copied "${task}" to "${destination}"`, {

@@ -4,7 +4,7 @@ import type { Forecast, Range } from "../../mirror/forecast.ts";
 import type { FullPlan } from "../../mirror/full_plan.ts";
 import type { RuleCounts } from "../../mirror/plan/saved_plan.ts";
 import { formatBytes } from "../../mirror/report.ts";
-import { droppedLines } from "./printer.ts";
+import { driftLines, droppedLines } from "./printer.ts";
 import { formatReference } from "../../oci/reference.ts";
 
 /** The lines of a plan, for a person. */
@@ -31,6 +31,7 @@ export function planLines(plan: FullPlan): string[] {
     ...droppedLines(plan),
     ...copies,
     ...deleted,
+    ...driftLines(plan),
     ...skips,
     ...failures,
     ...forecastLines(forecast),

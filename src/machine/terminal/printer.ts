@@ -94,7 +94,7 @@ export function droppedLines({ dropped }: Pick<Plan, "dropped">): string[] {
 }
 
 /** Tags that stand for something else at their destinations and are not overwritten. */
-function driftLines({ tasks }: Plan): string[] {
+export function driftLines({ tasks }: Pick<Plan, "tasks">): string[] {
   return tasks.flatMap(({ source, destinations }) =>
     destinations.filter(({ action }) => action === "drifted")
       .map(({ reference }) => driftLine(formatReference(source), formatReference(reference)))
