@@ -66,7 +66,6 @@ Deno.test("parseReference() refuses what is malformed and says why", () => {
   for (const [text, why] of cases) {
     const error = assertThrows(() => parseReference(text), InvalidReferenceError, why, text);
     assert(error.message.startsWith(`Cannot parse reference "${text}": `));
-    assertEquals(error.text, text);
   }
 });
 

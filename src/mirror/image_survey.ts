@@ -190,7 +190,7 @@ export class ImageSurvey {
 
   async #visitBlob({ source, destination }: Walk, { digest, size, urls = [] }: Descriptor): Promise<void> {
     const { signal, store, now, known } = this.#context;
-    if (urls.length > 0 && await source.hasBlob(digest, { signal })) this.#served.add(keyOf(source, digest));
+    if (urls.length > 0 && await source.hasBlob(digest, signal)) this.#served.add(keyOf(source, digest));
     if (size < 0 && !this.#sizes.has(digest)) {
       this.#sizes.set(digest, await source.blobLength(digest, signal) ?? 0);
     }
@@ -209,7 +209,7 @@ export class ImageSurvey {
       if (known.isEmpty(repository, digest) || force && kind === "manifest") return false;
       try {
         const isThere = kind === "blob"
-          ? await repository.hasBlob(digest, { signal })
+          ? await repository.hasBlob(digest, signal)
           : await repository.hasManifest(digest, { signal });
         if (isThere) this.#there.add(keyOf(repository, digest));
         return isThere;

@@ -16,14 +16,10 @@ export interface Reference {
 
 /** A text is not a reference. */
 export class InvalidReferenceError extends SyntaxError {
-  /** The text that could not be parsed. */
-  readonly text: string;
-
   /** Says what was wrong with which text. */
   constructor(text: string, why: string) {
     super(`Cannot parse reference "${text}": ${why}`);
     this.name = "InvalidReferenceError";
-    this.text = text;
   }
 }
 

@@ -5,6 +5,7 @@ import type { Fetch } from "./fetch.ts";
 import { Gate } from "./gate.ts";
 import { RegistryError } from "./registry_error.ts";
 import type { RegistryRequest, RequestContext } from "./request.ts";
+import { backOffTime } from "./retry.ts";
 
 /** The way to one registry: its host, its origin, and the fetch that reaches it. */
 export class Connection {
@@ -68,7 +69,7 @@ export class Connection {
     const { clock, limits, emit } = this.context;
     const asked = error instanceof RegistryError ? error.retryAfter : undefined;
     if (asked !== undefined && asked > limits.retryAfter) throw error;
-    const wait = asked ?? Math.min(30_000, 200 * 2 ** attempt) * clock.random();
+    const wait = asked ?? backOffTime(attempt, clock);
     emit({ type: "request-retried", registry: this.host, action, reason: error.message, wait });
     await clock.delay(wait, signal ?? this.context.signal);
   }

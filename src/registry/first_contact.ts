@@ -7,6 +7,7 @@ import { describeFailure, isCertificateFailure, isMissingTls, isUnreachable } fr
 import { Once } from "./once.ts";
 import { RegistryError } from "./registry_error.ts";
 import type { RegistryRequest } from "./request.ts";
+import { backOffTime } from "./retry.ts";
 import { exchange, obeyRetryAfter } from "./send.ts";
 
 /** Milliseconds before the second and the third try of a registry at which nobody listens, or whose name nobody knows. */
@@ -138,7 +139,7 @@ export class FirstContact {
     const attempts = cause instanceof TimeLimitError
       ? Math.min(limits.attempts, SILENT_TRIES)
       : limits.attempts;
-    return { attempts, wait: Math.min(30_000, 200 * 2 ** attempt) * clock.random() };
+    return { attempts, wait: backOffTime(attempt, clock) };
   }
 
   /** Asks for the API's root, which answers with the challenge, if there is one (OCI distribution-spec 1.1, Determining Support). */

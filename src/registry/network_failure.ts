@@ -7,14 +7,19 @@ import { AuthError, RegistryError } from "./registry_error.ts";
 import type { RegistryRequest } from "./request.ts";
 import type { Retry } from "./retry.ts";
 
+/** An error and what caused it, innermost last; not for ever, for causes may go round. */
+function causesOf(error: unknown): Error[] {
+  const causes: Error[] = [];
+  for (let cause = error; cause instanceof Error && causes.length < 8; cause = cause.cause) {
+    causes.push(cause);
+  }
+  return causes;
+}
+
 /** The messages and codes of an error and its causes, innermost last. Runtimes hide the real reason at different depths. */
 function messagesOf(error: unknown): string {
   const parts: string[] = [];
-  for (
-    let cause: unknown = error, depth = 0;
-    cause instanceof Error && depth < 8;
-    cause = cause.cause, depth++
-  ) {
+  for (const cause of causesOf(error)) {
     parts.push(cause.message);
     const code: unknown = (cause as { code?: unknown }).code;
     if (typeof code === "string") parts.push(code);
@@ -29,17 +34,12 @@ const CERTIFICATE =
   /certificate|UnknownIssuer|NotValidForName|CERT_|SELF_SIGNED|UNABLE_TO_VERIFY|ERR_TLS_CERT/i;
 
 function hasName(error: unknown, pattern: RegExp): boolean {
-  for (let cause = error, depth = 0; cause instanceof Error && depth < 8; cause = cause.cause, depth++) {
-    if (pattern.test(cause.name)) return true;
-  }
-  return false;
+  return causesOf(error).some(({ name }) => pattern.test(name));
 }
 
 /** The machine's own word about a proxy, which is not the registry's failure. */
 function proxyFailureIn(error: unknown): Error | undefined {
-  for (let cause = error, depth = 0; cause instanceof Error && depth < 8; cause = cause.cause, depth++) {
-    if (cause.name === "ProxyError") return cause;
-  }
+  return causesOf(error).find(({ name }) => name === "ProxyError");
 }
 
 /** Whether the runtime does not allow to reach a host (Deno: `--allow-net`). */

@@ -266,16 +266,15 @@ export class Repository extends RepositoryLists {
   }
 
   /**
-   * Whether a blob is there, in the size it must have (OCI distribution-spec 1.1, Checking if content exists in the registry):
-   * one that was cut short on the registry's disk is not.
+   * Whether a blob is there (OCI distribution-spec 1.1, Checking if content exists in the registry); one that was cut short on
+   * the registry's disk has another {@linkcode blobLength}.
    *
    * A registry that knows no HEAD is asked with GET where this is a source; at a destination the blob counts as not there.
    *
    * @throws {RegistryError} when the registry refuses.
    */
-  async hasBlob(digest: Digest, { size = -1, signal }: ContentOptions = {}): Promise<boolean> {
-    const length = await this.blobLength(digest, signal);
-    return length !== undefined && (size < 0 || length < 0 || length === size);
+  async hasBlob(digest: Digest, signal?: AbortSignal): Promise<boolean> {
+    return await this.blobLength(digest, signal) !== undefined;
   }
 
   /**

@@ -1,5 +1,7 @@
 /** Step 2 of the walk, the wire: what is tried again after which failure; the one table of it. */
 
+import type { Clock } from "./clock.ts";
+
 /**
  * When it makes sense to try again:
  *
@@ -9,6 +11,11 @@
  * - `never`: not in this run.
  */
 export type Retry = "soon" | "later" | "once" | "never";
+
+/** Milliseconds before the next attempt, where nobody says how many: up to twice as long each time, with full jitter. */
+export function backOffTime(attempt: number, clock: Clock): number {
+  return Math.min(30_000, 200 * 2 ** attempt) * clock.random();
+}
 
 /** Statuses after which the same request may succeed (RFC 9110, and 52x as CDNs use them). */
 export function isRetryableStatus(status: number): boolean {

@@ -191,7 +191,7 @@ export class DestinationWalk {
   async #bringLayer(blob: Descriptor): Promise<void> {
     const { digest, size, urls = [] } = blob;
     const { emit, signal } = this.#context;
-    const isElsewhere = urls.length > 0 && !await this.#source.repository.hasBlob(digest, { signal });
+    const isElsewhere = urls.length > 0 && !await this.#source.repository.hasBlob(digest, signal);
     if (!isElsewhere) return await this.#bringBlob(blob);
     const { task } = this.#source;
     const { name: destination } = this.#destination;

@@ -45,12 +45,6 @@ export class LengthError extends Error {
   }
 }
 
-/** Options of an {@linkcode UploadBody}. */
-export interface UploadBodyOptions {
-  /** Called with the number of bytes of each piece handed to the runtime. */
-  onBytes?: ((count: number) => void) | undefined;
-}
-
 /**
  * A request body of a known length, made from a source.
  *
@@ -71,14 +65,12 @@ export class UploadBody {
   isReading = false;
   #source: ByteSource;
   #controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>> | undefined;
-  #onBytes: ((count: number) => void) | undefined;
   #isOver = false;
 
   /** Nothing is read before the runtime asks. */
-  constructor(source: ByteSource, size: number, options: UploadBodyOptions = {}) {
+  constructor(source: ByteSource, size: number) {
     this.#source = source;
     this.size = size;
-    this.#onBytes = options.onBytes;
   }
 
   /** Whether every byte was handed to the runtime. */
@@ -137,7 +129,6 @@ export class UploadBody {
     controller.enqueue(piece);
     this.sent += count;
     this.lastActivity = performance.now();
-    this.#onBytes?.(count);
   }
 
   #finish(controller: ReadableStreamDefaultController<Uint8Array<ArrayBuffer>>): void {
