@@ -1,7 +1,7 @@
 /** Tests of reading one blob, and of going on where it broke off. */
 
 import { assert, assertEquals, assertMatch, assertRejects, assertStrictEquals } from "@std/assert";
-import { BlobSource } from "../src/registry/stream/blob_source.ts";
+import { BlobSource } from "../src/registry/repository/blob_source.ts";
 import { AuthError, RegistryError } from "../src/registry/registry_error.ts";
 import type { RegistriesOptions, RegistryEvent } from "../src/registry/request.ts";
 import { Registries } from "../src/registry/registries.ts";

@@ -6,7 +6,7 @@ import { Registries } from "../src/registry/registries.ts";
 import type { Registry } from "../src/registry/registry.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
 import type { RegistriesOptions, RegistryEvent, RegistryRequest } from "../src/registry/request.ts";
-import { BlobSource } from "../src/registry/stream/blob_source.ts";
+import { BlobSource } from "../src/registry/repository/blob_source.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { setUpMirror } from "./mirror_setup.ts";
 import { RawServer } from "./raw_server.ts";

@@ -3,7 +3,7 @@
 import { assertEquals, assertStrictEquals } from "@std/assert";
 import { KnownBlobs } from "../src/mirror/copy/known_blobs.ts";
 import { blobKey, tagKey } from "../src/mirror/store/store.ts";
-import type { Repository } from "../src/registry/repository.ts";
+import type { Repository } from "../src/registry/repository/repository.ts";
 import { Registries } from "../src/registry/registries.ts";
 import { blobsOf, buildImage, buildLayer, buildMultiPlatform, type Image, pushImage } from "./images.ts";
 import {

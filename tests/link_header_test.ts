@@ -1,7 +1,7 @@
 /** Tests of `Link` headers by RFC 8288, and of what registries make of it. */
 
 import { assertEquals, assertThrows } from "@std/assert";
-import { LinkError, nextPath, parseLinks } from "../src/registry/link_header.ts";
+import { LinkError, nextPath, parseLinks } from "../src/registry/repository/link_header.ts";
 
 const FROM = "/v2/a/b/tags/list?n=3";
 

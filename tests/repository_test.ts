@@ -4,11 +4,11 @@ import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows }
 import { DigestError, MANIFEST_MEDIA_TYPES, MEDIA_TYPE_OCI_MANIFEST } from "../src/oci/descriptor.ts";
 import { ManifestError, parseContent } from "../src/oci/manifest.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
-import type { Repository } from "../src/registry/repository.ts";
+import type { Repository } from "../src/registry/repository/repository.ts";
 import type { RegistriesOptions } from "../src/registry/request.ts";
 import { Registries } from "../src/registry/registries.ts";
-import { TagList } from "../src/registry/tag_list.ts";
-import { resolveLocation, type UploadSession } from "../src/registry/upload_session.ts";
+import { TagList } from "../src/registry/repository/tag_list.ts";
+import { resolveLocation, type UploadSession } from "../src/registry/repository/upload_session.ts";
 import { FakeClock } from "./fake_clock.ts";
 import {
   buildArtifact,

@@ -4,7 +4,7 @@ import { assert, assertEquals, assertInstanceOf, assertRejects } from "@std/asse
 import type { Challenge } from "../src/registry/login/challenge.ts";
 import type { Credential } from "../src/registry/login/credential.ts";
 import { AuthError, RegistryError } from "../src/registry/registry_error.ts";
-import type { Repository } from "../src/registry/repository.ts";
+import type { Repository } from "../src/registry/repository/repository.ts";
 import type { RegistriesOptions } from "../src/registry/request.ts";
 import { Registries } from "../src/registry/registries.ts";
 import { FakeClock, settle } from "./fake_clock.ts";

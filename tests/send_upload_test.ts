@@ -7,7 +7,7 @@ import { deadlineFetch, type Fetch, TimeLimitError } from "../src/registry/fetch
 import { RegistryError } from "../src/registry/registry_error.ts";
 import type { Limits } from "../src/registry/request.ts";
 import { Registries } from "../src/registry/registries.ts";
-import type { UploadSession } from "../src/registry/upload_session.ts";
+import type { UploadSession } from "../src/registry/repository/upload_session.ts";
 import { FakeClock } from "./fake_clock.ts";
 import { type RawExchange, type RawHandler, RawServer } from "./raw_server.ts";
 import { generatedBytes, generatedContent } from "./registry.ts";

@@ -1,7 +1,7 @@
 /** Step 4 of the walk, the rules: the repositories of an owner where a registry has no list of its own, by its vendor's API. */
 
 import { isRepository } from "../oci/reference.ts";
-import { nextTarget } from "../registry/link_header.ts";
+import { nextTarget } from "../registry/repository/link_header.ts";
 import { accountOf, type Credential } from "../registry/login/credential.ts";
 import { RegistryError } from "../registry/registry_error.ts";
 import type { ListingPlace } from "../registry/request.ts";

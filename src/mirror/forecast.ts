@@ -4,7 +4,7 @@ import { type Descriptor, type Digest, embeddedContent } from "../oci/descriptor
 import { childrenOf, type Content } from "../oci/manifest.ts";
 import { DOCKER_HUB, type Reference } from "../oci/reference.ts";
 import type { LearnedAbilities } from "../registry/abilities.ts";
-import type { Repository } from "../registry/repository.ts";
+import type { Repository } from "../registry/repository/repository.ts";
 import type { ImageSurvey } from "./image_survey.ts";
 import type { CopyTask, Plan } from "./plan/plan.ts";
 import type { RunContext } from "./run_context.ts";

@@ -6,7 +6,7 @@ import { childrenOf, type Content, ManifestError } from "../oci/manifest.ts";
 import { formatReference } from "../oci/reference.ts";
 import { Once } from "../registry/once.ts";
 import { RegistryError } from "../registry/registry_error.ts";
-import type { Repository } from "../registry/repository.ts";
+import type { Repository } from "../registry/repository/repository.ts";
 import { isPermanent, messageOf } from "./plan/failure.ts";
 import type { CopyTask, Plan, PlannedDestination } from "./plan/plan.ts";
 import { filterPlatforms } from "./plan/platform_filter.ts";

@@ -2,11 +2,11 @@
 
 import { digestOf } from "../oci/descriptor.ts";
 import { type Clock, systemClock } from "./clock.ts";
-import { Catalog } from "./catalog.ts";
+import { Catalog } from "./repository/catalog.ts";
 import { Connection } from "./connection.ts";
 import { Registry } from "./registry.ts";
 import { AuthError, RegistryError } from "./registry_error.ts";
-import { Repository } from "./repository.ts";
+import { Repository } from "./repository/repository.ts";
 import {
   DEFAULT_LIMITS,
   type Limits,

@@ -2,13 +2,13 @@
 
 import { assert, assertEquals } from "@std/assert";
 import { isTag } from "../../src/oci/reference.ts";
-import { BlobSource } from "../../src/registry/stream/blob_source.ts";
+import { BlobSource } from "../../src/registry/repository/blob_source.ts";
 import { parseChallenges } from "../../src/registry/login/challenge.ts";
 import { parseErrors, parseRetryAfter, RegistryError } from "../../src/registry/registry_error.ts";
-import type { Repository } from "../../src/registry/repository.ts";
+import type { Repository } from "../../src/registry/repository/repository.ts";
 import { Registries } from "../../src/registry/registries.ts";
-import { TagList } from "../../src/registry/tag_list.ts";
-import { parseUploadRange, resolveLocation } from "../../src/registry/upload_session.ts";
+import { TagList } from "../../src/registry/repository/tag_list.ts";
+import { parseUploadRange, resolveLocation } from "../../src/registry/repository/upload_session.ts";
 import { FakeClock } from "../fake_clock.ts";
 import { digestBytes, generatedBytes } from "../registry.ts";
 import { fuzz, headerText } from "./fuzzer.ts";

@@ -4,7 +4,7 @@ import type { Descriptor, Digest } from "../../oci/descriptor.ts";
 import type { Content } from "../../oci/manifest.ts";
 import { describeReferrer, subjectOf } from "../../oci/referrers.ts";
 import type { Once } from "../../registry/once.ts";
-import type { PutManifestResult } from "../../registry/repository.ts";
+import type { PutManifestResult } from "../../registry/repository/repository.ts";
 import { artifactTypeOf, type Belonging } from "../rules/belongings_policy.ts";
 import type { CopyContext, Destination } from "./copy_context.ts";
 import type { FallbackLists } from "./fallback_lists.ts";

@@ -3,7 +3,11 @@
 import { Once } from "../../registry/once.ts";
 import type { Registry } from "../../registry/registry.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
-import { resolveLocation, type UploadOpening, type UploadSession } from "../../registry/upload_session.ts";
+import {
+  resolveLocation,
+  type UploadOpening,
+  type UploadSession,
+} from "../../registry/repository/upload_session.ts";
 import { mayTrySoon, toError } from "../plan/failure.ts";
 import { blobKey, keepsUploadsKey, uploadKey } from "../store/store.ts";
 import { BlobDelivery } from "./blob_delivery.ts";

@@ -2,9 +2,9 @@
 
 import type { Abilities } from "../../registry/abilities.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { Repository } from "../../registry/repository/repository.ts";
 import { LaggardError } from "../../registry/stream/shared_source.ts";
-import type { UploadSession } from "../../registry/upload_session.ts";
+import type { UploadSession } from "../../registry/repository/upload_session.ts";
 import { mayTrySoon, toError } from "../plan/failure.ts";
 import { type BlobReading, SMALL_BLOB_LIMIT } from "./blob_reading.ts";
 import { BlobUpload, type OpenedUpload } from "./blob_upload.ts";

@@ -2,7 +2,7 @@
 
 import { algorithmOf, DigestError } from "../../oci/descriptor.ts";
 import { verified } from "../../registry/hasher.ts";
-import { BlobSource } from "../../registry/stream/blob_source.ts";
+import { BlobSource } from "../../registry/repository/blob_source.ts";
 import type { ByteSource } from "../../registry/stream/body.ts";
 import { SharedSource } from "../../registry/stream/shared_source.ts";
 import { toError } from "../plan/failure.ts";

@@ -2,10 +2,10 @@
 
 import { isRetryableStatus } from "../../registry/retry.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { Repository } from "../../registry/repository/repository.ts";
 import { type ByteSource, bytesSource, UploadBody } from "../../registry/stream/body.ts";
 import { SlicedSource } from "../../registry/stream/shared_source.ts";
-import type { UploadOpening, UploadSession } from "../../registry/upload_session.ts";
+import type { UploadOpening, UploadSession } from "../../registry/repository/upload_session.ts";
 import { type BlobReading, KEPT_BLOB_LIMIT } from "./blob_reading.ts";
 import { type BlobOrder, type CopyContext, StoppedError } from "./copy_context.ts";
 

@@ -5,10 +5,10 @@ import type { Content } from "../../oci/manifest.ts";
 import type { TransferSlots } from "../../registry/transfer_slots.ts";
 import type { CreateHasher } from "../../registry/hasher.ts";
 import type { Registries } from "../../registry/registries.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { Repository } from "../../registry/repository/repository.ts";
 import type { Belongings } from "../plan/belongings.ts";
 import type { CreateVerifier } from "../plan/verification.ts";
-import type { CopyEvent } from "../copy/copy_event.ts";
+import type { CopyEvent } from "./copy_event.ts";
 import type { Store } from "../store/store.ts";
 import type { KnownBlobs } from "./known_blobs.ts";
 

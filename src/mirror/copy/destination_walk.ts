@@ -5,7 +5,7 @@ import { childrenOf, type Content, ManifestError } from "../../oci/manifest.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
 import type { Once } from "../../registry/once.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
-import type { PutManifestResult, Repository } from "../../registry/repository.ts";
+import type { PutManifestResult, Repository } from "../../registry/repository/repository.ts";
 import { forgetBlobs, tagKey } from "../store/store.ts";
 import type { BlobCourier } from "./blob_courier.ts";
 import { BelongingsWalk } from "./belongings_walk.ts";

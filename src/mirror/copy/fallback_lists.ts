@@ -5,7 +5,7 @@ import { addReferrers, fallbackTagOf, readReferrers } from "../../oci/referrers.
 import type { Content } from "../../oci/manifest.ts";
 import type { Reference } from "../../oci/reference.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { Repository } from "../../registry/repository/repository.ts";
 import { ignoreMissing } from "../plan/belongings.ts";
 import { FallbackTagError } from "../rules/belongings_policy.ts";
 

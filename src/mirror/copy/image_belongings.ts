@@ -2,7 +2,7 @@
 
 import { type Descriptor, type Digest, DigestError, digestOf, isIndexType } from "../../oci/descriptor.ts";
 import { childrenOf, type Content, mayBeBlob } from "../../oci/manifest.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { Repository } from "../../registry/repository/repository.ts";
 import { readBytes } from "../../registry/stream/read_body.ts";
 import { type Belongings, ignoreMissing, type ReadManifest } from "../plan/belongings.ts";
 import { demandKey, type PresentImage, rememberBelongings } from "../plan/belongings_check.ts";

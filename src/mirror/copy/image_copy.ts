@@ -4,7 +4,7 @@ import { type Descriptor, type Digest, DigestError } from "../../oci/descriptor.
 import type { Content } from "../../oci/manifest.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
 import { Once } from "../../registry/once.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { Repository } from "../../registry/repository/repository.ts";
 import { isPermanent, isTagKept, messageOf } from "../plan/failure.ts";
 import type { CopyTask, PlannedDestination } from "../plan/plan.ts";
 import { filterPlatforms } from "../plan/platform_filter.ts";

@@ -3,7 +3,7 @@
 import type { Descriptor, Digest } from "../../oci/descriptor.ts";
 import type { Content } from "../../oci/manifest.ts";
 import { Once } from "../../registry/once.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { Repository } from "../../registry/repository/repository.ts";
 import { mayTrySoon, toError } from "../plan/failure.ts";
 import type { CopyContext } from "./copy_context.ts";
 

@@ -7,7 +7,7 @@ import { cosignTagsOf, fallbackTagOf, readReferrers } from "../../oci/referrers.
 import { Once } from "../../registry/once.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
 import type { Registries } from "../../registry/registries.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { Repository } from "../../registry/repository/repository.ts";
 import { lacksReferrersKey, listTagKey, type Store } from "../store/store.ts";
 import type { Belonging } from "../rules/belongings_policy.ts";
 import { mapAll } from "../work_pool.ts";

@@ -2,7 +2,7 @@
 
 import { cosignTagsOf } from "../../oci/referrers.ts";
 import type { Reference } from "../../oci/reference.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { Repository } from "../../registry/repository/repository.ts";
 import { belongingsKey, passedKey, type StoreValue } from "../store/store.ts";
 import { type Belongings, fingerprintOf, type RootBelongings } from "./belongings.ts";
 import { type BelongingsPolicy, hasDemands } from "../rules/belongings_policy.ts";

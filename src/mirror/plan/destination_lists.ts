@@ -3,7 +3,7 @@
 import type { Reference } from "../../oci/reference.ts";
 import { Once } from "../../registry/once.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { Repository } from "../../registry/repository/repository.ts";
 import { rememberedDigest, type ResolveContext } from "./resolve.ts";
 
 /** What listing destinations needs. */

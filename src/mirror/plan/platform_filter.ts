@@ -11,7 +11,7 @@ import { childrenOf, type Content, isIndex, parseContent } from "../../oci/manif
 import { matchesPlatform, parsePlatformSelector, type PlatformSelector } from "../../oci/platform.ts";
 import { nearestName } from "../config/nearest.ts";
 import { readText } from "../../registry/stream/read_body.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { Repository } from "../../registry/repository/repository.ts";
 
 /** Stands among the platforms wanted for "without what BuildKit attests", which some registries refuse (SWR of Huawei Cloud). */
 export const NO_ATTESTATIONS = "no attestations";

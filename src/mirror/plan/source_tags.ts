@@ -3,7 +3,7 @@
 import { isFallbackTag, subjectOfCosignTag } from "../../oci/referrers.ts";
 import { defer, type Deferred } from "../../registry/deferred.ts";
 import { Once } from "../../registry/once.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { Repository } from "../../registry/repository/repository.ts";
 
 /** Pages of tags that are read ahead of those who plan; a list that is longer tells nothing of what comes at its end. */
 const PAGES_AHEAD = 100;

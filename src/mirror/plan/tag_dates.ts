@@ -4,7 +4,7 @@ import { type Descriptor, type Digest, DigestError, isDigest } from "../../oci/d
 import { childrenOf, type Content, isIndex, ManifestError } from "../../oci/manifest.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { Repository } from "../../registry/repository/repository.ts";
 import { readText } from "../../registry/stream/read_body.ts";
 import { createdKey, type StoreValue, tagKey } from "../store/store.ts";
 import { imageId } from "./plan.ts";

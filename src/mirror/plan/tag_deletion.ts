@@ -6,7 +6,7 @@ import { childrenOf } from "../../oci/manifest.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
 import { Once } from "../../registry/once.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
-import type { Repository } from "../../registry/repository.ts";
+import type { Repository } from "../../registry/repository/repository.ts";
 import { missingKey, tagKey } from "../store/store.ts";
 import { messageOf } from "./failure.ts";
 import type { PlannedDeletion } from "./plan.ts";

@@ -8,7 +8,7 @@ import type { Descriptor, Digest, Platform } from "../../../oci/descriptor.ts";
 import { childrenOf, mayBeBlob } from "../../../oci/manifest.ts";
 import { formatReference, parseReference } from "../../../oci/reference.ts";
 import { Registries } from "../../../registry/registries.ts";
-import type { Repository } from "../../../registry/repository.ts";
+import type { Repository } from "../../../registry/repository/repository.ts";
 import {
   type Command,
   type CommandCall,

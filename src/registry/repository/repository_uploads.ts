@@ -1,9 +1,9 @@
 /** Step 2 of the walk, the wire: the verbs that bring a blob into one repository. */
 
-import { algorithmOf, type Digest, DigestError, isDigest } from "../oci/descriptor.ts";
-import { RegistryError } from "./registry_error.ts";
+import { algorithmOf, type Digest, DigestError, isDigest } from "../../oci/descriptor.ts";
+import { RegistryError } from "../registry_error.ts";
 import { RepositoryRequests } from "./repository_requests.ts";
-import type { UploadBody } from "./stream/body.ts";
+import type { UploadBody } from "../stream/body.ts";
 import {
   type OpenUploadOptions,
   parseUploadRange,

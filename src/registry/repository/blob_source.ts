@@ -2,15 +2,15 @@
 
 import { type Descriptor, embeddedContent } from "../../oci/descriptor.ts";
 import { printable } from "../../oci/printable.ts";
-import { type ByteSource, LengthError } from "./body.ts";
+import { type ByteSource, LengthError } from "../stream/body.ts";
 import { SlowBodyError, type SourceResponse } from "../fetch.ts";
 import { describeFailure, retryAfterFailure } from "../network_failure.ts";
 import { AuthError, RegistryError } from "../registry_error.ts";
 import { isRetryableStatus } from "../retry.ts";
-import { openPieceReader } from "./piece_reader.ts";
-import { lengthOf } from "./read_body.ts";
-import type { Repository } from "../repository.ts";
-import { WatchedReader } from "./watched_reader.ts";
+import { openPieceReader } from "../stream/piece_reader.ts";
+import { lengthOf } from "../stream/read_body.ts";
+import type { Repository } from "./repository.ts";
+import { WatchedReader } from "../stream/watched_reader.ts";
 
 /** Bytes below which a blob is given up as soon as any small answer is that hardly moves. */
 const SMALL_BLOB = 1024 * 1024;

@@ -11,7 +11,7 @@ import {
   isManifestType,
   isSchema1Type,
   MANIFEST_MEDIA_TYPES,
-} from "../oci/descriptor.ts";
+} from "../../oci/descriptor.ts";
 import {
   type Content,
   hasDigest,
@@ -20,14 +20,14 @@ import {
   mayBeBlob,
   parseContent,
   type ParseOptions,
-} from "../oci/manifest.ts";
-import { printable } from "../oci/printable.ts";
-import type { SourceResponse } from "./fetch.ts";
-import { RegistryError } from "./registry_error.ts";
+} from "../../oci/manifest.ts";
+import { printable } from "../../oci/printable.ts";
+import type { SourceResponse } from "../fetch.ts";
+import { RegistryError } from "../registry_error.ts";
 import { RepositoryLists } from "./repository_lists.ts";
 import type { RepositoryRequest, WholeAnswer } from "./repository_requests.ts";
-import { statusWords } from "./status_words.ts";
-import { lengthOf } from "./stream/read_body.ts";
+import { statusWords } from "../status_words.ts";
+import { lengthOf } from "../stream/read_body.ts";
 
 /** What is wanted of a blob. */
 export interface GetBlobOptions {

@@ -1,11 +1,11 @@
 /** Step 2 of the walk, the wire: the verbs that list what one repository has, page by page. */
 
-import { type Descriptor, type Digest, MEDIA_TYPE_OCI_INDEX } from "../oci/descriptor.ts";
-import { ManifestError, parseIndexEntries } from "../oci/manifest.ts";
-import { printable } from "../oci/printable.ts";
+import { type Descriptor, type Digest, MEDIA_TYPE_OCI_INDEX } from "../../oci/descriptor.ts";
+import { ManifestError, parseIndexEntries } from "../../oci/manifest.ts";
+import { printable } from "../../oci/printable.ts";
 import { nextPath } from "./link_header.ts";
 import type { WholeAnswer } from "./repository_requests.ts";
-import { parseErrors } from "./registry_error.ts";
+import { parseErrors } from "../registry_error.ts";
 import { RepositoryUploads } from "./repository_uploads.ts";
 import { TAG_PAGE_BYTES, TagList } from "./tag_list.ts";
 

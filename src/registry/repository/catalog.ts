@@ -1,9 +1,9 @@
 /** Step 2 of the walk, the wire: the repositories of a registry, page by page, where it lists them. */
 
-import { isRepository } from "../oci/reference.ts";
+import { isRepository } from "../../oci/reference.ts";
 import { nextPath } from "./link_header.ts";
-import type { Registry } from "./registry.ts";
-import { parseErrors } from "./registry_error.ts";
+import type { Registry } from "../registry.ts";
+import { parseErrors } from "../registry_error.ts";
 import { RepositoryRequests } from "./repository_requests.ts";
 
 /** Names that are asked for at once. */

@@ -1,13 +1,13 @@
 /** Step 2 of the walk, the wire: how requests about one repository are sent, and what their answers may mean. */
 
-import { isDigest } from "../oci/descriptor.ts";
-import { printable } from "../oci/printable.ts";
-import { SlowBodyError, type SourceResponse } from "./fetch.ts";
-import { describeFailure, retryAfterFailure } from "./network_failure.ts";
-import { parseErrors, RegistryError } from "./registry_error.ts";
-import type { RegistryRequest } from "./request.ts";
-import type { Registry } from "./registry.ts";
-import { readBytes } from "./stream/read_body.ts";
+import { isDigest } from "../../oci/descriptor.ts";
+import { printable } from "../../oci/printable.ts";
+import { SlowBodyError, type SourceResponse } from "../fetch.ts";
+import { describeFailure, retryAfterFailure } from "../network_failure.ts";
+import { parseErrors, RegistryError } from "../registry_error.ts";
+import type { RegistryRequest } from "../request.ts";
+import type { Registry } from "../registry.ts";
+import { readBytes } from "../stream/read_body.ts";
 
 /** A request whose repository goes without saying. */
 export type RepositoryRequest = Omit<RegistryRequest, "repository">;

@@ -1,8 +1,8 @@
 /** Step 2 of the walk, the wire: a listing of tags as its pages come in, and where the next one is. */
 
-import { isTag } from "../oci/reference.ts";
+import { isTag } from "../../oci/reference.ts";
 import { nextPath } from "./link_header.ts";
-import { parseErrors } from "./registry_error.ts";
+import { parseErrors } from "../registry_error.ts";
 
 /** Tags on one page of a listing, at most; registries give fewer as they like (ECR: 1000). */
 const TAG_PAGE_SIZE = 1000;
