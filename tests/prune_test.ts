@@ -223,6 +223,8 @@ Deno.test("where only digests can be deleted, one tag that cannot be looked at k
   const report = await setup.run(rulesWith({ when: "gone", grace: "0h" }));
   assertEquals(outcomesOf(report), [[`${DESTINATION}/b:v1`, "failed"]]);
   assertEquals(report.totals.failed, 1);
+  const [outcome] = setup.eventsOf("tag-deletion");
+  assertStringIncludes(outcome?.why ?? "", `"${DESTINATION}/b:odd": 403`);
   assert(tagsAt(setup).includes("v1"));
 });
 

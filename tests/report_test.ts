@@ -2,7 +2,7 @@
 
 import { assertEquals } from "@std/assert";
 import type { Reference } from "../src/oci/reference.ts";
-import type { CopyTask, Plan } from "../src/mirror/plan/plan.ts";
+import { type CopyTask, type Plan, startPlan } from "../src/mirror/plan/plan.ts";
 import type { CopyEvent } from "../src/mirror/copy/copy_event.ts";
 import { formatBytes, formatSummary, type Report, ReportBuilder, startReport } from "../src/mirror/report.ts";
 
@@ -13,16 +13,7 @@ const DIGEST = `sha256:${"a".repeat(64)}`;
 function planOf(some: Partial<Plan>): CopyEvent {
   return {
     type: "planned",
-    plan: {
-      createdAt: START,
-      tasks: [],
-      skipped: [],
-      failed: [],
-      warnings: [],
-      empty: [],
-      dropped: [],
-      ...some,
-    },
+    plan: { ...startPlan(Date.parse(START)), ...some },
   };
 }
 

@@ -1,6 +1,5 @@
 /** Step 7 of the walk, the run: runs a saved plan, exactly that, after looking whether the world is still as it saw it. */
 
-import { pooledMap } from "@std/async/pool";
 import { formatReference, type Reference, splitReference } from "../oci/reference.ts";
 import type { Rule } from "./config/config.ts";
 import { isPermanent, messageOf } from "./plan/failure.ts";
@@ -22,6 +21,7 @@ import { runPlan } from "./run.ts";
 import { belongsTo } from "./rules/selection.ts";
 import { rulesFor } from "./rules/belongings_policy.ts";
 import { createContext, type MirrorOptions, type RunContext } from "./run_context.ts";
+import { mapAll } from "./work_pool.ts";
 
 /** Images that are looked at at once; the gates of the registries bound the requests. */
 const IMAGES_AT_ONCE = 64;
@@ -166,7 +166,7 @@ async function checkWorld(saved: SavedPlan, context: RunContext, acceptsChanges:
       for (const one of task.destinations) plan.failed.push(failureOf(task, one, moved));
     } else plan.tasks.push({ ...moved, destinations });
   };
-  for await (const _ of pooledMap(IMAGES_AT_ONCE, tasks, check));
+  await mapAll(tasks, check, IMAGES_AT_ONCE);
   context.signal?.throwIfAborted();
   return plan;
 }

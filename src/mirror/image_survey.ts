@@ -1,6 +1,5 @@
 /** Step 5 of the walk, the plan: reads the manifests of what is to be copied, and asks which of its parts are there already. */
 
-import { pooledMap } from "@std/async/pool";
 import type { Descriptor, Digest } from "../oci/descriptor.ts";
 import { childrenOf, type Content, ManifestError } from "../oci/manifest.ts";
 import { formatReference } from "../oci/reference.ts";
@@ -12,6 +11,7 @@ import type { CopyTask, Plan, PlannedDestination } from "./plan/plan.ts";
 import { filterPlatforms } from "./plan/platform_filter.ts";
 import type { RunContext } from "./run_context.ts";
 import { blobKey } from "./store/store.ts";
+import { mapAll } from "./work_pool.ts";
 
 /** Images that are looked into at once; the gates of the registries bound the requests. */
 const IMAGES_AT_ONCE = 32;
@@ -51,7 +51,7 @@ export class ImageSurvey {
    */
   async run(plan: Plan): Promise<void> {
     await this.#loadHints();
-    for await (const _ of pooledMap(IMAGES_AT_ONCE, plan.tasks, (task) => this.#lookInto(plan, task)));
+    await mapAll(plan.tasks, (task) => this.#lookInto(plan, task), IMAGES_AT_ONCE);
     this.#context.signal?.throwIfAborted();
   }
 

@@ -22,6 +22,9 @@ export interface RuleFindings {
 
 /** Stands for the list of a source that is not asked. */
 const NOT_ASKED = new Error("its source is not asked");
+const REFUSING: AsyncIterable<readonly string[]> = {
+  [Symbol.asyncIterator]: () => ({ next: () => Promise.reject(NOT_ASKED) }),
+};
 
 /** Looks at rules without asking anybody: whether they parse, their patterns compile, and no two write the same tag. */
 export async function checkRules(rules: readonly Rule[]): Promise<RuleFindings> {
@@ -29,7 +32,7 @@ export async function checkRules(rules: readonly Rule[]): Promise<RuleFindings> 
   const warnings = oddPlatforms(rules.flatMap(({ platforms = [] }) => platforms));
   const owners = new Map<string, string>();
   const found = await expandRules(rules, {
-    listTags: () => refusing(),
+    listTags: () => REFUSING,
     onPair: ({ source, destination }) => {
       const [from, to] = [formatReference(source), formatReference(destination)];
       const owner = owners.get(to) ?? from;
@@ -93,9 +96,4 @@ export async function expandRules(
     }
   }
   return failed;
-}
-
-// deno-lint-ignore require-yield
-async function* refusing(): AsyncIterable<readonly string[]> {
-  await Promise.reject(NOT_ASKED);
 }

@@ -1,6 +1,5 @@
 /** Step 7 of the walk, the run: deletes tags, each after a last look, and digests only where nothing else has them. */
 
-import { pooledMap } from "@std/async/pool";
 import type { Digest } from "../../oci/descriptor.ts";
 import { childrenOf } from "../../oci/manifest.ts";
 import { formatReference, type Reference } from "../../oci/reference.ts";
@@ -8,6 +7,7 @@ import { Once } from "../../registry/once.ts";
 import { RegistryError } from "../../registry/registry_error.ts";
 import type { Repository } from "../../registry/repository/repository.ts";
 import { missingKey, tagKey } from "../store/store.ts";
+import { mapAll } from "../work_pool.ts";
 import { messageOf } from "./failure.ts";
 import type { PlannedDeletion } from "./plan.ts";
 import type { ResolveContext } from "./resolve.ts";
@@ -178,7 +178,7 @@ class TagDeleter {
       named.tags.set(found.digest, tags.add(tag));
       await this.#addChildren(repository, found.digest, named.children);
     };
-    for await (const _ of pooledMap(TAGS_AT_ONCE, all, look));
+    await mapAll(all, look, TAGS_AT_ONCE);
     return named;
   }
 
