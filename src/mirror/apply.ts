@@ -121,11 +121,10 @@ async function pairsOf(
   for (const one of namespaces) {
     single.push(...await expandNamespace(one, listRepositories, owners).catch(() => []));
   }
+  const tags = tagsOf(tasks);
   for (const group of groupRules(single, () => {})) {
-    const tags = tasks.filter(({ source }) => `${source.registry}/${source.repository}` === group.name)
-      .flatMap(({ source: { tag } }) => tag === undefined ? [] : [tag]);
     const pages = expandGroup(group, {
-      listTags: () => onePage([...new Set(tags)]),
+      listTags: () => onePage([...tags.get(group.name) ?? []]),
       platforms,
       pass: 0,
       onFailure: () => {},
@@ -140,6 +139,18 @@ async function pairsOf(
     }
   }
   return made;
+}
+
+/** Tags by source repository (`registry/repository`). */
+function tagsOf(tasks: readonly CopyTask[]): Map<string, Set<string>> {
+  const tags = new Map<string, Set<string>>();
+  for (const { source: { registry, repository, tag } } of tasks) {
+    const name = `${registry}/${repository}`;
+    const known = tags.get(name) ?? new Set();
+    tags.set(name, known);
+    if (tag !== undefined) known.add(tag);
+  }
+  return tags;
 }
 
 async function* onePage(tags: readonly string[]): AsyncIterable<readonly string[]> {

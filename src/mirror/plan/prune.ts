@@ -138,8 +138,9 @@ async function chooseAt(target: PruneTarget, context: PruneContext): Promise<Pla
     const what = `${due.length} tags are to be deleted at "${nameOf(destination)}"`;
     context.warn(`${what}, and ${most} are in this run, because "most" allows no more`);
   }
+  const attached = attachedTags(tags);
   return due.slice(0, most).map(({ tag, digest, since }) => {
-    const belongings = tags.filter((one) => belongsTo(one, digest));
+    const belongings = attached.get(digest.replace(":", "-")) ?? [];
     return {
       rule,
       reference: { registry: destination.registry, repository: destination.repository, tag },
@@ -152,6 +153,19 @@ async function chooseAt(target: PruneTarget, context: PruneContext): Promise<Pla
       ...(belongings.length === 0 ? {} : { belongings }),
     };
   });
+}
+
+/** Tags that belong to images, by what they begin with: `sha256-HEX`. */
+function attachedTags(tags: readonly string[]): Map<string, string[]> {
+  const attached = new Map<string, string[]>();
+  for (const tag of tags) {
+    if (!isBelongingTag(tag)) continue;
+    const [subject = ""] = tag.split(".");
+    const known = attached.get(subject);
+    if (known === undefined) attached.set(subject, [tag]);
+    else known.push(tag);
+  }
+  return attached;
 }
 
 /** Tags that nobody wants any more; those that are wanted again are no longer missing. */
