@@ -3,6 +3,7 @@
 import { assert, assertEquals } from "@std/assert";
 import type { Rule } from "../src/mirror/config/config.ts";
 import { isPermanent } from "../src/mirror/plan/failure.ts";
+import { planOnly } from "../src/mirror/run.ts";
 import { cursorKey } from "../src/mirror/store/store.ts";
 import { TimeLimitError } from "../src/registry/fetch.ts";
 import { RegistryError } from "../src/registry/registry_error.ts";
@@ -109,6 +110,38 @@ Deno.test("fault 18: mirror() leaves a destination behind that does not answer, 
     onEvent: (event) => event.type === "destination-copied" && done.resolve(),
   });
   assertEquals([report.totals.copied, report.totals.failed], [1, 1]);
+  const [task] = report.tasks;
+  assertEquals(task?.destinations.map(({ reference }) => reference), ["dead.test/to/image:v1", `${TO}:v1`]);
+});
+
+Deno.test("planOnly() names an image once, though one of its destinations answers long after the others", async () => {
+  const [atDestination, atSource] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
+  const setup: MirrorSetup = setUpMirror({
+    source: {
+      intercept: async (_, { kind }) => {
+        if (kind !== "manifest") return undefined;
+        await atDestination.promise;
+        await settle();
+        atSource.resolve();
+        return undefined;
+      },
+    },
+    destination: { intercept: (_, { kind }) => (kind === "manifest" && atDestination.resolve(), undefined) },
+    others: { "late.test": createRegistry() },
+    wrap: {
+      "late.test": (handler) => async (request) => {
+        if (request.method === "HEAD") await atSource.promise.then(settle);
+        return await handler(request);
+      },
+    },
+  });
+  pushImage(setup.source, "from/image", "v1", buildImage());
+  const rules = rulesOf({ [`${FROM}:v1`]: ["late.test/to/image", TO] });
+  const { tasks } = await planOnly(rules, { registries: setup.registries(), patience: 1 });
+  assertEquals(
+    tasks.map(({ destinations }) => destinations.map(({ reference }) => reference.registry)),
+    [["late.test", DESTINATION]],
+  );
 });
 
 Deno.test("fault 16: isPermanent() gives no further pass to a request that was never answered, and one to any other", () => {

@@ -165,6 +165,13 @@ export class ReportBuilder {
   }
 
   #addPlan(plan: Plan): void {
+    for (const { source, platforms, destinations } of plan.awaited ?? []) {
+      const task = this.#task(imageId(source, platforms), source);
+      const known = new Set(task.destinations.map(({ reference }) => reference));
+      for (const reference of destinations) {
+        if (!known.has(reference)) task.destinations.push({ reference, status: "pending" });
+      }
+    }
     for (const { id, source, platforms, root, destinations } of plan.tasks) {
       // The name of a whole image is its source: one text in memory, of which there may be very many.
       const task = this.#task(id, platforms === undefined ? id : formatReference(source));

@@ -199,10 +199,10 @@ export class ImagePlanner {
     const looking = settle(resolveRoot(image.source, image, this.#context));
     const asked = image.destinations.map((destination) => this.#ask(destination, looking));
     const root = await looking;
-    const wait = (time: number) => registries.clock.delay(time, signal);
+    const wait = (time: number, over: AbortSignal) => registries.clock.delay(time, over);
     const { early, late } = await splitByPatience(asked, patience, wait);
-    await this.#tell(image, root, early);
-    if (late.length > 0) await this.#tell(image, root, await Promise.all(late));
+    await this.#tell(image, { root, answers: early, hasMore: late.length > 0 });
+    if (late.length > 0) await this.#tell(image, { root, answers: await Promise.all(late) });
   }
 
   /** What never changes and is everywhere is unchanged. */
@@ -237,11 +237,19 @@ export class ImagePlanner {
 
   async #tell(
     image: WantedImage,
-    root: Root | NothingLeft | Error,
-    answers: readonly Answer[],
+    { root, answers, hasMore = false }: {
+      root: Root | NothingLeft | Error;
+      answers: readonly Answer[];
+      hasMore?: boolean;
+    },
   ): Promise<void> {
     if (this.#context.signal?.aborted) return;
     const piece = startPlan(this.#context.now());
+    if (hasMore) {
+      const { source, platforms, destinations } = image;
+      const all = destinations.map(formatReference);
+      piece.awaited = [{ source: formatReference(source), ...onlyOf(platforms), destinations: all }];
+    }
     for (const answer of answers) await this.#addAnswer(piece, { image, root }, answer);
     await this.#take(piece);
   }
@@ -305,15 +313,21 @@ export class ImagePlanner {
 async function splitByPatience<Value>(
   promises: readonly Promise<Value>[],
   patience: number,
-  wait: (milliseconds: number) => Promise<void>,
+  wait: (milliseconds: number, over: AbortSignal) => Promise<void>,
 ): Promise<{ early: Value[]; late: Promise<Value>[] }> {
   const all = Promise.all(promises);
   if (promises.length < 2 || !Number.isFinite(patience)) return { early: await all, late: [] };
   const settled = new Map<Promise<Value>, Value>();
   for (const promise of promises) promise.then((value) => settled.set(promise, value));
-  await Promise.race([all, wait(patience).catch(() => {})]);
-  if (settled.size === 0) return { early: await all, late: [] };
-  return { early: [...settled.values()], late: promises.filter((promise) => !settled.has(promise)) };
+  const over = new AbortController();
+  await Promise.race([all, wait(patience, over.signal).catch(() => {})]);
+  // Else the timer of every image would outlive it.
+  over.abort();
+  const late = promises.filter((promise) => !settled.has(promise));
+  if (late.length === 0 || settled.size === 0) return { early: await all, late: [] };
+  // In the order of the rules, not of the answers: reports of two runs can then be compared.
+  const early = promises.flatMap((promise) => settled.has(promise) ? [settled.get(promise) as Value] : []);
+  return { early, late };
 }
 
 function startTask(

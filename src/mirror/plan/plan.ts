@@ -94,6 +94,8 @@ export interface Plan {
   deletions?: PlannedDeletion[];
   /** What filters have left out of the tags of rules: position among those of the plan, source as written, how many and which. */
   dropped: ({ rule: number; source: string } & DroppedTags)[];
+  /** In a piece of a plan: images of which some destinations have not answered yet, with all of them in the order of the rules. */
+  awaited?: { source: string; platforms?: string[]; destinations: string[] }[];
 }
 
 /** A plan of nothing. */

@@ -227,7 +227,8 @@ export class Planner {
  */
 export async function makePlan(rules: readonly Rule[], context: PlanContext): Promise<Plan> {
   const plan = startPlan(context.now());
-  const planner = new Planner(context, (piece) => addToPlan(plan, piece));
+  // Of a whole plan nothing is made use of before the last destination has answered.
+  const planner = new Planner({ ...context, patience: Infinity }, (piece) => addToPlan(plan, piece));
   await planner.planRules(rules);
   const positions = new Map(planner.order.map((name, position) => [name, position]));
   const positionOf = ({ source: { registry, repository } }: CopyTask) =>

@@ -60,7 +60,11 @@ export function shardPlan(plan: Plan, shard: Shard): Plan {
     .filter(({ destinations }) => destinations.length > 0);
   const skipped = plan.skipped.filter(({ destination }) => isInShard(shard, destination));
   const failed = plan.failed.filter(({ source, destination }) => isInShard(shard, destination ?? source));
-  return { ...plan, tasks, skipped, failed };
+  const awaited = plan.awaited?.map((image) => ({
+    ...image,
+    destinations: image.destinations.filter((destination) => isInShard(shard, destination)),
+  })).filter(({ destinations }) => destinations.length > 0);
+  return { ...plan, tasks, skipped, failed, ...(awaited === undefined ? {} : { awaited }) };
 }
 
 /** A malformed destination belongs to one shard too, which then says what is wrong with it. */
