@@ -7,7 +7,7 @@ import { compileNames } from "../rules/name_pattern.ts";
 import { graceOf, mostOf, type PrunePolicy } from "../rules/prune_policy.ts";
 import { isNamespace, matchNamespace, parseNamespace } from "../rules/namespace.ts";
 import { parseRuleSource } from "../rules/rules.ts";
-import { belongsTo, isBelongingTag } from "../rules/selection.ts";
+import { isBelongingTag } from "../rules/selection.ts";
 import { missingKey, tagKey } from "../store/store.ts";
 import { messageOf } from "./failure.ts";
 import type { PlannedDeletion } from "./plan.ts";
