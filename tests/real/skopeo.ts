@@ -1,7 +1,7 @@
 /** A second opinion: what skopeo finds in a registry. */
 
-import { pooledMap } from "@std/async/pool";
 import { assertEquals } from "@std/assert";
+import { mapAll } from "../../src/mirror/work_pool.ts";
 import { blobsOf, type Image, walkImage } from "../images.ts";
 import type { Bytes } from "../registry/blob_content.ts";
 import { manifestDigest } from "../registry/manifest_facts.ts";
@@ -42,12 +42,10 @@ export async function assertMirrored(
   images: readonly PlacedImage[],
 ): Promise<void> {
   const manifests = images.flatMap(manifestsOf);
-  const checks = pooledMap(4, manifests, async ({ reference, image }) => {
-    const digest = manifestDigest(await inspectRaw(registry, reference), image.mediaType);
-    return `${reference} ${digest}`;
-  });
+  const check = async ({ reference, image }: { reference: string; image: Image }) =>
+    `${reference} ${manifestDigest(await inspectRaw(registry, reference), image.mediaType)}`;
   assertEquals(
-    await Array.fromAsync(checks),
+    await mapAll(manifests, check, 4),
     manifests.map(({ reference, image }) => `${reference} ${image.digest}`),
   );
   for (const { repository, image } of images) await assertBlobs(registry, repository, image);

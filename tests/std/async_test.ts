@@ -1,7 +1,7 @@
 /** Tests of the promise helpers, which must hold for the linked and for the genuine `@std/async`. */
 
-import { assert, assertEquals, assertRejects, assertStrictEquals, assertThrows } from "@std/assert";
-import { abortable, deadline, delay, pooledMap, retry, RetryError } from "@std/async";
+import { assert, assertEquals, assertRejects, assertStrictEquals } from "@std/assert";
+import { abortable, deadline, delay, retry, RetryError } from "@std/async";
 
 /** A promise that is never settled. */
 function never(): Promise<never> {
@@ -105,75 +105,6 @@ Deno.test("abortable() passes on the values until the signal is aborted, and clo
 Deno.test("abortable() ends with the source", async () => {
   const values = abortable(ReadableStream.from([1, 2]), new AbortController().signal);
   assertEquals(await Array.fromAsync(values), [1, 2]);
-});
-
-Deno.test("pooledMap() keeps the order of the items and the limit", async () => {
-  let running = 0;
-  let most = 0;
-  const square = async (value: number) => {
-    most = Math.max(most, ++running);
-    for (let turn = value; turn < 10; turn++) await Promise.resolve();
-    running--;
-    return value * value;
-  };
-  assertEquals(await Array.fromAsync(pooledMap(3, [1, 2, 3, 4, 5, 6], square)), [1, 4, 9, 16, 25, 36]);
-  assertEquals(most, 3);
-});
-
-Deno.test("pooledMap() begins the next call as soon as one is done", async () => {
-  const gates = [0, 1, 2].map(() => Promise.withResolvers<void>());
-  const begun = [0, 1, 2].map(() => Promise.withResolvers<void>());
-  const results = Array.fromAsync(pooledMap(2, ReadableStream.from([0, 1, 2]), async (index) => {
-    begun[index]?.resolve();
-    await gates[index]?.promise;
-    return index;
-  }));
-  await Promise.all([begun[0]?.promise, begun[1]?.promise]);
-  gates[1]?.resolve();
-  await begun[2]?.promise;
-  gates[0]?.resolve();
-  gates[2]?.resolve();
-  assertEquals(await results, [0, 1, 2]);
-});
-
-Deno.test("pooledMap() passes on the good results, begins no new call and throws the errors together", async () => {
-  const begun: number[] = [];
-  const results: number[] = [];
-  const map = async (value: number) => {
-    begun.push(value);
-    await Promise.resolve();
-    if (value === 1) throw new RangeError("one");
-    return value;
-  };
-  const read = async () => {
-    for await (const result of pooledMap(2, [0, 1, 2, 3, 4, 5, 6, 7], map)) results.push(result);
-  };
-  const error = await assertRejects(read, AggregateError, "Cannot complete the mapping");
-  assertEquals(error.errors.map(String), ["RangeError: one"]);
-  assertEquals(results[0], 0);
-  assert(!begun.includes(7), "a call began after the error");
-});
-
-Deno.test("pooledMap() begins no new call after one failed in a pool that was not full", async () => {
-  const begun: number[] = [];
-  async function* count() {
-    for (let value = 0; value < 8; value++) {
-      for (let turn = 0; turn < 20; turn++) await Promise.resolve();
-      yield value;
-    }
-  }
-  const map = (value: number) => {
-    begun.push(value);
-    return value === 0 ? Promise.reject(new RangeError("zero")) : Promise.resolve(value);
-  };
-  await assertRejects(() => Array.fromAsync(pooledMap(2, count(), map)), AggregateError);
-  assert(begun.length < 8, `all calls began: ${begun}`);
-});
-
-Deno.test("pooledMap() refuses a limit that is no positive integer", () => {
-  for (const limit of [0, -1, 1.5, NaN]) {
-    assertThrows(() => pooledMap(limit, [1], (value) => Promise.resolve(value)), RangeError);
-  }
 });
 
 Deno.test("retry() calls again until it works", async () => {
