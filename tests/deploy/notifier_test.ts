@@ -38,7 +38,7 @@ function sceneOf(target: Partial<NoticeTarget> = {}, more: Partial<MirrorService
   };
   const service = serviceOf(registry, config, {
     clock: new FakeClock(),
-    retries: 0,
+    mirrorOptions: { retries: 0 },
     log: { write: (_level, message) => void log.push(message), close: () => {} },
     fetch: (url, init) => {
       const { body, headers, redirect } = init ?? {};

@@ -7,6 +7,7 @@ import { ScheduleError } from "../../src/machine/service/schedule.ts";
 import { ListenError, runServe, type ServeOptions } from "../../src/machine/doors/serve.ts";
 import { parseFlags } from "../../src/machine/config/flags.ts";
 import { mirrorFlagOptions } from "../../src/machine/doors/mirror_flags.ts";
+import { SetupError } from "../../src/mirror/config/config.ts";
 import { ReportShelf } from "../../src/machine/service/report_shelf.ts";
 import { startReport } from "../../src/mirror/report.ts";
 import { buildImage, buildMultiPlatform, pushImage } from "../images.ts";
@@ -179,6 +180,30 @@ Deno.test("runServe() names a schedule that is none, and an address that is take
       ListenError,
       `Cannot listen on "127.0.0.1:${port}": `,
     );
+  }));
+
+Deno.test("runServe() names a key or a certificate that is none before it serves anything", () =>
+  withServer(async (registry, options, stop) => {
+    const { rules, auth, warnings } = await options.readConfig();
+    const referrers = { verify: { key: "no/such/key.pem", transparencyLog: false } };
+    const withKey = { auth, warnings, rules: rules.map((rule) => ({ ...rule, referrers })) };
+    const withFile = { rules, warnings, auth: { "r.io": { caFile: "no/such/ca.pem" } } };
+    for (
+      const [config, name] of [[withKey, 'Cannot check signatures by "key"'], [
+        withFile,
+        "no/such/ca.pem",
+      ]] as const
+    ) {
+      const readConfig = () => Promise.resolve(config);
+      assertStringIncludes(
+        (await assertRejects(
+          () => runServe({ ...options, readConfig, onListen: () => stop.abort() }),
+          SetupError,
+        )).message,
+        name,
+      );
+    }
+    assertEquals(registry.requests, []);
   }));
 
 Deno.test("serve ends with 2 when its schedule is none", async () => {

@@ -80,7 +80,12 @@ Deno.test("run() stops when its budget is used up, and the next one goes on from
     },
   });
   const store = new MemoryStore({ now: () => clock.time });
-  const service = serviceOf(registry, APP, { clock, store, budget: 600_000, concurrency: 1 });
+  const service = serviceOf(registry, APP, {
+    clock,
+    store,
+    budget: 600_000,
+    mirrorOptions: { concurrency: 1 },
+  });
   const outcomes: string[] = [];
   for (let run = 0; run < 10 && outcomes.at(-1) !== "done"; run++) {
     outcomes.push(runOf(await service.run("schedule")).outcome);
@@ -172,7 +177,7 @@ Deno.test("run() ends and records nothing once its lease is somebody else's", as
       return undefined;
     },
   });
-  const service = serviceOf(registry, APP, { leases, concurrency: 1 });
+  const service = serviceOf(registry, APP, { leases, mirrorOptions: { concurrency: 1 } });
   const run = runOf(await service.run("schedule"));
   assertEquals([run.outcome, run.error], ["error", 'Cannot keep lease "run": somebody else has it']);
   assertEquals((await service.memory.runs()).map(({ outcome }) => outcome), ["running"]);
@@ -191,7 +196,7 @@ Deno.test("stop() lets what is under way end, records, and refuses what comes af
       return undefined;
     },
   });
-  const service = serviceOf(registry, APP, { clock, concurrency: 1 });
+  const service = serviceOf(registry, APP, { clock, mirrorOptions: { concurrency: 1 } });
   const run = runOf(await service.run("schedule"));
   await stopped;
   assertEquals(run.outcome, "stopped");

@@ -317,7 +317,7 @@ Deno.test("POST /stop ends the run that is on, and only for who has the token", 
     },
   });
   for (let seed = 0; seed < 40; seed++) pushImage(registry, "secret/app", `v${seed}`, buildImage({ seed }));
-  const service = serviceOf(registry, CONFIG, { concurrency: 1 });
+  const service = serviceOf(registry, CONFIG, { mirrorOptions: { concurrency: 1 } });
   const ask = siteOf(service, { token: TOKEN });
   const idle = await ask("/stop", { method: "POST", headers: OPERATOR });
   assertEquals([idle.status, (await idle.json()).error], [409, "Cannot stop: no run is on"]);

@@ -1,20 +1,19 @@
 /** A mirror on a schedule, put together: its store, its leases, what runs it and the site that shows it. */
 
 import type { Config } from "../../mirror/config/config.ts";
-import type { OpenedRegistries } from "../network/config_registries.ts";
+import { checkConnections, type OpenedRegistries } from "../network/config_registries.ts";
 import type { Schedule } from "../service/schedule.ts";
 import type { ReportShelf } from "../service/report_shelf.ts";
 import { MirrorService, type MirrorServiceOptions } from "../service/service.ts";
 import { createStatusSite } from "../site/status_site.ts";
 import { type OpenKv, openStore } from "../store/store_location.ts";
+import { createVerifiers, prepareVerifiers } from "../verify/verifiers.ts";
 
 /** Options of {@linkcode openScheduledMirror}. */
 export interface ScheduledMirrorOptions extends
   Pick<
     MirrorServiceOptions,
     | "budget"
-    | "concurrency"
-    | "retries"
     | "mirrorOptions"
     | "isStrict"
     | "refusal"
@@ -62,7 +61,8 @@ export async function openScheduledMirror(options: ScheduledMirrorOptions): Prom
   const opened = await openStore(options.store, { onWarning, openKv: options.openKv });
   const { store, close, checkHealth = () => Promise.resolve() } = opened;
   const leases = opened.leases === undefined ? {} : { leases: opened.leases(LEASE_LIFETIME) };
-  const service = new MirrorService({ ...options, ...leases, store });
+  const readConfig = async () => await checked(await options.readConfig());
+  const service = new MirrorService({ ...options, ...leases, readConfig, store });
   const { schedule, token, shelf } = options;
   const site = createStatusSite({ service, schedule, token, shelf, checkHealth });
   const closeAll = async () => {
@@ -70,4 +70,11 @@ export async function openScheduledMirror(options: ScheduledMirrorOptions): Prom
     await close();
   };
   return { service, site, close: closeAll };
+}
+
+/** What the files are that a config names is looked at before each run: certificates, proxies, keys of signatures. */
+async function checked(config: Config): Promise<Config> {
+  await checkConnections(config);
+  await prepareVerifiers(config.rules, createVerifiers());
+  return config;
 }

@@ -18,11 +18,7 @@ import type { Traffic } from "./traffic.ts";
 export interface MirrorRunOptions {
   /** The memory between runs. */
   store: Store;
-  /** Blobs under way at once; 5 unless told. */
-  concurrency?: number | undefined;
-  /** Passes over what failed; 2 unless told. */
-  retries?: number | undefined;
-  /** How images are mirrored besides. */
+  /** How images are mirrored. */
   mirrorOptions?: Partial<MirrorOptions> | undefined;
   /** Counts what goes to and comes from each registry. */
   traffic: Traffic;
@@ -42,7 +38,7 @@ export async function runMirror(
   { options }: OpenedRegistries,
   wanted: MirrorRunOptions,
 ): Promise<Report> {
-  const { store, concurrency = 5, retries = 2, traffic, signal, clock, onEvent } = wanted;
+  const { store, traffic, signal, clock, onEvent } = wanted;
   const plainFetch: Fetch = (url, init) => fetch(url, init);
   const fetchFor = (registry: string) => traffic.watch(registry, options.fetchFor?.(registry) ?? plainFetch);
   const challenges = challengeMemory(store);
@@ -51,8 +47,6 @@ export async function runMirror(
     ...wanted.mirrorOptions,
     registries,
     store,
-    concurrency,
-    retries,
     createVerifier: createVerifiers(),
     onEvent,
     get stopAt() {

@@ -29,11 +29,7 @@ export interface MirrorServiceOptions {
   budget?: number;
   /** Milliseconds that blobs under way are given once the service is told to stop; 3 seconds unless told. */
   grace?: number;
-  /** Blobs under way at once. */
-  concurrency?: number;
-  /** Passes over what failed. */
-  retries?: number;
-  /** How images are mirrored besides. */
+  /** How images are mirrored. */
   mirrorOptions?: MirrorRunOptions["mirrorOptions"];
   /** Whether what `shortcomingsOf` finds makes a run one with failures: a rule that selects nothing, a tag that drifted. */
   isStrict?: boolean;
@@ -266,11 +262,9 @@ export class MirrorService {
     const opened = await this.#options.openRegistries(config);
     try {
       if (!this.#isStopped) this.#stopAt = this.#clock.now() + (this.#options.budget ?? Infinity);
-      const { store, concurrency, retries, mirrorOptions } = this.#options;
+      const { store, mirrorOptions } = this.#options;
       const report = await runMirror(rules, opened, {
         store,
-        concurrency,
-        retries,
         mirrorOptions,
         traffic: recorder.traffic,
         signal: AbortSignal.any([lease.signal, this.#hardStop.signal]),

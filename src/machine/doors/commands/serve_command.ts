@@ -58,7 +58,6 @@ async function serve(parts: CommandParts): Promise<number> {
   const format = flags["log-format"] ?? "text";
   // What an operator must know is on standard error in any case; a file has all the rest too.
   const onScreen = openServiceLog({ format, print: (line) => screen.err(line) });
-  const options = await mirrorFlagOptions(flags);
   await runServe({
     readConfig: () => readFlaggedConfig(parts),
     openRegistries: (config) => openRegistries(config, parts),
@@ -66,8 +65,7 @@ async function serve(parts: CommandParts): Promise<number> {
     openKv: runtime.openKv,
     schedule: flags.schedule,
     port: flags.port ?? 8080,
-    ...options,
-    mirrorOptions: options,
+    mirrorOptions: await mirrorFlagOptions(flags),
     token: environmentOf(TOKEN),
     report: flags.report,
     reports: flags.reports,
