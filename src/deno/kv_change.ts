@@ -54,6 +54,11 @@ export function decodeFact(key: StoreKey, stored: unknown): Fact | undefined {
   }
 }
 
+/** Whether Deno KV can do a change: its key fits, and the fact it sets, if any, is not too large. */
+export function isStorable({ key, fact, bytes }: KvChange): boolean {
+  return isStorableKey(key) && (fact === undefined || bytes !== undefined);
+}
+
 /** Whether Deno KV can hold a key of texts: not too long, and no half of a surrogate pair, which it would change. */
 export function isStorableKey(key: readonly string[]): boolean {
   return lengthOf(key) <= MAX_KEY_LENGTH && key.every((part) => part.isWellFormed());

@@ -2,12 +2,12 @@
 
 import { SetupError } from "../mirror/config/config.ts";
 import {
+  currentFact,
   encodeKey,
   entryOf,
   type Fact,
   hasPrefix,
   isExpected,
-  isExpired,
   makeFact,
   type Store,
   type StoreEntry,
@@ -21,6 +21,7 @@ import { whenFree } from "./kv_busy.ts";
 import {
   addChange,
   decodeFact,
+  isStorable,
   isStorableKey,
   type KvChange,
   makeChange,
@@ -121,8 +122,8 @@ export class KvStore implements Store {
   /** The value at a key; what was just set here is seen before it is written. */
   async get(key: StoreKey): Promise<StoreValue | undefined> {
     const unwritten = this.#unwritten.get(encodeKey(this.#fullKey(key)));
-    const fact = unwritten === undefined ? await this.#read(key) : unwritten.fact;
-    return fact === undefined || isExpired(fact, this.#now()) ? undefined : valueOf(fact);
+    const fact = currentFact(unwritten === undefined ? await this.#read(key) : unwritten.fact, this.#now());
+    return fact && valueOf(fact);
   }
 
   /** Sets the value at a key; it is written in the background, unless the very same fact is there already. */
@@ -163,9 +164,9 @@ export class KvStore implements Store {
     for await (const fact of this.#listWritten(prefix)) {
       if (!unwritten.has(encodeKey(this.#fullKey(fact.key)))) yield entryOf(fact);
     }
-    for (const { fact } of unwritten.values()) {
-      const isListed = fact !== undefined && hasPrefix(fact.key, prefix) && !isExpired(fact, this.#now());
-      if (isListed) yield entryOf(fact);
+    for (const change of unwritten.values()) {
+      const fact = currentFact(change.fact, this.#now());
+      if (fact !== undefined && hasPrefix(fact.key, prefix)) yield entryOf(fact);
     }
   }
 
@@ -188,10 +189,8 @@ export class KvStore implements Store {
 
   async #swap(expected: StoreValue | undefined, change: KvChange): Promise<boolean> {
     const { value, versionstamp } = await this.#kv.get(change.key);
-    const found = decodeFact(change.key, value);
-    const isGone = found === undefined || isExpired(found, this.#now());
-    const isTooLarge = change.fact !== undefined && change.bytes === undefined;
-    if (isTooLarge || !isExpected(isGone ? undefined : found, expected)) return false;
+    const found = currentFact(decodeFact(change.key, value), this.#now());
+    if (!isStorable(change) || !isExpected(found, expected)) return false;
     const operation = this.#kv.atomic().check({ key: change.key, versionstamp });
     return (await addChange(operation, change, this.#now()).commit()).ok;
   }
@@ -215,8 +214,9 @@ export class KvStore implements Store {
       // A `prefix` selector leaves out the key that is the prefix itself; `true` sorts after every text.
       for await (const entry of this.#kv.list({ start, end: [...start, true] }, { batchSize: 500 })) {
         const key = entry.key.slice(this.#prefix.length);
-        const fact = key.every((part) => typeof part === "string") ? decodeFact(key, entry.value) : undefined;
-        if (fact !== undefined && !isExpired(fact, this.#now())) yield fact;
+        if (!key.every((part) => typeof part === "string")) continue;
+        const fact = currentFact(decodeFact(key, entry.value), this.#now());
+        if (fact !== undefined) yield fact;
       }
     } catch (error) {
       this.#warn("read", error);
@@ -236,8 +236,7 @@ export class KvStore implements Store {
   #queueUnwritten(): void {
     this.#restsUntil = -Infinity;
     for (const [key, change] of this.#unwritten) {
-      const isTooLarge = change.fact !== undefined && change.bytes === undefined;
-      if (!isTooLarge && isStorableKey(change.key)) this.#queue.set(key, change);
+      if (isStorable(change)) this.#queue.set(key, change);
     }
   }
 
@@ -257,8 +256,7 @@ export class KvStore implements Store {
   async #writeBatch(batch: Map<string, KvChange>): Promise<void> {
     await whenFree(() => writeChanges(this.#kv, [...batch.values()], this.#now()), this.#deadline);
     for (const [key, change] of batch) {
-      const isWritten = change.fact === undefined || change.bytes !== undefined;
-      if (isWritten && this.#unwritten.get(key) === change) this.#unwritten.delete(key);
+      if (isStorable(change) && this.#unwritten.get(key) === change) this.#unwritten.delete(key);
     }
   }
 

@@ -22,7 +22,7 @@ const DELETABLE = "it may be deleted, for it holds nothing but what saves reques
  *
  * @throws {SqliteStoreError} on a runtime without `node:sqlite`, such as Node before 22.5.
  */
-export async function loadSqlite(): Promise<typeof import("node:sqlite")> {
+async function loadSqlite(): Promise<typeof import("node:sqlite")> {
   try {
     return await import("node:sqlite");
   } catch (cause) {

@@ -4,12 +4,12 @@ import { mkdir, open } from "node:fs/promises";
 import { dirname } from "node:path";
 import type { DatabaseSync, StatementSync } from "node:sqlite";
 import {
+  currentFact,
   encodeKey,
   entryOf,
   type Fact,
   hasPrefix,
   isExpected,
-  isExpired,
   makeFact,
   type Store,
   type StoreEntry,
@@ -91,11 +91,13 @@ export class SqliteStore implements Store {
   }
 
   /** The value at a key; what was just set here is seen before it is written. */
-  // deno-lint-ignore require-await -- what SQLite throws is a rejection
-  async get(key: StoreKey): Promise<StoreValue | undefined> {
-    const change = this.#unwritten.get(encodeKey(key));
-    const fact = change === undefined ? this.#find(key) : change.fact;
-    return fact === undefined || isExpired(fact, this.#now()) ? undefined : valueOf(fact);
+  get(key: StoreKey): Promise<StoreValue | undefined> {
+    // What SQLite throws within is a rejection.
+    return new Promise((resolve) => {
+      const change = this.#unwritten.get(encodeKey(key));
+      const fact = change === undefined ? this.#find(key) : currentFact(change.fact, this.#now());
+      resolve(fact && valueOf(fact));
+    });
   }
 
   /** Sets the value at a key; it is written in the background, and only where it differs. */
@@ -123,9 +125,7 @@ export class SqliteStore implements Store {
     const change: Change = { key, ...(fact === undefined ? {} : { fact }) };
     return await whenNotBusy(() =>
       this.#inTransaction(() => {
-        const found = this.#find(key);
-        const isGone = found === undefined || isExpired(found, this.#now());
-        if (!isExpected(isGone ? undefined : found, expected)) return false;
+        if (!isExpected(this.#find(key), expected)) return false;
         this.#put(change);
         return true;
       })
@@ -139,14 +139,12 @@ export class SqliteStore implements Store {
     const now = this.#now();
     // Read as a whole: an open cursor would keep what it reads from being cleared away.
     for (const row of this.#rowsOf(prefix)) {
-      const fact = factOf(JSON.parse(String(row.key)), row);
-      if (!unwritten.has(String(row.key)) && !isExpired(fact, now)) {
-        yield entryOf(fact);
-      }
+      const fact = currentFact(factOf(JSON.parse(String(row.key)), row), now);
+      if (fact !== undefined && !unwritten.has(String(row.key))) yield entryOf(fact);
     }
-    for (const { fact } of unwritten.values()) {
-      const isListed = fact !== undefined && hasPrefix(fact.key, prefix) && !isExpired(fact, now);
-      if (isListed) yield entryOf(fact);
+    for (const change of unwritten.values()) {
+      const fact = currentFact(change.fact, now);
+      if (fact !== undefined && hasPrefix(fact.key, prefix)) yield entryOf(fact);
     }
   }
 
@@ -217,7 +215,7 @@ export class SqliteStore implements Store {
   #find(key: StoreKey): Fact | undefined {
     if (this.#isClosed) return undefined;
     const row = this.#read.get(encodeKey(key));
-    return row && factOf(key, row);
+    return currentFact(row && factOf(key, row), this.#now());
   }
 
   #rowsOf(prefix: StoreKey): Row[] {

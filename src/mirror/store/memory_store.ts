@@ -1,6 +1,7 @@
 /** The store in memory, and the facts that stores on disk answer from. */
 
 import {
+  currentFact,
   encodeKey,
   entryOf,
   type Fact,
@@ -60,10 +61,9 @@ export class Facts {
   get(key: StoreKey): Fact | undefined {
     const kept = this.#groups.get(groupOf(key))?.texts.get(key.at(-1) ?? "");
     if (kept === undefined) return undefined;
-    const fact = readKept(key, kept);
-    if (!isExpired(fact, this.#now())) return fact;
-    this.#delete(key);
-    return undefined;
+    const fact = currentFact(readKept(key, kept), this.#now());
+    if (fact === undefined) this.#delete(key);
+    return fact;
   }
 
   /** Keeps a fact, and tells whether it replaced another, or was there already with the same value and expiry. */

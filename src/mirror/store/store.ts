@@ -20,7 +20,7 @@ export interface StoreEntry {
 
 /** How a fact is set. */
 export interface StoreSetOptions {
-  /** Milliseconds after which the fact is gone; without it the fact is kept as long as its kind is, see {@linkcode LIFETIMES}. */
+  /** Milliseconds after which the fact is gone; without it the fact is kept as long as its kind is. */
   expiresIn?: number;
 }
 
@@ -77,7 +77,7 @@ const DAY = 24 * 60 * 60 * 1000;
  * A mirror of 300 rules that runs each hour for a year then needs less than 50 MB. What is in use is set again and again, and so
  * outlives this.
  */
-export const LIFETIMES: Readonly<Record<string, number>> = {
+const LIFETIMES: Readonly<Record<string, number>> = {
   blob: 30 * DAY,
   tag: 60 * DAY,
   challenge: 90 * DAY,
@@ -124,6 +124,11 @@ export function entryOf({ key, text, expiresAt }: Fact): StoreEntry {
   const entry: StoreEntry = { key, value: JSON.parse(text) };
   if (expiresAt !== undefined) entry.expiresAt = expiresAt;
   return entry;
+}
+
+/** A fact as long as it lasts, `undefined` from then on; `now` is in milliseconds since 1970. */
+export function currentFact(fact: Fact | undefined, now: number): Fact | undefined {
+  return fact === undefined || isExpired(fact, now) ? undefined : fact;
 }
 
 /** Whether a fact is gone at `now`, in milliseconds since 1970. */
