@@ -82,6 +82,7 @@ Deno.test("printable() leaves out the queries and user names of URLs, which hold
     `Get "https://s3.test/b/blob?…": timeout`,
   );
   assertEquals(printable("see http://user:pass@host/x#y"), "see http://…@host/x#y");
+  assertEquals(printable("see http://user:p@ss@host/x#y@z"), "see http://…@host/x#y@z");
   assertEquals(printable("is it there? yes"), "is it there? yes");
 });
 

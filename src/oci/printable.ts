@@ -15,7 +15,7 @@ const UNPRINTABLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]+/gu;
  */
 export function printable(text: string): string {
   const plain = text.slice(0, 4 * LIMIT).replace(UNPRINTABLE, " ").trim()
-    .replace(/(https?:\/\/)[^\s"'<>/?#@]*@/gi, "$1…@")
+    .replace(/(https?:\/\/)[^\s"'<>/?#]*@/gi, "$1…@")
     .replace(/(https?:\/\/[^\s"'<>?]*\?)[^\s"'<>)]*/gi, "$1…");
   return plain.length > LIMIT ? `${plain.slice(0, LIMIT)}…` : plain;
 }
