@@ -410,3 +410,13 @@ Deno.test("Registry.send() leaves no body open, whatever the answer", async () =
     assertEquals(error.status, 404);
   }
 });
+
+Deno.test("Registry.send() ends with the signal also while a refusal's words do not come", async () => {
+  const controller = new AbortController();
+  const reason = new Error("enough");
+  const body = () =>
+    new ReadableStream<Uint8Array>({ pull: () => controller.abort(reason) }, { highWaterMark: 0 });
+  const { registries } = answering(() => new Response(body(), { status: 403 }));
+  const sending = registries.get(REGISTRY).send(requestOf({ signal: controller.signal }));
+  assertStrictEquals(await assertRejects(() => sending), reason);
+});

@@ -114,15 +114,18 @@ export function obeyRetryAfter(connection: Connection, response: Response): void
  *
  * @param refused The answer; who asked, for messages about what that account may not do; and when it makes sense to try again,
  *   where the answer does not say it.
+ * @throws The signal's reason when it aborts.
  */
 export async function refusalOf(
-  { context: { clock, limits } }: Connection,
-  { action, method, path }: Pick<RegistryRequest, "action" | "method" | "path">,
+  { context }: Connection,
+  { action, method, path, signal = context.signal }: RegistryRequest,
   { response, account, retry }: { response: Response; account: string; retry: Retry | undefined },
 ): Promise<RegistryError> {
+  const { clock, limits } = context;
   const retryAfter = parseRetryAfter(response.headers.get("retry-after"), clock.now());
   const isTooLong = retryAfter !== undefined && retryAfter > limits.retryAfter;
-  const text = await readText(response, ERROR_BODY_LIMIT, limits).catch(() => "");
+  const text = await readText(response, ERROR_BODY_LIMIT, { ...limits, signal }).catch(() => "");
+  signal?.throwIfAborted();
   const errors = parseErrors(text);
   const isPlain = response.headers.get("content-type")?.startsWith("text/plain") ?? false;
   const said = isPlain ? printable(text) : "";
