@@ -384,6 +384,54 @@ Deno.test("mirror() comes back to what another worker has claimed, when that is 
   assertEquals(given, 2);
 });
 
+Deno.test("mirror() asks less and less often what others have, no longer than it has time, and sees the end at once", async () => {
+  const setup = withImages(numbered(3));
+  const stopAt = setup.clock.now() + 60_000;
+  const claim = ({ source }: CopyTask) =>
+    Promise.resolve(source.tag === "t0" ? () => Promise.resolve() : undefined);
+  const waits = [Infinity, Infinity, 2500, Infinity, Infinity, Infinity, Infinity];
+  const asked: number[] = [];
+  const revisit = (tasks: readonly CopyTask[]) => {
+    asked.push(tasks.length);
+    const copied = asked.length === 4 ? tasks.slice(1) : [];
+    return Promise.resolve({ copied, free: [], wait: waits[asked.length - 1] ?? Infinity });
+  };
+  const before = setup.clock.waits.length;
+  const report = await setup.run({ [FROM]: TO }, { claim, revisit, stopAt });
+  assertEquals(setup.clock.waits.slice(before), [
+    1000,
+    2000,
+    4000,
+    2500,
+    1000,
+    2000,
+    4000,
+    8000,
+    16_000,
+    19_500,
+  ]);
+  assertEquals(asked, [2, 2, 2, 2, 1, 1, 1, 1, 1, 1]);
+  assertEquals([report.totals, report.isInterrupted], [
+    totals({ copied: 1, unchanged: 1, pending: 1 }),
+    true,
+  ]);
+});
+
+Deno.test("mirror() sends no blob again that another worker has left in a repository that was empty", async () => {
+  const setup = withImages(numbered(3));
+  const { blobs } = buildImage({ seed: 1, layers: 1 });
+  let isDead = false;
+  const claim = ({ source }: CopyTask) => {
+    if (source.tag !== "t1" || isDead) return Promise.resolve(() => Promise.resolve());
+    isDead = true;
+    for (const blob of blobs.values()) setup.destination.state.addBlob("to/image", blob);
+    return Promise.resolve(undefined);
+  };
+  const report = await setup.run({ [FROM]: TO }, { claim });
+  assertEquals(report.totals, totals({ copied: 3 }));
+  assertEquals(setup.eventsOf("blob-skipped").map(({ task }) => task), Array(blobs.size).fill(`${FROM}:t1`));
+});
+
 Deno.test("mirror() gives an image back that failed", async () => {
   const setup = refusing(403, 1);
   let given = 0;

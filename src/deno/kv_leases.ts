@@ -95,6 +95,27 @@ export class KvLeases implements Leases {
   }
 
   /**
+   * Tells which of some leases below a name can be taken, because they were let go of or their holder was seen silent for a
+   * lifetime. The database is read once, however many they are.
+   *
+   * @param ids Last parts of the leases' names.
+   * @returns The free ones, and milliseconds after which the first of the others is free if its holder stays silent.
+   * @throws {Error} what the database says when it does not answer.
+   */
+  async survey(
+    name: readonly string[],
+    ids: readonly string[],
+  ): Promise<{ free: Set<string>; wait: number }> {
+    const entries = new Map((await this.#list(name)).map((entry) => [entry.key.at(-1), entry]));
+    const left = ids.map((id) => {
+      const entry = entries.get(id);
+      return { id, time: entry === undefined ? 0 : this.#timeLeft(entry.key, entry.versionstamp) };
+    });
+    const free = new Set(left.filter(({ time }) => time <= 0).map(({ id }) => id));
+    return { free, wait: Math.min(...left.map(({ time }) => time).filter((time) => time > 0)) };
+  }
+
+  /**
    * Removes what the dead have left of the leases below a name, and waits until it can be told who is dead.
    *
    * @throws {Error} what the database says when it does not answer, or the signal's reason.
@@ -120,12 +141,16 @@ export class KvLeases implements Leases {
     }));
   }
 
+  /** The leases below a name. */
+  #list(name: readonly string[]): Promise<Deno.KvEntry<unknown>[]> {
+    const prefix = [...this.#prefix, ...name];
+    return whenFree(() => Array.fromAsync(this.#kv.list({ prefix })));
+  }
+
   /** The leases below a name that are not held here. */
   async #listOthers(name: readonly string[]): Promise<Deno.KvEntry<unknown>[]> {
-    const prefix = [...this.#prefix, ...name];
-    const entries = await whenFree(() => Array.fromAsync(this.#kv.list({ prefix })));
     const mine = new Set([...this.#held].map(({ key }) => JSON.stringify(key)));
-    return entries.filter(({ key }) => !mine.has(JSON.stringify(key)));
+    return (await this.#list(name)).filter(({ key }) => !mine.has(JSON.stringify(key)));
   }
 
   /** Deletes a lease that is still as it was seen. */
@@ -138,11 +163,16 @@ export class KvLeases implements Leases {
   }
 
   #isSilent(key: Deno.KvKey, versionstamp: string): boolean {
+    return this.#timeLeft(key, versionstamp) <= 0;
+  }
+
+  /** Milliseconds until the holder of a lease counts as dead, if nothing is written before. */
+  #timeLeft(key: Deno.KvKey, versionstamp: string): number {
     const id = JSON.stringify(key);
     const seen = this.#seen.get(id);
-    if (seen?.versionstamp === versionstamp) return this.#clock.now() - seen.since >= this.#lifetime;
+    if (seen?.versionstamp === versionstamp) return seen.since + this.#lifetime - this.#clock.now();
     this.#seen.set(id, { versionstamp, since: this.#clock.now() });
-    return false;
+    return this.#lifetime;
   }
 
   async #write(name: readonly string[], before: string | null): Promise<Lease | undefined> {

@@ -6,7 +6,13 @@ import type { CopyEvent, Phase } from "./copy/copy_event.ts";
 import { ImageCopier } from "./copy/image_copy.ts";
 import { Lanes } from "./lanes.ts";
 import { messageOf } from "./plan/failure.ts";
-import type { CopyTask, Plan, PlannedDeletion, PlannedDestination } from "./plan/plan.ts";
+import {
+  type CopyTask,
+  type Plan,
+  type PlannedDeletion,
+  type PlannedDestination,
+  startPlan,
+} from "./plan/plan.ts";
 import { makePlan, Planner } from "./plan/planner.ts";
 import { RuleLedger } from "./plan/rule_ledger.ts";
 import { type Report, ReportBuilder } from "./report.ts";
@@ -17,8 +23,8 @@ import { abilitiesKey, cursorKey, rateKey } from "./store/store.ts";
 
 /** Milliseconds before the first pass over what has failed; twice as many before each further one. */
 const PASS_PAUSE = 1000;
-/** Milliseconds between two looks at an image that another worker has. */
-const CLAIM_INTERVAL = 1000;
+/** Milliseconds before it is asked what has become of images that other workers have; twice as many before each further time. */
+const CLAIM_PAUSE = 1000;
 
 /** How often a run that has copied nothing may exceed the time it was given. */
 const OVERTIME = 10;
@@ -173,10 +179,14 @@ class Run {
 
   /** Whether the run's time is up; a run that has found nothing to copy by then is given more, until it has copied one image. */
   #isStopping(): boolean {
+    return this.#timeLeft() <= 0;
+  }
+
+  #timeLeft(): number {
     const { stopAt = Infinity } = this.#options;
     const mayGoOn = !this.#hasCopied && this.#readAt >= stopAt;
     const limit = mayGoOn ? this.#startedAt + OVERTIME * (stopAt - this.#startedAt) : stopAt;
-    return this.#context.now() >= limit;
+    return limit - this.#context.now();
   }
 
   /** Remembers where the next run begins: with the first repository of this run's order that is not through. */
@@ -319,17 +329,41 @@ class Run {
     for (const message of await this.#copier.mendLists()) this.#emit({ type: "warning", message });
   }
 
-  /** Looks at what others have claimed until they are through with it, and does what they have left undone. */
+  /** Waits for what others have claimed, without asking a registry, and does what they have left undone. */
   async #revisit(): Promise<void> {
+    const { registries, signal } = this.#context;
+    let pause = CLAIM_PAUSE;
     while (this.#elsewhere.length > 0 && !this.#isStopping()) {
+      await registries.clock.delay(Math.min(pause, this.#timeLeft()), signal);
       const tasks = this.#elsewhere;
-      this.#elsewhere = [];
-      await this.#context.registries.clock.delay(CLAIM_INTERVAL, this.#context.signal);
-      // The others have put blobs where this worker may mount them from.
-      this.#hints = undefined;
-      await this.#planner.planImages(tasks);
-      await this.#allCopied();
+      const { copied, free, wait } = await this.#options.revisit?.(tasks) ??
+        { copied: [], free: tasks, wait: CLAIM_PAUSE };
+      const ended = new Set([...copied, ...free]);
+      pause = Math.min(ended.size > 0 ? CLAIM_PAUSE : 2 * pause, wait);
+      this.#elsewhere = tasks.filter((task) => !ended.has(task));
+      this.#settleElsewhere(copied);
+      if (free.length > 0) await this.#takeOver(free);
     }
+  }
+
+  /** What others have copied is as it should be. */
+  #settleElsewhere(copied: readonly CopyTask[]): void {
+    if (copied.length === 0) return;
+    const tasks = copied.map((task) => ({
+      ...task,
+      destinations: task.destinations.map((one) => ({ ...one, action: "unchanged" as const })),
+    }));
+    this.#emit({ type: "planned", plan: { ...startPlan(this.#context.now()), tasks } });
+  }
+
+  /** Looks at what nobody has any more, and copies what is missing. */
+  async #takeOver(tasks: readonly CopyTask[]): Promise<void> {
+    const { registries, known } = this.#context;
+    for (const { reference } of tasks.flatMap(({ destinations }) => destinations)) {
+      known.setShared(registries.open(reference, "pull,push"));
+    }
+    await this.#planner.planImages(tasks);
+    await this.#allCopied();
   }
 
   /** What earlier runs put where, as hints: read once, when there is something to copy. */

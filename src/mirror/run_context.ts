@@ -68,6 +68,16 @@ export interface MirrorOptions {
    * `undefined` when somebody else has it; the run then comes back to it at its end.
    */
   claim?: (task: CopyTask) => Promise<(() => Promise<void>) | undefined>;
+  /**
+   * Asked at the end of a run, again and again, less and less often, what has become of images that somebody else had: those that
+   * are copied by now, those that nobody has any more (the run looks at them, and claims what is missing), and milliseconds after
+   * which one of the others may be free. Without it the run looks at all of them each second.
+   */
+  revisit?: (tasks: readonly CopyTask[]) => Promise<{
+    copied: readonly CopyTask[];
+    free: readonly CopyTask[];
+    wait: number;
+  }>;
   /** Leaves out part of a plan, where several workers share the work without knowing of each other. */
   select?: (plan: Plan) => Plan;
   /** Called with everything that happens. */

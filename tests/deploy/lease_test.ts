@@ -216,3 +216,31 @@ Deno.test("clearDead() removes what the dead have left, and nothing of the livin
     for (const lease of [left, lives, other, mine]) await lease?.release();
     assertEquals(await keysOf(kv), []);
   }));
+
+Deno.test("survey() tells in one read what is free, and when the first of the others may be", () =>
+  withTwo(async ({ kv, one, two, clocks: [, clock] }) => {
+    let lists = 0;
+    const counted = new Proxy(kv, {
+      get: (target, property) => {
+        if (property === "list") lists++;
+        const value: unknown = Reflect.get(target, property);
+        return typeof value === "function" ? value.bind(target) : value;
+      },
+    });
+    const dead = await one.take(["image", "dead"]);
+    const leases = new KvLeases(counted, { lifetime: LIFETIME, clock });
+    assertEquals(await leases.survey(["image"], ["dead", "gone"]), {
+      free: new Set(["gone"]),
+      wait: LIFETIME,
+    });
+    clock.time += 20_000;
+    const alive = await two.take(["image", "alive"]);
+    const names = ["dead", "alive"];
+    assertEquals(await leases.survey(["image"], names), { free: new Set(), wait: LIFETIME - 20_000 });
+    clock.time += LIFETIME - 20_000;
+    await two.renew();
+    assertEquals(await leases.survey(["image"], names), { free: new Set(["dead"]), wait: LIFETIME });
+    assertEquals(await leases.survey(["image"], []), { free: new Set(), wait: Infinity });
+    assertEquals(lists, 4);
+    for (const lease of [dead, alive]) await lease?.release();
+  }));

@@ -6,7 +6,7 @@ import { whenFree } from "../../src/deno/kv_busy.ts";
 import { KvLeases } from "../../src/deno/kv_leases.ts";
 import type { Leases } from "../../src/machine/workers/leases.ts";
 import { MemoryStore } from "../../src/mirror/store/memory_store.ts";
-import { shareWork } from "../../src/machine/workers/shared_work.ts";
+import { type SharedWork, shareWork } from "../../src/machine/workers/shared_work.ts";
 import type { CopyTask } from "../../src/mirror/plan/plan.ts";
 import { type Store, tagKey } from "../../src/mirror/store/store.ts";
 
@@ -21,9 +21,8 @@ const TASK: CopyTask = {
   }],
 };
 
-/** What a test has: a claim, and what it is made of. */
-interface Parts {
-  claim: ReturnType<typeof shareWork>;
+/** What a test has: what it asks, and what that is made of. */
+interface Parts extends SharedWork {
   kv: Deno.Kv;
   store: Store;
   leases: KvLeases;
@@ -33,7 +32,7 @@ async function withClaim(test: (parts: Parts) => Promise<void>): Promise<void> {
   using kv = await Deno.openKv(":memory:");
   const store = await openKvStore({ kv });
   const leases = new KvLeases(kv);
-  await test({ claim: shareWork(leases, { store }), kv, store, leases });
+  await test({ ...shareWork(leases, { store }), kv, store, leases });
   await store.close();
 }
 
@@ -100,7 +99,7 @@ Deno.test("claim() goes on alone when the database does not answer, and says so 
   const store = await openKvStore({ kv });
   kv.close();
   const warnings: string[] = [];
-  const claim = shareWork(new KvLeases(kv), { store, onWarning: (message) => warnings.push(message) });
+  const { claim } = shareWork(new KvLeases(kv), { store, onWarning: (message) => warnings.push(message) });
   for (let time = 0; time < 2; time++) await (await claim(TASK))?.();
   assertEquals(warnings.length, 1);
   assert(warnings[0]?.startsWith("Cannot share work: "), warnings[0]);
@@ -112,8 +111,8 @@ Deno.test("fault 23: claim() does not ask a database again that has not answered
     calls++;
     return Promise.reject(new Error("the database has not answered for 15 s"));
   };
-  const leases: Leases = { take, takeFromDead: take, clearDead: () => Promise.resolve() };
-  const claim = shareWork(leases, { store: new MemoryStore() });
+  const leases: Leases = { take, takeFromDead: take, survey: take, clearDead: () => Promise.resolve() };
+  const { claim } = shareWork(leases, { store: new MemoryStore() });
   for (let image = 0; image < 5; image++) assert(await claim(TASK) !== undefined);
   assertEquals(calls, 1);
 });
@@ -137,3 +136,42 @@ Deno.test("claim() takes an image that is there for what belongs to it", () =>
     await giveBack();
     assertEquals(await leasesLeft(kv), 0);
   }));
+
+Deno.test("revisit() believes what is noted while the lease is another's, and leaves alone what is still leased", () =>
+  withClaim(async ({ claim, revisit, kv, store }) => {
+    const other = new KvLeases(kv);
+    const lease = await other.take(["image", TASK.id]);
+    assertEquals(await claim(TASK), undefined);
+    const early = await revisit([TASK]);
+    assertEquals([early.copied, early.free], [[], []]);
+    await noteCopied(store);
+    await lease?.release();
+    assertEquals(await revisit([TASK]), { copied: [TASK], free: [], wait: Infinity });
+  }));
+
+Deno.test("revisit() sends the run once to look at what was noted before, and believes no note of it afterwards", () =>
+  withClaim(async ({ claim, revisit, kv, store }) => {
+    await noteCopied(store);
+    assertEquals(await claim(TASK), undefined);
+    assertEquals(await revisit([TASK]), { copied: [], free: [TASK], wait: Infinity });
+    // It was not there; by now somebody else is at it.
+    const other = new KvLeases(kv);
+    const lease = await other.take(["image", TASK.id]);
+    assertEquals(await claim(TASK), undefined);
+    assertEquals((await revisit([TASK])).free, []);
+    await lease?.release();
+    assertEquals(await revisit([TASK]), { copied: [], free: [TASK], wait: Infinity });
+  }));
+
+Deno.test("revisit() frees what was given back undone, and everything when the database does not answer", async () => {
+  const kv = await Deno.openKv(":memory:");
+  const store = new MemoryStore();
+  const leases = new KvLeases(kv);
+  const { claim, revisit } = shareWork(leases, { store });
+  const lease = await new KvLeases(kv).take(["image", TASK.id]);
+  assertEquals(await claim(TASK), undefined);
+  await lease?.release();
+  assertEquals(await revisit([TASK]), { copied: [], free: [TASK], wait: Infinity });
+  kv.close();
+  assertEquals(await revisit([TASK]), { copied: [], free: [TASK], wait: 0 });
+});

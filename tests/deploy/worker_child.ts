@@ -15,8 +15,8 @@ const { store, leases: leasesOf, close } = await openKvLocation(path, {
 if (leasesOf === undefined) throw new Error("Cannot share work: there is no database");
 const opened = openConfigRegistries(config);
 const leases = leasesOf(Number(lifetime));
-const claim = shareWork(leases, { store, onWarning: (message) => console.error(message) });
-const report = await mirror(config.rules, { registries: new Registries(opened.options), store, claim });
+const shared = shareWork(leases, { store, onWarning: (message) => console.error(message) });
+const report = await mirror(config.rules, { registries: new Registries(opened.options), store, ...shared });
 console.log(JSON.stringify({ totals: report.totals }));
 await leases.clearDead(IMAGE_LEASE);
 opened.close();

@@ -25,6 +25,15 @@ export interface Leases {
    */
   takeFromDead(name: readonly string[], signal?: AbortSignal): Promise<Lease | undefined>;
   /**
+   * Tells which of some leases below a name can be taken, because they were let go of or their holder was seen silent for a
+   * lifetime. The database is read once, however many they are.
+   *
+   * @param ids Last parts of the leases' names.
+   * @returns The free ones, and milliseconds after which the first of the others is free if its holder stays silent.
+   * @throws {Error} what the database says when it does not answer.
+   */
+  survey(name: readonly string[], ids: readonly string[]): Promise<{ free: Set<string>; wait: number }>;
+  /**
    * Removes what the dead have left of the leases below a name, and waits until it can be told who is dead.
    *
    * @throws {Error} what the database says when it does not answer, or the signal's reason.

@@ -55,6 +55,7 @@ export class KnownBlobs {
   #seen = new Holders();
   #hinted = new Holders();
   #empty = new Set<string>();
+  #shared = new Set<string>();
   #doubted = new Set<string>();
   #unreadable = new Map<string, Error>();
 
@@ -86,9 +87,15 @@ export class KnownBlobs {
     this.#empty.add(nameOf(place));
   }
 
+  /** Others push to a repository as well: that it has no tags says nothing of what is there. */
+  setShared(place: Place): void {
+    this.#shared.add(nameOf(place));
+  }
+
   /** Whether a repository had no tags, and nothing is remembered to have been sent there before. */
   isEmpty(place: Place, digest: Digest): boolean {
-    return this.#empty.has(nameOf(place)) && !this.isHinted(place, digest);
+    const name = nameOf(place);
+    return this.#empty.has(name) && !this.#shared.has(name) && !this.isHinted(place, digest);
   }
 
   /** A store remembers that content was in a repository. */

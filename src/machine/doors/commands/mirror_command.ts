@@ -102,7 +102,7 @@ async function mirrorOptions(
   if (shard !== undefined) options.select = (plan) => shardPlan(plan, shard);
   if (leases !== undefined) {
     const { shareWork } = await import("../../workers/shared_work.ts");
-    options.claim = shareWork(leases, { store, onWarning: (message) => log.write("warn", message) });
+    Object.assign(options, shareWork(leases, { store, onWarning: (message) => log.write("warn", message) }));
   }
   return options;
 }
