@@ -261,7 +261,7 @@ Deno.test("a plan counts by rule, and tells the time at the rate of the last run
   assert(wouldChange(plan));
 });
 
-Deno.test("an unchanged plan is applied with a HEAD for each tag it overwrites, and none for the others", async () => {
+Deno.test("an unchanged plan is applied with a HEAD for each tag it writes, and none for the others", async () => {
   const setup = setUpTags("a", "b", "c");
   await setup.run({ [`${SOURCE}/from/image:a,b`]: `${DESTINATION}/to/image` });
   pushImage(setup.source, "from/image", "b", buildImage({ seed: 77 }));
@@ -273,7 +273,7 @@ Deno.test("an unchanged plan is applied with a HEAD for each tag it overwrites, 
   const heads = (registry: TestRegistry, from: number) =>
     requestsOf(registry, from).filter(({ method, kind }) => method === "HEAD" && kind === "manifest")
       .map(({ path }) => path.split("/").at(-1) ?? "").filter((name) => tags.includes(name)).sort();
-  assertEquals(heads(setup.destination, atDestination), ["b"]);
+  assertEquals(heads(setup.destination, atDestination), ["b", "c"]);
   assertEquals(heads(setup.source, atSource), ["b", "c"]);
   assertEquals(pullsOf(setup.source, atSource), 0);
   assert(!wouldChange(await planOf(setup)));
@@ -316,6 +316,35 @@ Deno.test("a destination tag that is not what the plan saw is left as it is", as
   assertEquals(report.totals.failed, 1);
   assert(report.tasks[0]?.error?.includes("the plan saw"), report.tasks[0]?.error);
   assertEquals(setup.destination.state.repository("to/image").findManifest("a")?.digest, mine.digest);
+});
+
+for (const tags of [["a"], ["a", "b", "c", "d"]]) {
+  Deno.test(`a destination tag that has come since the plan is left as it is, among ${tags.length}`, async () => {
+    const setup = setUpTags(...tags);
+    pushImage(setup.destination, "to/image", "other", buildImage({ seed: 82 }));
+    const plan = await planOf(setup);
+    const mine = buildImage({ seed: 81 });
+    pushImage(setup.destination, "to/image", "a", mine);
+    const from = setup.destination.requests.length;
+    const report = await applyOf(setup, plan);
+    assertEquals([report.totals.failed, report.totals.copied], [1, tags.length - 1]);
+    const [failed] = report.tasks.flatMap(({ error }) => error ?? []);
+    assert(failed?.endsWith(`stands for "${mine.digest}" now, the plan saw nothing there`), failed);
+    assertEquals(setup.destination.state.repository("to/image").findManifest("a")?.digest, mine.digest);
+    // One of a few is asked about by itself, more of them by one list; what that has is asked about.
+    const looks = requestsOf(setup.destination, from).filter(({ path, method }) =>
+      path.includes("/tags/list") || method === "HEAD" && /\/manifests\/[a-d]$/.test(path)
+    );
+    assertEquals(looks.map(({ kind }) => kind), tags.length < 3 ? ["manifest"] : ["tags", "manifest"]);
+  });
+}
+
+Deno.test("a plan may be applied again, after a run of it that was cut off", async () => {
+  const setup = setUpTags("a", "b");
+  pushImage(setup.destination, "to/image", "a", buildImage({ seed: 80 }));
+  const plan = await planOf(setup);
+  assertEquals((await applyOf(setup, plan)).totals.copied, 2);
+  assertEquals((await applyOf(setup, plan)).totals.failed, 0);
 });
 
 Deno.test("a plan that cannot be read whole says so, and leaves the image out", async () => {

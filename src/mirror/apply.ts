@@ -2,6 +2,7 @@
 
 import { formatReference, type Reference, splitReference } from "../oci/reference.ts";
 import type { Rule } from "./config/config.ts";
+import { DestinationLists } from "./plan/destination_lists.ts";
 import { isPermanent, messageOf } from "./plan/failure.ts";
 import { expandNamespace, RepositoryOwners, splitRules } from "./plan/namespace_rules.ts";
 import {
@@ -33,8 +34,8 @@ export interface ApplyOptions extends MirrorOptions {
 }
 
 /**
- * Runs a saved plan. Only the tags that it will copy from, overwrite or delete are asked for, and no manifest is read that the
- * plan has read.
+ * Runs a saved plan. Only the tags that it will copy from, write or delete are asked for (new ones of one repository by a list
+ * of it, where that is cheaper), and no manifest is read that the plan has read.
  *
  * @returns What has become of every image; what is not as the plan saw it has failed.
  * @throws {PlanFileError} when the plan is not one of these rules.
@@ -170,9 +171,18 @@ async function checkWorld(saved: SavedPlan, context: RunContext, acceptsChanges:
     dropped,
     deletions,
   };
+  const lists = new DestinationLists(context);
+  lists.expect(
+    tasks.flatMap(({ destinations }) =>
+      destinations.filter((one) => one.action === "copy" && one.there === undefined)
+        .map(({ reference }) => reference)
+    ),
+  );
   const check = async (task: CopyTask) => {
     const moved = await checkSource(task, context, acceptsChanges);
-    const destinations = moved instanceof Error ? [] : await checkDestinations(task, plan, context);
+    const destinations = moved instanceof Error
+      ? []
+      : await checkDestinations(moved, plan, { context, lists });
     if (moved instanceof Error) {
       for (const one of task.destinations) plan.failed.push(failureOf(task, one, moved));
     } else plan.tasks.push({ ...moved, destinations });
@@ -215,23 +225,24 @@ async function checkSource(
   }
 }
 
-/** The destinations that are still what the plan saw; the others have failed. Nobody asks about those that had nothing. */
+/** The destinations that are still what the plan saw, or already what it wants; the others have failed. */
 async function checkDestinations(
   task: CopyTask,
   plan: Plan,
-  context: RunContext,
+  { context, lists }: { context: RunContext; lists: DestinationLists },
 ): Promise<PlannedDestination[]> {
   const checked = await Promise.all(task.destinations.map(async (one) => {
     const { reference, action, there } = one;
-    if (action !== "copy" || there === undefined || reference.tag === undefined) return one;
+    if (action !== "copy" || reference.tag === undefined) return one;
     try {
-      const now = await resolveDestination(reference, context);
-      if (now?.digest === there) return one;
+      const isAbsent = there === undefined && await lists.isAbsent(reference);
+      const now = isAbsent ? undefined : await resolveDestination(reference, context);
+      // A run of this plan that was cut off may have put it there.
+      if (now?.digest === there || now?.digest === task.root.digest) return one;
       const name = formatReference(reference);
       const stands = now === undefined ? "is no longer there" : `stands for "${now.digest}" now`;
-      plan.failed.push(
-        failureOf(task, one, new PlanFileError(`"${name}" ${stands}, the plan saw "${there}"`)),
-      );
+      const saw = there === undefined ? "nothing there" : `"${there}"`;
+      plan.failed.push(failureOf(task, one, new PlanFileError(`"${name}" ${stands}, the plan saw ${saw}`)));
     } catch (error) {
       context.signal?.throwIfAborted();
       plan.failed.push(failureOf(task, one, error));

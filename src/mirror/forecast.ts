@@ -6,6 +6,7 @@ import { DOCKER_HUB, type Reference } from "../oci/reference.ts";
 import type { LearnedAbilities } from "../registry/abilities.ts";
 import type { Repository } from "../registry/repository/repository.ts";
 import type { ImageSurvey } from "./image_survey.ts";
+import { LIST_FROM } from "./plan/destination_lists.ts";
 import type { CopyTask, Plan } from "./plan/plan.ts";
 import type { RunContext } from "./run_context.ts";
 import { readLearned } from "./store/learned_abilities.ts";
@@ -107,6 +108,8 @@ class Forecaster {
   #read = new Set<string>();
   #repositories = new Map<Repository, Set<string>>();
   #abilities = new Map<string, LearnedAbilities | undefined>();
+  /** Tags that their repositories did not have yet. */
+  #newTags = new Map<Repository, number>();
   /** Registries that have been given a small blob: the first one tells how they take it. */
   #tried = new Set<string>();
 
@@ -127,7 +130,7 @@ class Forecaster {
     for (const { reference, there } of todo) {
       const destination = this.#open(reference, "pull,push");
       // Whether it is still what the plan saw.
-      if (there !== undefined && reference.tag !== undefined) this.#count(1);
+      if (reference.tag !== undefined) this.#countLook(destination, there);
       await this.#addImage({ source, destination }, root, reference);
     }
   }
@@ -161,6 +164,16 @@ class Forecaster {
     requests.expected += expected;
     requests.least += least;
     requests.most += most;
+  }
+
+  /** New tags are asked about one by one, or by a list of their repository. */
+  #countLook(destination: Repository, there: Digest | undefined): void {
+    const count = there === undefined ? (this.#newTags.get(destination) ?? 0) + 1 : 0;
+    if (there === undefined) this.#newTags.set(destination, count);
+    if (count < LIST_FROM) this.#count(1);
+    // The list costs one request, and each tag one where any of them was there before.
+    else if (count === LIST_FROM) this.#count(2 - LIST_FROM, 2 - LIST_FROM, 1);
+    else this.#count(0, 0, 1);
   }
 
   /** A manifest that is read at its source; what the plan has kept is not read again. */

@@ -12,8 +12,8 @@ export interface ListContext extends ResolveContext {
   known: { setEmpty(repository: Repository): void };
 }
 
-/** Missing tags from which on listing a destination is cheaper than asking for each. */
-const LIST_FROM = 3;
+/** Tags of one repository from which on listing it is cheaper than asking for each. */
+export const LIST_FROM = 3;
 
 /**
  * What is at destinations. A repository that several tags go to and nothing is remembered of is listed once a run, which is
