@@ -48,7 +48,11 @@ const REGISTRIES: readonly OddRegistry[] = [
   { name: "registries that forget a chunk that broke off", quirks: { dropPartialChunk: true } },
   { name: "registries without referrers", quirks: { noReferrers: true, noTagParameters: true } },
   { name: "registries strict about Accept", quirks: { strictAccept: true } },
-  { name: "container-registry: PATCH alone (fault 50)", quirks: { patchOnly: "refused" } },
+  { name: "container-registry: PATCH alone (fault 50)", quirks: { patchOnly: "unsupported" } },
+  {
+    name: "registries with PATCH alone that refuse PUT with 405 (fault 50)",
+    quirks: { patchOnly: "refused" },
+  },
   { name: "registries that ignore bytes in PUT (fault 50)", quirks: { patchOnly: "ignored" } },
   { name: "registries whose mounts are not true (fault 58)", quirks: { falseMounts: true } },
   { name: "registries whose POSTs are not true (fault 58)", quirks: { falsePosts: true } },

@@ -194,10 +194,10 @@ export interface Quirks {
   /** Status that the first PUT of each blob answers with; its upload is gone. */
   loseUploadsWith?: number;
   /**
-   * Bytes are taken in PATCH alone, as at the Rust crate `container-registry`: a PUT with some is refused with 405, or they are
+   * Bytes are taken in PATCH alone, as at the Rust crate `container-registry`: a PUT with some is refused with 405 or 500, or they are
    * ignored, so that the digest is wrong. A POST with some opens an upload.
    */
-  patchOnly?: "refused" | "ignored";
+  patchOnly?: "refused" | "unsupported" | "ignored";
   /** Mounts answer 201 and nothing is there. */
   falseMounts?: boolean;
   /** A POST with `?digest=` and a body answers 201 and nothing is there. */

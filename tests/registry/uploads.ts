@@ -160,6 +160,9 @@ async function refuseBytes(exchange: Exchange): Promise<void> {
   let length = 0;
   await readBody(exchange, (chunk) => length += chunk.length);
   if (length === 0 || exchange.quirks.patchOnly === "ignored") return;
+  if (exchange.quirks.patchOnly === "unsupported") {
+    throw new Refusal(500, "UNKNOWN", "feature not supported: missing content length not implemented");
+  }
   throw new Refusal(405, "UNSUPPORTED", "bytes are taken in PATCH alone");
 }
 
@@ -203,7 +206,7 @@ function uploadHeaders(exchange: Exchange, upload: Upload): Record<string, strin
   return {
     location: location(exchange, path),
     "docker-upload-uuid": upload.id,
-    // distribution says 0-0 for no bytes as well as for one.
-    range: `0-${Math.max(0, upload.offset - 1)}`,
+    // distribution says 0-0 for no bytes as well as for one; container-registry says how many there are.
+    range: `0-${Math.max(0, upload.offset - (exchange.quirks.patchOnly === "unsupported" ? 0 : 1))}`,
   };
 }

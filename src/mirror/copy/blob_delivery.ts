@@ -192,14 +192,19 @@ export class BlobDelivery {
     return false;
   }
 
-  /** Some registries take bytes in PATCH alone; they say so in many ways, one of which is that the digest is not that of nothing. */
+  /**
+   * Some registries take bytes in PATCH alone; they say so in many ways, one of which is that the digest is not that of nothing
+   * (the Rust crate container-registry: "500 feature not supported").
+   */
   #wantsPatch(error: Error): boolean {
     if (this.#usesPatch || !(error instanceof RegistryError)) return false;
     if (error.hasCode("DIGEST_INVALID")) {
       // Verified bytes that get another digest held some already: Deno sends bytes again by itself when the connection breaks.
       return ++this.#digestRefusals > (this.#reading.whole === undefined ? 0 : 1);
     }
-    return error.method === "PUT" && (error.status === 405 || error.hasCode("UNSUPPORTED"));
+    const isRefused = [405, 501].includes(error.status) || error.hasCode("UNSUPPORTED") ||
+      error.status >= 400 && /\b(?:unsupported|not (?:supported|implemented))\b/i.test(error.message);
+    return error.method === "PUT" && isRefused;
   }
 
   async #backOff(error: Error, attempt: number): Promise<void> {
