@@ -190,7 +190,10 @@ const MISTAKES: readonly (readonly [SignaturePolicy, string])[] = [
     "only a log says when it was used",
   ],
   [{ key: "k" }, 'name a "trustRoot", or write "transparencyLog": false'],
-  [{ key: "/nowhere/cosign.pub", transparencyLog: false }, '"/nowhere/cosign.pub" cannot be read'],
+  [
+    { key: "/nowhere/cosign.pub", transparencyLog: false },
+    '"/nowhere/cosign.pub" cannot be read: there is no such file',
+  ],
   [
     { key: "-----BEGIN PUBLIC KEY-----\nAAAA\n-----END PUBLIC KEY-----", transparencyLog: false },
     "it is no public key in PEM",

@@ -12,6 +12,7 @@ import {
   type StoreValue,
   valueOf,
 } from "../../mirror/store/store.ts";
+import { faultOf, whyNotWritten } from "../system_error.ts";
 import { compactRecords, type LoadedRecords, loadRecords, SMALL_FILE, takeIn } from "./loaded_records.ts";
 import { formatFact, formatRecord } from "./record.ts";
 import { lockRecordFile, openRecordFile, type RecordFile } from "./record_file.ts";
@@ -248,7 +249,10 @@ export class FileStore implements Store {
 
   #fail(error: unknown): void {
     if (this.#isMemoryOnly) return;
-    const why = error instanceof Error ? error.message : String(error);
+    const isForbidden = faultOf(error) === "not-allowed";
+    const why = isForbidden
+      ? "it is not allowed; add it to --allow-read and --allow-write"
+      : whyNotWritten(error);
     this.#stopWriting().catch(() => {});
     this.#onWarning(`Cannot write store "${this.#path}": ${why}; new facts last for this run only`);
   }

@@ -1,5 +1,6 @@
 /** Who must have signed an image for it to be copied: a rule's `verify`, checked, with the files it names read. */
 
+import { whyNotRead } from "../system_error.ts";
 import { compilePattern } from "../../mirror/rules/pattern.ts";
 
 /** What a rule demands of signatures: a key, or an identity that an authority has certified. */
@@ -139,7 +140,6 @@ async function readFile(property: string, path: string): Promise<string> {
   try {
     return await readFile(path, "utf8");
   } catch (cause) {
-    const why = cause instanceof Error ? cause.message : String(cause);
-    throw new SignaturePolicyError(property, `"${path}" cannot be read (${why})`, { cause });
+    throw new SignaturePolicyError(property, `"${path}" cannot be read: ${whyNotRead(cause)}`, { cause });
   }
 }
