@@ -3,7 +3,7 @@
 import { Buffer } from "node:buffer";
 import { generateKeyPairSync, sign } from "node:crypto";
 import { assert, assertEquals, assertRejects, assertStringIncludes } from "@std/assert";
-import { createImageVerifier, trustRootExpiry } from "../../src/machine/verify/image_verifier.ts";
+import { createImageVerifier } from "../../src/machine/verify/image_verifier.ts";
 import { type SignaturePolicy, SignaturePolicyError } from "../../src/machine/verify/signature_policy.ts";
 import type { Descriptor } from "../../src/oci/descriptor.ts";
 import type { SignatureManifest } from "../../src/mirror/plan/verification.ts";
@@ -169,15 +169,6 @@ Deno.test("another identity, another issuer and another authority are refused", 
     const keyed = signUnderTag(KEYS, IMAGE);
     assert((await reasonOf(wanted, [keyed])).includes("expected 1 timestamps"));
   });
-});
-
-Deno.test("trustRootExpiry() says when the trust root ends", async () => {
-  const authority = await makeAuthority();
-  await withTrustRoot(authority.trustRoot, async (trustRoot) => {
-    const policy = { issuer: ISSUER, identity: WORKFLOW, trustRoot };
-    assertEquals(await trustRootExpiry(policy), "2100-01-01T00:00:00.000Z");
-  });
-  assertEquals(await trustRootExpiry(KEY_POLICY), undefined);
 });
 
 const MISTAKES: readonly (readonly [SignaturePolicy, string])[] = [

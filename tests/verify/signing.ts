@@ -150,8 +150,19 @@ export async function makeAuthority(): Promise<Authority> {
   };
 }
 
-// deno-lint-ignore no-explicit-any -- the mock's types are those of another package
-async function logEntry(log: { log(entry: object): Promise<any> }, proposed: object): Promise<any> {
+/** An entry as the log gives it. */
+interface LogEntry {
+  body: string;
+  integratedTime: number;
+  logIndex: number;
+  logID: string;
+  verification: {
+    inclusionProof: { logIndex: number; treeSize: number; rootHash: string; checkpoint: string };
+    signedEntryTimestamp: string;
+  };
+}
+
+async function logEntry(log: { log(entry: object): Promise<object> }, proposed: object): Promise<LogEntry> {
   return Object.values(await log.log(proposed))[0];
 }
 
@@ -187,8 +198,7 @@ function hashedOf(text: string, signature: string, certificate: Buffer): object 
   return { apiVersion: "0.0.1", kind: "hashedrekord", spec };
 }
 
-// deno-lint-ignore no-explicit-any -- an entry as the log gives it
-function bundleEntryOf({ body, integratedTime, logIndex, logID, verification }: any): object {
+function bundleEntryOf({ body, integratedTime, logIndex, logID, verification }: LogEntry): object {
   const { kind, apiVersion } = JSON.parse(Buffer.from(body, "base64").toString());
   const { inclusionProof: proof, signedEntryTimestamp } = verification;
   return {

@@ -36,6 +36,23 @@ interface Signature {
   subjects: string[];
 }
 
+/** A statement about an image, as far as it is read. */
+interface Statement {
+  predicateType?: unknown;
+  subject?: ({ digest?: { sha256?: unknown } } | null)[];
+}
+
+/** What cosign signs where it keeps signatures under a tag, as far as it is read. */
+interface SimpleSigning {
+  critical?: { image?: Record<string, unknown> | null } | null;
+}
+
+/** An entry of a log as Rekor gave it to cosign. */
+interface LogEntry {
+  SignedEntryTimestamp?: unknown;
+  Payload?: { body?: unknown; integratedTime?: unknown; logIndex?: unknown; logID?: unknown } | null;
+}
+
 /** Media type of what cosign signs where it keeps signatures under a tag. */
 const SIMPLE_SIGNING = "application/vnd.dev.cosign.simplesigning.v1+json";
 const BUNDLE_TYPE = /^application\/vnd\.dev\.sigstore\.bundle\b/;
@@ -70,17 +87,6 @@ export async function createImageVerifier(policy: SignaturePolicy): Promise<Veri
     }
     return { isTrusted: false, reason: reasons.length === 0 ? "it is not signed" : reasons.join("; ") };
   };
-}
-
-/** When the certificates and logs of a policy's trust root end, in ISO 8601; `undefined` where they do not or there is none. */
-export async function trustRootExpiry(policy: SignaturePolicy): Promise<string | undefined> {
-  const { trustRoot } = await checkPolicy(policy);
-  if (trustRoot === undefined) return undefined;
-  const root = parseTrustRoot(trustRoot);
-  const ends = [...root.certificateAuthorities, ...root.timestampAuthorities].map((one) => one.validFor?.end);
-  const logs = [...root.tlogs, ...root.ctlogs].map((one) => one.publicKey?.validFor?.end);
-  const times = [...ends, ...logs].flatMap((end) => end === undefined ? [] : [end.getTime()]);
-  return times.length === 0 ? undefined : new Date(Math.max(...times)).toISOString();
 }
 
 function trustOf({ key, trustRoot }: CheckedPolicy): TrustMaterial {
@@ -180,12 +186,12 @@ async function readSignature(signed: SignatureManifest, layer: Descriptor): Prom
 
 /** A bundle of sigstore, its statement about the image within an envelope (in-toto Attestation Framework, Statement v1). */
 function readBundle(bytes: Buffer): Signature {
-  const bundle = bundleFromJSON(parseJson(bytes.toString(), "the bundle"));
+  const bundle = bundleFromJSON(parseJson<object>(bytes.toString(), "the bundle"));
   if (bundle.content.$case !== "dsseEnvelope") {
     throw new Error("its bundle holds no statement about an image");
   }
-  const statement = parseJson(bundle.content.dsseEnvelope.payload.toString(), "its statement");
-  const { predicateType, subject } = statement;
+  const { payload } = bundle.content.dsseEnvelope;
+  const { predicateType, subject } = parseJson<Statement>(payload.toString(), "its statement");
   if (predicateType !== SIGN_PREDICATE) {
     throw new Error(`it is an attestation (${predicateType}) and no signature`);
   }
@@ -195,7 +201,7 @@ function readBundle(bytes: Buffer): Signature {
 
 /** What cosign keeps under a tag: the signed text is the blob, the rest stands in annotations (cosign, Signature Specification). */
 function readSimpleSigning(bytes: Buffer, { annotations = {} }: Descriptor): Signature {
-  const { critical } = parseJson(bytes.toString(), "what it signs");
+  const { critical } = parseJson<SimpleSigning>(bytes.toString(), "what it signs");
   const signature = annotations["dev.cosignproject.cosign/signature"];
   if (signature === undefined) throw new Error("it has no signature among its annotations");
   const log = annotations["dev.sigstore.cosign/bundle"];
@@ -204,7 +210,7 @@ function readSimpleSigning(bytes: Buffer, { annotations = {} }: Descriptor): Sig
     mediaType: "application/vnd.dev.sigstore.bundle+json;version=0.1",
     verificationMaterial: {
       ...signerOf(annotations["dev.sigstore.cosign/certificate"]),
-      tlogEntries: log === undefined ? [] : [logEntryOf(parseJson(log, "its log entry"))],
+      tlogEntries: log === undefined ? [] : [logEntryOf(parseJson<LogEntry>(log, "its log entry"))],
     },
     messageSignature: { messageDigest: { algorithm: "SHA2_256", digest }, signature },
   });
@@ -218,10 +224,10 @@ function signerOf(certificate: string | undefined): Record<string, unknown> {
 }
 
 /** An entry as Rekor gave it to cosign, in the form that bundles have. */
-// deno-lint-ignore no-explicit-any -- foreign JSON; the library checks what becomes of it
-function logEntryOf({ SignedEntryTimestamp, Payload }: any): Record<string, unknown> {
+function logEntryOf({ SignedEntryTimestamp, Payload }: LogEntry): Record<string, unknown> {
   const { body, integratedTime, logIndex, logID } = Payload ?? {};
-  const { kind, apiVersion } = parseJson(Buffer.from(String(body), "base64").toString(), "its log entry");
+  const text = Buffer.from(String(body), "base64").toString();
+  const { kind, apiVersion } = parseJson<{ kind?: unknown; apiVersion?: unknown }>(text, "its log entry");
   return {
     logIndex: String(logIndex),
     logId: { keyId: Buffer.from(String(logID), "hex").toString("base64") },
@@ -232,8 +238,8 @@ function logEntryOf({ SignedEntryTimestamp, Payload }: any): Record<string, unkn
   };
 }
 
-// deno-lint-ignore no-explicit-any -- foreign JSON; each use copes with what is missing
-function parseJson(text: string, what: string): any {
+/** Foreign JSON; each use copes with what is missing or something else. */
+function parseJson<Shape>(text: string, what: string): Shape {
   try {
     return JSON.parse(text) ?? {};
   } catch (cause) {
