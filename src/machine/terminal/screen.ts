@@ -4,6 +4,7 @@
 // what is needed of them is "erase so many lines".
 import { writeSync } from "node:fs";
 import { isatty } from "node:tty";
+import { stripVTControlCharacters } from "node:util";
 import { isDumb, type Paint, paintFor, paintMark } from "./colour.ts";
 import { printableLine } from "./printable.ts";
 
@@ -130,6 +131,5 @@ export class Screen {
 
 /** Characters that a line takes on a terminal, without its colours. */
 function widthOf(line: string): number {
-  // deno-lint-ignore no-control-regex
-  return line.replace(/\x1b\[\d+m/g, "").length;
+  return stripVTControlCharacters(line).length;
 }
