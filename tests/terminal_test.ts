@@ -1,6 +1,8 @@
 /** What a terminal is shown: in colours or without, narrow, of no size at all, and while it changes. */
 
+import process from "node:process";
 import { assert, assertEquals, assertStringIncludes } from "@std/assert";
+import { onInterrupt } from "../src/machine/doors/interrupt.ts";
 import { paintFor } from "../src/machine/terminal/colour.ts";
 import { LiveView } from "../src/machine/terminal/live_view.ts";
 import { linesOf, summaryLines } from "../src/machine/terminal/printer.ts";
@@ -104,6 +106,22 @@ Deno.test("fault 82: a terminal has colours unless NO_COLOR is set to something"
   const { screen, written } = screenOf();
   screen.out("  failed  a.test/b");
   assertEquals(written[1], `${ESCAPE}[31m  failed  ${ESCAPE}[39ma.test/b\n`);
+});
+
+Deno.test("the second signal to end leaves the terminal as it was, with its cursor", () => {
+  const seen: unknown[] = [];
+  const { exit } = process;
+  process.exit = ((code: number) => void seen.push(code)) as typeof process.exit;
+  const interrupt = onInterrupt(() => seen.push("left"));
+  try {
+    process.emit("SIGINT");
+    assertEquals([interrupt.signal.aborted, seen], [true, []]);
+    process.emit("SIGINT");
+    assertEquals(seen, ["left", 130]);
+  } finally {
+    interrupt.stop();
+    process.exit = exit;
+  }
 });
 
 Deno.test("fault 82: after shrinking, all lines that the terminal has broken are erased", () => {

@@ -127,7 +127,7 @@ export async function withParts(
   const { flags, screen, warnings } = call;
   const format = flags["log-format"] ?? "text";
   const log = openLog(flags.log, { format, print: (line) => screen.err(line) });
-  const interrupt = onInterrupt();
+  const interrupt = onInterrupt(() => screen.hide());
   try {
     for (const warning of warnings) log.write("warn", warning);
     return await run({ ...call, log, signal: interrupt.signal });

@@ -10,11 +10,18 @@ export interface Interrupt {
   stop(): void;
 }
 
-/** Watches for SIGINT and SIGTERM until stopped. */
-export function onInterrupt(): Interrupt {
+/**
+ * Watches for SIGINT and SIGTERM until stopped.
+ *
+ * @param leave Called before the second one ends the process, to leave the terminal as it was.
+ */
+export function onInterrupt(leave: () => void = () => {}): Interrupt {
   const controller = new AbortController();
   const listener = () => {
-    if (controller.signal.aborted) process.exit(130);
+    if (controller.signal.aborted) {
+      leave();
+      process.exit(130);
+    }
     controller.abort(new DOMException("interrupted", "AbortError"));
   };
   const signals = process.platform === "win32" ? ["SIGINT"] as const : ["SIGINT", "SIGTERM"] as const;
