@@ -193,5 +193,7 @@ Deno.test("convert writes a file for its owner alone, and replaces none without 
   assertStringIncludes(second.stderr, "--force");
   assertEquals((await workspace.run([...args, "--force"])).code, 0);
   assert((await workspace.read("ours.json")).includes("mirror/etcd"));
-  assertEquals((await workspace.run(["convert", workspace.path("missing.yml")])).code, 2);
+  const missing = await workspace.run(["convert", workspace.path("missing.yml")]);
+  assertEquals(missing.code, 2);
+  assertStringIncludes(missing.stderr, `missing.yml": there is no such file\n`);
 });

@@ -162,6 +162,7 @@ const REFUSED: [args: string[], sentence: string][] = [
     ["apply", "p", "--config", "a", "--output-images-format", "json"],
     `"--output-images-format" does nothing without "--output-success-images"`,
   ],
+  [["convert", "x.yml", "--force"], `"--force" does nothing without "--output"`],
   [["--store", "a", "--store", "b"], `"--store" is given more than once`],
   [["serve", "now"], `"image-syncer serve" takes no argument "now"`],
   [["auth"], `"auth" is not a command; did you mean "auth check"?`],

@@ -1,11 +1,11 @@
 /** What Deno Deploy's environment values say: the config, the schedule, the budget, the token, where it runs. */
 
-import { SetupError } from "../mirror/config/config.ts";
-import { type Config, ConfigError } from "../mirror/config/config.ts";
+import { type Config, ConfigError, SetupError } from "../mirror/config/config.ts";
 import { parseConfig } from "../mirror/config/config_text.ts";
 import type { Environment } from "../mirror/config/environment_values.ts";
 import { checkSelections } from "../mirror/config/selection_keys.ts";
 import { readConfigFile } from "../machine/config/config_file.ts";
+import { faultOf } from "../machine/system_error.ts";
 import { parseSchedule, type Schedule } from "../machine/service/schedule.ts";
 
 /** What the environment says. */
@@ -98,8 +98,7 @@ export async function readDeployConfig(environment: Environment): Promise<Config
   try {
     return await readConfigFile(path, { environment });
   } catch (cause) {
-    const reason: unknown = cause instanceof ConfigError ? cause.cause : undefined;
-    if (!(reason instanceof Error && "code" in reason && reason.code === "ENOENT")) throw cause;
+    if (!(cause instanceof ConfigError) || faultOf(cause.cause) !== "missing") throw cause;
     throw new SettingsError("IMAGE_SYNCER_CONFIG", `it is not set, and there is no file "${path}"`, {
       cause,
     });

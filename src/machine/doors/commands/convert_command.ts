@@ -4,8 +4,8 @@ import { chmod, readFile, writeFile } from "node:fs/promises";
 import { SetupError } from "../../../mirror/config/config.ts";
 import { ConversionError, type Converted } from "../../../mirror/convert/conversion.ts";
 import { convertConfig } from "../../../mirror/convert/convert.ts";
-import { messageOf } from "../../../mirror/plan/failure.ts";
-import type { Flags } from "../../config/flags.ts";
+import { type Flags, UsageError } from "../../config/flags.ts";
+import { whyNotRead, whyNotWritten } from "../../system_error.ts";
 import { type Command, type CommandCall, EXIT } from "../command_setup.ts";
 
 /** `image-syncer convert`. */
@@ -17,6 +17,10 @@ owner reads. Passwords are not written: the config names variables of the enviro
 said. A file that is there is left alone without --force. skopeo's config does not say where to: give --to.`,
   flags: ["output", "force", "to"],
   words: [1],
+  check: ({ force, output }) => {
+    if (!force || output !== undefined) return [];
+    throw new UsageError(`"--force" does nothing without "--output"`);
+  },
   run,
 };
 
@@ -38,7 +42,7 @@ async function readForeign(path: string, { to }: Flags): Promise<Converted> {
     if (cause instanceof SetupError) throw cause;
     const why = cause instanceof ConversionError
       ? cause.message
-      : `Cannot read "${path}": ${messageOf(cause)}`;
+      : `Cannot read "${path}": ${whyNotRead(cause)}`;
     throw new SetupError(why, { cause });
   }
 }
@@ -50,7 +54,7 @@ async function write(path: string, text: string, isForced: boolean): Promise<voi
     if (isForced) await chmod(path, 0o600);
   } catch (cause) {
     const isThere = Object(cause).code === "EEXIST";
-    const why = isThere ? "it is there already; --force replaces it" : messageOf(cause);
+    const why = isThere ? "it is there already; --force replaces it" : whyNotWritten(cause);
     throw new SetupError(`Cannot write "${path}": ${why}`, { cause });
   }
 }
