@@ -305,6 +305,32 @@ Deno.test("fault 21: a blob that hardly moves is given up, and not asked for aga
   }
 });
 
+Deno.test("fault 21: a blob that hardly moves beside one that was read to its last byte is that blob's failure alone", async () => {
+  const size = 2 * 1024 * 1024;
+  const whole = () => new Response(new Uint8Array(size));
+  const answers = [OK, drip, whole, OK];
+  const { registries, registry, clock } = setUp((count) => (answers[count - 1] ?? OK)(), { limits: FLOOR });
+  const repository = registries.open({ registry: HOST, repository: "a/b" }, "pull");
+  const open = (digit: string) =>
+    new BlobSource(repository, {
+      mediaType: "application/octet-stream",
+      digest: `sha256:${digit.repeat(64)}`,
+      size,
+    });
+  const [slow, fast] = [open("1"), open("2")];
+  await slow.open();
+  clock.advance(1);
+  // An upload ends with the last byte, and asks for nothing after it.
+  while (fast.position < size) await fast.read();
+  fast.cancel(undefined);
+  const error = await failureOf((async () => {
+    while (await slow.read() !== undefined);
+  })());
+  slow.cancel(undefined);
+  assertEquals(error.retry, "never");
+  assertEquals(await (await registry.send(REQUEST)).text(), "ok");
+});
+
 Deno.test("fault 22: a small answer may take longer than a stall, as long as it moves", async () => {
   const bytes = new TextEncoder().encode(`{"tags": ["v1"]${" ".repeat(50)}}`);
   const slowly = () => {

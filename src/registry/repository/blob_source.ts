@@ -173,13 +173,14 @@ export class BlobSource implements ByteSource {
     }
     // An empty piece is no progress.
     if (piece.length > 0) this.#failures = 0;
+    // Whoever uploads it asks for nothing after the last byte.
+    if (this.position === this.#size) this.#repository.registry.noteFinished("blob");
     return piece;
   }
 
   /** The size is reached; a source that has even more is lying about the blob. */
   async #finish(): Promise<undefined> {
     if (this.#reader === undefined) return undefined;
-    this.#repository.registry.noteFinished("blob");
     const more = await this.#next().catch(() => undefined);
     this.#drop(undefined);
     if (more !== undefined && more.length > 0) {
