@@ -10,13 +10,14 @@ const WRONG: [images: Record<string, unknown>, why: string][] = [
   [{ "a.test/b:/(/": "c.test/d" }, "does not compile"],
   [{ "a.test/b:v1": "c.test/d:v1", "a.test/x:v1": "c.test/d:v1" }, "another rule copies"],
   [{ "a.test/B:v1": "c.test/d" }, "lowercase"],
+  [{ "a.test/team/*": "c.test/team" }, "Cannot copy"],
   [{ "a.test/b": { to: "c.test/d", prune: { when: "gone", keep: ["/(/"] } } }, "Cannot read what"],
 ];
 
 Deno.test("validate looks at the whole config without a request, and says everything that is wrong", async () => {
   await using workspace = await openWorkspace();
   const good = await workspace.writeConfig({
-    images: { "a.test/b": "c.test/d", "a.test/e:/^v/": "c.test/e" },
+    images: { "a.test/b": "c.test/d", "a.test/team/*": "c.test/team/*" },
   });
   const right = await workspace.run(["validate", "--config", good]);
   assertEquals([right.code, right.stdout.trim()], [0, "The config can be used: 2 rules"], right.stderr);
@@ -48,6 +49,30 @@ Deno.test("expand prints what rules become, and exits with 1 when one cannot be 
   images[`${server.host}/missing`] = "d.test/missing";
   const failing = await workspace.writeConfig({ auth, images });
   assertEquals((await workspace.run(["expand", "--config", failing])).code, 1);
+});
+
+Deno.test("expand lists whole namespaces, and fails where a registry does not list its repositories", async () => {
+  const source = createRegistry();
+  let repositories: string[] | undefined = ["ns/app", "ns/old", "other/app"];
+  await using server = serve((request) =>
+    repositories !== undefined && new URL(request.url).pathname === "/v2/_catalog"
+      ? Promise.resolve(Response.json({ repositories }))
+      : source.handler(request)
+  );
+  await using workspace = await openWorkspace();
+  for (const name of ["ns/app", "ns/old"]) pushImage(source, name, "v1", buildImage());
+  const rule = { to: "d.test/copies/*", repositories: { exclude: ["ns/old"] } };
+  const auth = { [server.host]: { insecure: true } };
+  const config = await workspace.writeConfig({ auth, images: { [`${server.host}/ns/*`]: rule } });
+  const { code, lines, stderr } = await workspace.run(["expand", "--config", config]);
+  assertEquals([code, lines.filter((line) => line !== "")], [
+    0,
+    [`${server.host}/ns/app:v1 -> d.test/copies/app:v1`],
+  ], stderr);
+  repositories = undefined;
+  const refused = await workspace.run(["expand", "--config", config]);
+  assertEquals(refused.code, 1);
+  assertStringIncludes(refused.stderr, "name its repositories one by one");
 });
 
 Deno.test("completions names every command and flag for bash, zsh and fish, and no other shell", async () => {

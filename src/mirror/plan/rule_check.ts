@@ -9,7 +9,13 @@ import type { PlanFailure } from "./plan.ts";
 import type { DroppedTags } from "../rules/selection.ts";
 import type { TagDates } from "./tag_dates.ts";
 import { ruleFailure, type WantedPair } from "./rule_expansion.ts";
-import { splitRules } from "./namespace_rules.ts";
+import {
+  expandNamespace,
+  type ListRepositories,
+  type NumberedRule,
+  RepositoryOwners,
+  splitRules,
+} from "./namespace_rules.ts";
 import { expandGroup, groupRules } from "./rule_group.ts";
 
 /** What is wrong with rules, and what is odd. */
@@ -32,6 +38,7 @@ export async function checkRules(rules: readonly Rule[]): Promise<RuleFindings> 
   const warnings = oddPlatforms(rules.flatMap(({ platforms = [] }) => platforms));
   const owners = new Map<string, string>();
   const found = await expandRules(rules, {
+    listRepositories: () => REFUSING,
     listTags: () => REFUSING,
     onPair: ({ source, destination }) => {
       const [from, to] = [formatReference(source), formatReference(destination)];
@@ -54,6 +61,8 @@ export async function checkRules(rules: readonly Rule[]): Promise<RuleFindings> 
 
 /** What rules are expanded with. */
 export interface ExpandRulesOptions {
+  /** Lists the repositories of a registry, for rules of whole namespaces. */
+  listRepositories: ListRepositories;
   /** Tags of a source repository, page by page. */
   listTags: (source: { registry: string; repository: string }) => AsyncIterable<readonly string[]>;
   /** Finds out what rules must know that choose by date; without it filters by name alone count. */
@@ -76,7 +85,8 @@ export async function expandRules(
   options: ExpandRulesOptions,
 ): Promise<PlanFailure[]> {
   const failed: PlanFailure[] = [];
-  for (const group of groupRules(splitRules(rules).single, (failure) => failed.push(failure))) {
+  const onFailure = (failure: PlanFailure) => failed.push(failure);
+  for (const group of groupRules(await withNamespaces(rules, options, onFailure), onFailure)) {
     const [placed] = group.rules;
     if (placed === undefined) continue;
     const pages = expandGroup(group, {
@@ -85,7 +95,7 @@ export async function expandRules(
       listTags: () => options.listTags(placed.source),
       platforms: undefined,
       pass: 0,
-      onFailure: (failure) => failed.push(failure),
+      onFailure,
       onWarning: options.onWarning,
       onEmpty: ({ rule }) => options.onWarning(`No tag of "${rule.source}" is selected`),
     });
@@ -96,4 +106,25 @@ export async function expandRules(
     }
   }
   return failed;
+}
+
+/** Rules of single repositories, with those that namespaces become. */
+async function withNamespaces(
+  rules: readonly Rule[],
+  { listRepositories, onWarning }: ExpandRulesOptions,
+  onFailure: (failure: PlanFailure) => void,
+): Promise<NumberedRule[]> {
+  const { single, namespaces } = splitRules(rules);
+  const owners = new RepositoryOwners(single);
+  const all = [...single];
+  for (const namespace of namespaces) {
+    try {
+      const found = await expandNamespace(namespace, listRepositories, owners);
+      if (found.length === 0) onWarning(`No repository is in "${namespace.rule.source}"`);
+      all.push(...found);
+    } catch (error) {
+      onFailure(ruleFailure(namespace, error));
+    }
+  }
+  return all;
 }

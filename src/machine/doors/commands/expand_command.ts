@@ -20,7 +20,7 @@ export const COMMAND: Command = {
   usage: ["expand --config FILE [flags]"],
   help:
     `Prints each image that the rules of a config become, with its source and destination. Sources are asked for their
-tags, and for dates where rules choose by them.`,
+tags, for dates where rules choose by them, and for their repositories where a rule is of a whole namespace.`,
   flags: [...CONFIG_FLAGS, "format", ...LIMIT_FLAGS],
   words: [0],
   run: (call) => withConfig(call, expand),
@@ -43,6 +43,7 @@ async function expand(
   });
   const failed = await expandRules(config.rules, {
     dates,
+    listRepositories: (registry, owner) => registries.listRepositories(registry, owner),
     listTags: (source) => registries.open(source, "pull").listTags(signal),
     onPair,
     onWarning: (message) => log.write("warn", message),

@@ -73,6 +73,7 @@ async function printTags(parts: CommandParts): Promise<number> {
     const tags: string[] = [];
     const dropped: DroppedTags[] = [];
     const failed = await expandRules([rule], {
+      listRepositories: (registry, owner) => registries.listRepositories(registry, owner),
       listTags: (source) => registries.open(source, "pull").listTags(signal),
       dates: new TagDates({ registries, store, now: () => registries.clock.now(), signal }),
       onPair: ({ source: { tag = "" } }) => tags.push(tag),
